@@ -1,0 +1,1 @@
+"""What every runtime shares: configuration, supervision, phases, readiness, signals, admin endpoint, telemetry."""

@@ -1,0 +1,184 @@
+"""The configuration file of one process: which patterns run in it, and how.
+
+    sidecar: {...}       one or several of sidecar, ambassador and adapter, or init alone
+    runtime: {...}       admin endpoint, log level, drain grace
+
+text → nodes with marks → structs → problems, all of them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import msgspec
+
+from podpatterns.errors import ConfigError, Problem
+from podpatterns.runtime.decode import Decoder, suggest, validated
+from podpatterns.runtime.nodes import KIND, MapNode, Mark, parse
+from podpatterns.runtime.schema import Config
+from podpatterns.runtime.units import Address, Duration
+
+if TYPE_CHECKING:
+    from podpatterns.runtime.service import Context, Pattern
+
+PATTERNS = {
+    "sidecar": "podpatterns.sidecar.config:SidecarConfig",
+    "ambassador": "podpatterns.ambassador.config:AmbassadorConfig",
+    "adapter": "podpatterns.adapter.config:AdapterConfig",
+    "init": "podpatterns.init.config:InitConfig",
+}
+"""The patterns, by the key that names them in a file; a pattern is imported when a file names it."""
+
+ADMIN_PORTS = {"sidecar": 9801, "ambassador": 9802, "adapter": 9803}
+"""Different, so that the three share one pod. Init steps end, and have no admin endpoint unless one is asked for."""
+
+
+class PatternConfig(Config, frozen=True, kw_only=True):
+    """Base of the four patterns' configurations: what they share, and how a runtime is built from one."""
+
+    def build(self, context: Context) -> Pattern[Any]:
+        """The runtime of this configuration; nothing is opened before its `start`."""
+        raise NotImplementedError
+
+
+class RuntimeConfig(Config, frozen=True, kw_only=True):
+    """The process around the patterns."""
+
+    admin: Address | Literal["off"] | None = None
+    """Where the admin endpoint listens. None: all interfaces (the kubelet probes the pod's address, not loopback) on
+    port 9801 for a sidecar, 9802 for an ambassador, 9803 for an adapter, and none for init steps. `off`: nowhere."""
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least severe event that is logged. Can be changed while running: `PUT /loglevel` from loopback."""
+
+    log_format: Literal["auto", "json", "console"] = "auto"
+    """`auto`: for people on a terminal, JSON elsewhere. Logs go to standard error."""
+
+    grace: Duration = Duration("25s")
+    """How long a drain may take altogether; then what is left is given up, and counted. Shorter than the pod's
+    terminationGracePeriodSeconds (30 s by default), so that the runtime ends by itself before it is killed."""
+
+    reload: Duration = Duration("1s")
+    """How often the files are looked at for changes (one `stat` each; a ConfigMap's symlink swap is seen). `0s`: never."""
+
+    termination_log: Annotated[str, msgspec.Meta(min_length=1)] = "/dev/termination-log"
+    """Where the closing summary goes, at most 4096 bytes; Kubernetes shows it as the termination message. Written only if
+    the file exists, as it does in a container."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessConfig:
+    """What runs in one process: patterns by name, in the order of PATTERNS, and the runtime around them."""
+
+    patterns: Mapping[str, PatternConfig]
+    runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
+
+    @property
+    def admin(self) -> Address | None:
+        """Where the admin endpoint listens, after defaults; None for nowhere."""
+        if self.runtime.admin is not None:
+            return self.runtime.admin if isinstance(self.runtime.admin, Address) else None
+        ports = [ADMIN_PORTS[name] for name in self.patterns if name in ADMIN_PORTS]
+        return Address(f":{ports[0]}") if ports else None
+
+
+def pattern_class(name: str) -> type[PatternConfig]:
+    """The config class of a pattern, imported now."""
+    module, _, attribute = PATTERNS[name].partition(":")
+    cls: type[PatternConfig] = getattr(import_module(module), attribute)
+    return cls
+
+
+def of(configs: Iterable[PatternConfig], runtime: RuntimeConfig | None = None) -> ProcessConfig:
+    """A process of configurations built in Python, validated as strictly as a file.
+
+    Raises:
+        ConfigError: with every problem, or because two are of the same pattern.
+    """
+    patterns: dict[str, PatternConfig] = {}
+    for config in configs:
+        name = next((name for name in PATTERNS if type(config).__name__ == PATTERNS[name].partition(":")[2]), None)
+        if name is None:
+            raise ConfigError([Problem(f"{type(config).__name__} is not the configuration of a pattern")])
+        if name in patterns:
+            raise ConfigError([Problem(f"two configurations for one {name}; a process runs one of each", name)])
+        patterns[name] = validated(config)
+    _check(patterns, [])
+    return ProcessConfig(patterns, validated(runtime or RuntimeConfig()))
+
+
+def load(files: Sequence[str | Path], env: Mapping[str, str] | None = None) -> ProcessConfig:
+    """Read one process's configuration from one or several files.
+
+    Raises:
+        ConfigError: with every problem in all the files.
+    """
+    return loads([(str(path), _read(path)) for path in files], env)
+
+
+def loads(texts: Sequence[tuple[str, str]], env: Mapping[str, str] | None = None) -> ProcessConfig:
+    """The same from (file name, text) pairs; `env` is what `${VARIABLE}` sees, the process's own by default."""
+    decoder = Decoder(os.environ if env is None else env)
+    found: dict[str, tuple[Any, Mark]] = {}
+    for name, text in texts:
+        try:
+            documents = parse(text, name)
+        except ConfigError as error:
+            decoder.problems += error.problems
+            continue
+        if len(documents) != 1:
+            mark = documents[1].mark if documents else Mark(name, 1, 1)
+            message = "holds several documents; a configuration is one" if documents else _EMPTY
+            decoder.problems.append(mark.problem(message))
+            continue
+        _top_level(documents[0], decoder, found)
+    patterns = {name: found[name][0] for name in PATTERNS if name in found}
+    if not decoder.problems:
+        _check(patterns, [mark for _, mark in found.values()] or [Mark(texts[0][0], 1, 1)] if texts else [])
+    if decoder.problems:
+        raise ConfigError(sorted(decoder.problems, key=lambda p: (p.file or "", p.line or 0, p.column or 0)))
+    return ProcessConfig(patterns, found["runtime"][0] if "runtime" in found else RuntimeConfig())
+
+
+_EMPTY = f"is empty; name a pattern at the top level: {', '.join(PATTERNS)}"
+
+
+def _top_level(document: Any, decoder: Decoder, found: dict[str, tuple[Any, Mark]]) -> None:
+    if not isinstance(document, MapNode):
+        decoder.problems.append(document.mark.problem(f"must be a mapping with a pattern as its key, not {KIND[type(document)]}"))
+        return
+    if not document.entries:
+        decoder.problems.append(document.mark.problem(_EMPTY))
+    for key, node in document.entries.items():
+        mark = document.keys[key]
+        if key in found:
+            decoder.problems.append(mark.problem(f"stands in {found[key][1].file} already", key))
+        elif key == "runtime":
+            found[key] = decoder.value(node, RuntimeConfig, key), mark
+        elif key in PATTERNS:
+            found[key] = decoder.value(node, pattern_class(key), key), mark
+        else:
+            decoder.problems.append(mark.problem(f'unknown key "{key}"{suggest(key, [*PATTERNS, "runtime"])}', key))
+
+
+def _check(patterns: Mapping[str, PatternConfig], marks: Sequence[Mark]) -> None:
+    mark = marks[0] if marks else Mark()
+    if not patterns:
+        raise ConfigError([mark.problem(f"no pattern to run; name one at the top level: {', '.join(PATTERNS)}")])
+    if "init" in patterns and len(patterns) > 1:
+        others = ", ".join(name for name in patterns if name != "init")
+        raise ConfigError([mark.problem(f"init steps run to completion and end, so they cannot share a process with {others}")])
+
+
+def _read(path: str | Path) -> str:
+    try:
+        return Path(path).read_text("utf-8")
+    except OSError as error:
+        raise ConfigError([Problem(f"cannot be read: {error.strerror}", file=str(path))]) from None
+    except UnicodeDecodeError as error:
+        raise ConfigError([Problem(f"is not UTF-8 text (byte {error.start})", file=str(path))]) from None

@@ -1,0 +1,134 @@
+"""The base classes of everything that can be configured, and the JSON Schema made of them.
+
+A configuration class is a frozen msgspec struct whose fields carry their documentation as a string
+below them: unit, meaning of None, reason of the default. That text is the reference documentation,
+the description in the JSON Schema and what `podpatterns show` prints.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import textwrap
+from collections.abc import Iterable
+from functools import cache
+from typing import Any, ClassVar
+
+import msgspec
+
+from podpatterns.runtime.units import SCALARS
+
+
+class InvalidField(ValueError):  # noqa: N818 - raised by `__post_init__`, turned into a Problem
+    """Raised in a config's `__post_init__` to blame one field; plain ValueError blames the whole mapping."""
+
+    def __init__(self, field: str, message: str) -> None:
+        self.field = field
+        super().__init__(message)
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of every configuration class: immutable, built by keyword, unknown keys refused."""
+
+
+def _type_name(qualname: str) -> str:
+    """`NginxStatusConfig` → `nginx_status`: the component's `type`, which is also its file's name."""
+    name = qualname.rpartition(".")[2].removesuffix("Config")
+    return "".join(f"_{char.lower()}" if char.isupper() else char for char in name).lstrip("_")
+
+
+class ComponentConfig(Config, frozen=True, kw_only=True, tag_field="type", tag=_type_name):
+    """Base of the slots; a slot is a direct subclass, defined in the package that holds its components.
+
+    `podpatterns/sidecar/inputs/__init__.py` defines the slot `InputConfig`; `podpatterns/sidecar/inputs/tail.py`
+    defines `TailConfig(InputConfig)`, found as `type: tail`. Third parties add to a slot with an entry point in the
+    group named after the package (`podpatterns.sidecar.inputs`), whose name is the type.
+    """
+
+    EXAMPLE: ClassVar[str] = ""
+    """A valid example, as YAML; the compliance test decodes it."""
+
+
+def is_slot(cls: Any) -> bool:
+    """True for the class that stands for "any component of this package"."""
+    return isinstance(cls, type) and ComponentConfig in cls.__bases__
+
+
+def component_type(cls: type[ComponentConfig]) -> str:
+    """The `type` by which a configuration names this class."""
+    return str(cls.__struct_config__.tag)
+
+
+@cache
+def field_docs(cls: type[Config]) -> dict[str, str]:
+    """The text that stands below each field of a class and of its bases; empty where the source is not at hand."""
+    docs: dict[str, str] = {}
+    for base in reversed(cls.__mro__):
+        if not (issubclass(base, Config) and base is not Config):
+            continue
+        try:
+            tree = ast.parse(textwrap.dedent(inspect.getsource(base)))
+        except (OSError, TypeError, SyntaxError):
+            continue
+        body = tree.body[0].body if isinstance(tree.body[0], ast.ClassDef) else []
+        for statement, below in zip(body, body[1:], strict=False):
+            if (
+                isinstance(statement, ast.AnnAssign)
+                and isinstance(statement.target, ast.Name)
+                and isinstance(below, ast.Expr)
+                and isinstance(below.value, ast.Constant)
+                and isinstance(below.value.value, str)
+            ):
+                docs[statement.target.id] = inspect.cleandoc(below.value.value)
+    return docs
+
+
+def to_builtins(value: Any) -> Any:
+    """A configuration as plain dicts, lists and scalars, for JSON; secrets are paths and stay paths, URLs lose passwords."""
+    return msgspec.to_builtins(value, enc_hook=_encode, str_keys=True)
+
+
+def _encode(value: Any) -> Any:
+    if hasattr(value, "redacted"):
+        return value.redacted
+    if isinstance(value, SCALARS):
+        return str(value)
+    raise NotImplementedError(f"{type(value).__name__} has no form in a configuration")
+
+
+def json_schema(root: type[Config], slots: dict[type[ComponentConfig], Iterable[type[ComponentConfig]]]) -> dict[str, Any]:
+    """JSON Schema 2020-12 of `root`; each slot becomes a choice of the components given for it."""
+    components = {slot: list(classes) for slot, classes in slots.items()}
+    wanted: list[type[Config]] = [root, *components, *(cls for classes in components.values() for cls in classes)]
+    references, definitions = msgspec.json.schema_components(
+        wanted, schema_hook=_scalar_schema, ref_template="#/$defs/{name}"
+    )
+    by_class = dict(zip(wanted, references, strict=True))
+    for slot, classes in components.items():
+        name = by_class[slot]["$ref"].rpartition("/")[2]
+        definitions[name] = {"title": slot.__name__, "anyOf": [by_class[cls] for cls in classes]}
+    for cls in _configs(wanted):
+        definition = definitions.get(cls.__name__, {})
+        for field, text in field_docs(cls).items():
+            if field in definition.get("properties", {}):
+                definition["properties"][field] = {"description": text, **definition["properties"][field]}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **by_class[root], "$defs": definitions}
+
+
+def _configs(roots: Iterable[type[Config]]) -> set[type[Config]]:
+    """Every config class that can be reached from these through their fields."""
+    found: set[type[Config]] = set()
+    queue: list[Any] = list(roots)
+    while queue:
+        item = queue.pop()
+        queue.extend(getattr(item, "__args__", ()))
+        if isinstance(item, type) and issubclass(item, Config) and item not in found:
+            found.add(item)
+            queue.extend(field.type for field in msgspec.structs.fields(item))
+    return found
+
+
+def _scalar_schema(cls: type) -> dict[str, Any]:
+    if cls in SCALARS:
+        return dict(getattr(cls, "SCHEMA"))  # noqa: B009 - every scalar has one; mypy cannot know
+    raise NotImplementedError(f"{cls.__name__} has no JSON Schema")

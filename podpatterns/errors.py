@@ -71,7 +71,7 @@ class Rejected(DeliveryError):  # noqa: N818 - named after what happened to the 
 
 
 class UpstreamError(PodpatternsError):
-    """An upstream could not answer; `status` is what the client gets (502, 503 or 504), `flag` why, for the access log."""
+    """An upstream could not answer; `status` (502, 503, 504) is for the client, `flag` says why in the access log."""
 
     def __init__(self, status: int, flag: str, message: str) -> None:
         self.status = status

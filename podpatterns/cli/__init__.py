@@ -20,7 +20,7 @@ from podpatterns.errors import ConfigError, PodpatternsError
 class _Verbs(click.Group):
     """Finds a verb as the module of its name, so that `probe`, run every few seconds, imports nothing else."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         return sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
@@ -29,13 +29,17 @@ class _Verbs(click.Group):
         command: click.Command = import_module(f"{__name__}.{name}").command
         return command
 
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
             from podpatterns.runtime.decode import suggest
 
-            raise click.UsageError(f"{error.message.rstrip('.')}{suggest(args[0], self.list_commands(ctx))}", ctx) from None
+            raise click.UsageError(
+                f"{error.message.rstrip('.')}{suggest(args[0], self.list_commands(ctx))}", ctx
+            ) from None
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

@@ -16,7 +16,7 @@ import msgspec
 
 from podpatterns.errors import StartError
 from podpatterns.runtime.events import RuntimeEvents
-from podpatterns.runtime.service import Deadline, Reply, Request, Route, Service
+from podpatterns.runtime.service import Deadline, Request, Route, Service
 from podpatterns.runtime.units import Address
 
 if TYPE_CHECKING:

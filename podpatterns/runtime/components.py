@@ -51,7 +51,11 @@ def slot_of(base: type[ComponentConfig]) -> Slot:
 @cache
 def known(package: str) -> tuple[str, ...]:
     """The types of a slot, sorted: the modules of its package, and the entry points of its name."""
-    own = {module.name for module in pkgutil.iter_modules(import_module(package).__path__) if not module.name.startswith("_")}
+    own = {
+        module.name
+        for module in pkgutil.iter_modules(import_module(package).__path__)
+        if not module.name.startswith("_")
+    }
     return tuple(sorted(own | set(_plugins(package))))
 
 

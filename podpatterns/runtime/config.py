@@ -9,7 +9,7 @@ text → nodes with marks → structs → problems, all of them.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -45,6 +45,10 @@ class PatternConfig(Config, frozen=True, kw_only=True):
         """The runtime of this configuration; nothing is opened before its `start`."""
         raise NotImplementedError
 
+    def explain(self, sample: str | None) -> Iterator[str]:
+        """Lines of text: what would be done with this sample (None: with one of its own). Opens and sends nothing."""
+        raise NotImplementedError
+
 
 class RuntimeConfig(Config, frozen=True, kw_only=True):
     """The process around the patterns."""
@@ -64,11 +68,11 @@ class RuntimeConfig(Config, frozen=True, kw_only=True):
     terminationGracePeriodSeconds (30 s by default), so that the runtime ends by itself before it is killed."""
 
     reload: Duration = Duration("1s")
-    """How often the files are looked at for changes (one `stat` each; a ConfigMap's symlink swap is seen). `0s`: never."""
+    """How often the files are looked at for changes: one `stat` each, which sees a ConfigMap's symlink swap. `0s`: never."""
 
     termination_log: Annotated[str, msgspec.Meta(min_length=1)] = "/dev/termination-log"
-    """Where the closing summary goes, at most 4096 bytes; Kubernetes shows it as the termination message. Written only if
-    the file exists, as it does in a container."""
+    """Where the closing summary goes, at most 4096 bytes; Kubernetes shows it as the termination message. It is
+    written only if the file exists, as it does in a container."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +154,9 @@ _EMPTY = f"is empty; name a pattern at the top level: {', '.join(PATTERNS)}"
 
 def _top_level(document: Any, decoder: Decoder, found: dict[str, tuple[Any, Mark]]) -> None:
     if not isinstance(document, MapNode):
-        decoder.problems.append(document.mark.problem(f"must be a mapping with a pattern as its key, not {KIND[type(document)]}"))
+        decoder.problems.append(
+            document.mark.problem(f"must be a mapping with a pattern as its key, not {KIND[type(document)]}")
+        )
         return
     if not document.entries:
         decoder.problems.append(document.mark.problem(_EMPTY))
@@ -172,7 +178,9 @@ def _check(patterns: Mapping[str, PatternConfig], marks: Sequence[Mark]) -> None
         raise ConfigError([mark.problem(f"no pattern to run; name one at the top level: {', '.join(PATTERNS)}")])
     if "init" in patterns and len(patterns) > 1:
         others = ", ".join(name for name in patterns if name != "init")
-        raise ConfigError([mark.problem(f"init steps run to completion and end, so they cannot share a process with {others}")])
+        raise ConfigError(
+            [mark.problem(f"init steps run to completion and end, so they cannot share a process with {others}")]
+        )
 
 
 def _read(path: str | Path) -> str:

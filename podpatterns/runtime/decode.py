@@ -105,14 +105,14 @@ class Decoder:
     def _struct(self, node: Node, cls: type[Config], path: str) -> Any:
         if not isinstance(node, MapNode):
             return self._fail(node.mark, path, f"must be a mapping, not {_found(node)}{_struct_hint(node, cls)}")
-        hints = _hints(cls)
+        annotations = hints(cls)
         fields = {field.encode_name: field for field in msgspec.structs.fields(cls)}
         tag = cls.__struct_config__.tag_field
         values: dict[str, Any] = {}
         for key, child in node.entries.items():
             below = f"{path}.{key}" if path else key
             if key in fields:
-                values[fields[key].name] = self.value(child, hints[fields[key].name], below)
+                values[fields[key].name] = self.value(child, annotations[fields[key].name], below)
             elif key != tag:
                 self._fail(node.keys[key], below, f'unknown key "{key}"{suggest(key, fields)}')
         missing = [name for name, field in fields.items() if field.required and name not in node.entries]
@@ -124,12 +124,12 @@ class Decoder:
         try:
             return cls(**values)
         except InvalidField as error:
-            child = node.entries.get(error.field)
-            return self._fail(child.mark if child else node.mark, f"{path}.{error.field}", str(error))
+            blamed = node.entries.get(error.field, node)
+            return self._fail(blamed.mark, f"{path}.{error.field}", str(error))
         except ValueError as error:
             return self._fail(node.mark, path, str(error))
 
-    def _component(self, node: Node, base: type[ComponentConfig], path: str) -> Any:
+    def _component(self, node: Node, base: Any, path: str) -> Any:
         slot = slot_of(base)
         if isinstance(node, ScalarNode) and isinstance(node.value, FunctionRef):
             # A function marked with @podpatterns.transform is short for {type: python, function: …}.
@@ -194,7 +194,7 @@ class Decoder:
         try:
             msgspec.convert(value, hint, dec_hook=_passed)
         except msgspec.ValidationError as error:
-            return self._fail(node.mark, path, str(error).partition(" - at")[0].replace("Expected", "expected").replace("`", ""))
+            return self._fail(node.mark, path, _constraint(str(error)))
         return value
 
     def _scalar(self, node: Node, cls: Any, path: str) -> Any:
@@ -217,8 +217,8 @@ class Decoder:
         # A quoted "8080" is text; what came out of a ${VARIABLE} may become a number.
         read = _READERS[cls](text) if node.plain or text != node.text else None
         if read is None:
-            hint = "; remove the quotes" if not node.plain and _READERS[cls](text) is not None else ""
-            return self._fail(node.mark, path, f'must be {_NOUNS[cls]}, not "{text}"{hint}')
+            advice = "; remove the quotes" if not node.plain and _READERS[cls](text) is not None else ""
+            return self._fail(node.mark, path, f'must be {_NOUNS[cls]}, not "{text}"{advice}')
         return read
 
     def _text(self, node: ScalarNode, path: str) -> Any:
@@ -241,6 +241,21 @@ class Decoder:
                 node.mark, path, f"the environment variable {name} is not set; set it or give a default: ${{{name}:-…}}"
             )
         return INVALID if missing else text
+
+
+def _constraint(message: str) -> str:
+    """Put msgspec's "Expected `int` >= 1 - at `$`" in our words."""
+    expected = message.partition(" - at")[0].replace("`", "").removeprefix("Expected ")
+    for word, plain in {
+        "int ": "",
+        "float ": "",
+        ">= ": "at least ",
+        "<= ": "at most ",
+        "> ": "more than ",
+        "< ": "less than ",
+    }.items():
+        expected = expected.replace(word, plain)
+    return f"must be {expected}"
 
 
 def _integer(text: str) -> int | None:
@@ -271,7 +286,9 @@ def _takes(option: Any, node: Node) -> bool:
         return origin in (list, tuple, set, frozenset)
     if isinstance(node, MapNode):
         return origin is dict or (isinstance(origin, type) and issubclass(origin, Config))
-    return not (origin in (list, tuple, set, frozenset, dict) or (isinstance(origin, type) and issubclass(origin, Config)))
+    return not (
+        origin in (list, tuple, set, frozenset, dict) or (isinstance(origin, type) and issubclass(origin, Config))
+    )
 
 
 def _found(node: Node) -> str:
@@ -292,8 +309,10 @@ def _passed(_cls: type, value: Any) -> Any:
 
 
 @cache
-def _hints(cls: type[Config]) -> dict[str, Any]:
-    return typing.get_type_hints(cls, include_extras=True)
+def hints(cls: type[Config]) -> dict[str, Any]:
+    """The annotations of a configuration class, resolved."""
+    found: dict[str, Any] = typing.get_type_hints(cls, include_extras=True)
+    return found
 
 
 def _from_struct(value: Any) -> Node:

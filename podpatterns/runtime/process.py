@@ -71,12 +71,14 @@ class Process:
 
     def _write_termination_log(self) -> None:
         path = os.environ.get("PODPATTERNS_TERMINATION_LOG", self.config.runtime.termination_log)
-        if not os.path.exists(path):
+        if not Path(path).exists():
             return
         body = msgspec.json.encode(self.status())
         if len(body) > TERMINATION_MESSAGE:
             failed = {
-                name: msgspec.to_builtins(Status(checks=[check for check in pattern.status().checks if not check.ok][:5]))
+                name: msgspec.to_builtins(
+                    Status(checks=[check for check in pattern.status().checks if not check.ok][:5])
+                )
                 for name, pattern in self.patterns.items()
             }
             body = msgspec.json.encode({"phase": self.supervisor.phase.value, "patterns": failed})[:TERMINATION_MESSAGE]

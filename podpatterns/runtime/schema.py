@@ -1,4 +1,4 @@
-"""The base classes of everything that can be configured, and the JSON Schema made of them.
+"""The base classes of everything that can be configured.
 
 A configuration class is a frozen msgspec struct whose fields carry their documentation as a string
 below them: unit, meaning of None, reason of the default. That text is the reference documentation,
@@ -10,8 +10,8 @@ from __future__ import annotations
 import ast
 import inspect
 import textwrap
-from collections.abc import Iterable
 from functools import cache
+from itertools import pairwise
 from typing import Any, ClassVar
 
 import msgspec
@@ -71,7 +71,7 @@ def field_docs(cls: type[Config]) -> dict[str, str]:
         except (OSError, TypeError, SyntaxError):
             continue
         body = tree.body[0].body if isinstance(tree.body[0], ast.ClassDef) else []
-        for statement, below in zip(body, body[1:], strict=False):
+        for statement, below in pairwise(body):
             if (
                 isinstance(statement, ast.AnnAssign)
                 and isinstance(statement.target, ast.Name)
@@ -84,7 +84,7 @@ def field_docs(cls: type[Config]) -> dict[str, str]:
 
 
 def to_builtins(value: Any) -> Any:
-    """A configuration as plain dicts, lists and scalars, for JSON; secrets are paths and stay paths, URLs lose passwords."""
+    """A configuration as plain values, for JSON. Secrets are paths and stay paths; URLs lose their passwords."""
     return msgspec.to_builtins(value, enc_hook=_encode, str_keys=True)
 
 
@@ -94,41 +94,3 @@ def _encode(value: Any) -> Any:
     if isinstance(value, SCALARS):
         return str(value)
     raise NotImplementedError(f"{type(value).__name__} has no form in a configuration")
-
-
-def json_schema(root: type[Config], slots: dict[type[ComponentConfig], Iterable[type[ComponentConfig]]]) -> dict[str, Any]:
-    """JSON Schema 2020-12 of `root`; each slot becomes a choice of the components given for it."""
-    components = {slot: list(classes) for slot, classes in slots.items()}
-    wanted: list[type[Config]] = [root, *components, *(cls for classes in components.values() for cls in classes)]
-    references, definitions = msgspec.json.schema_components(
-        wanted, schema_hook=_scalar_schema, ref_template="#/$defs/{name}"
-    )
-    by_class = dict(zip(wanted, references, strict=True))
-    for slot, classes in components.items():
-        name = by_class[slot]["$ref"].rpartition("/")[2]
-        definitions[name] = {"title": slot.__name__, "anyOf": [by_class[cls] for cls in classes]}
-    for cls in _configs(wanted):
-        definition = definitions.get(cls.__name__, {})
-        for field, text in field_docs(cls).items():
-            if field in definition.get("properties", {}):
-                definition["properties"][field] = {"description": text, **definition["properties"][field]}
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **by_class[root], "$defs": definitions}
-
-
-def _configs(roots: Iterable[type[Config]]) -> set[type[Config]]:
-    """Every config class that can be reached from these through their fields."""
-    found: set[type[Config]] = set()
-    queue: list[Any] = list(roots)
-    while queue:
-        item = queue.pop()
-        queue.extend(getattr(item, "__args__", ()))
-        if isinstance(item, type) and issubclass(item, Config) and item not in found:
-            found.add(item)
-            queue.extend(field.type for field in msgspec.structs.fields(item))
-    return found
-
-
-def _scalar_schema(cls: type) -> dict[str, Any]:
-    if cls in SCALARS:
-        return dict(getattr(cls, "SCHEMA"))  # noqa: B009 - every scalar has one; mypy cannot know
-    raise NotImplementedError(f"{cls.__name__} has no JSON Schema")

@@ -60,8 +60,11 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One admin route of a service. `public` ones are read-only and reachable from outside the pod; all others are for
-    loopback alone, so that nobody else on the network can read or change a pod's state."""
+    """One admin route of a service.
+
+    `public` ones are read-only and reachable from outside the pod; all others are for loopback alone, so that nobody
+    else on the network can read or change a pod's state.
+    """
 
     method: Literal["GET", "POST", "PUT"]
     path: str
@@ -114,7 +117,7 @@ class Service:
         await asyncio.Event().wait()
 
     async def drain(self, deadline: Deadline) -> None:
-        """Take nothing new, finish what was taken; return when done. Cancelled at the deadline. `run` goes on meanwhile."""
+        """Take nothing new and finish what was taken, while `run` goes on. Cancelled at the deadline."""
 
     async def stop(self) -> None:
         """Release everything; called after `run` has been cancelled, also when `start` failed half-way."""
@@ -143,7 +146,8 @@ class Pattern(Service, Generic[P]):
         async with Ambassador(AmbassadorConfig(...)) as proxy:
             ...
 
-    Leaving the block drains within `context.grace`. If the runtime fails, the block is cancelled and the failure raised.
+    Leaving the block drains within `context.grace`. If the runtime fails, the block is cancelled and the failure is
+    raised from it.
     """
 
     def __init__(self, config: P, context: Context | None = None) -> None:
@@ -163,5 +167,3 @@ class Pattern(Service, Generic[P]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
         return await self._supervisor.__aexit__(kind, error, trace)
-
-

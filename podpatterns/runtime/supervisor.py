@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -62,7 +63,7 @@ class Supervisor:
                 self._started.append(service)
                 await service.start()
                 self._tasks[service] = task = asyncio.create_task(self._guard(service), name=service.name)
-                task.add_done_callback(lambda task, service=service: self._ended(service, task))
+                task.add_done_callback(partial(self._ended, service))
                 latches[service].release()
                 self.events.service_started(service.name)
         except BaseException:

@@ -215,7 +215,9 @@ def for_process(level: str, style: Literal["auto", "json", "console"]) -> Teleme
     gate = LevelGate(level)
     renderer: Any = structlog.processors.JSONRenderer(serializer=_json)
     if style == "console":
-        renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)
+        renderer = structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
     log = structlog.wrap_logger(
         structlog.PrintLogger(sys.stderr),
         processors=[

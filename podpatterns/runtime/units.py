@@ -221,7 +221,7 @@ class FunctionRef:
         except (ImportError, AttributeError) as error:
             raise ValueError(f'"{value}" cannot be imported: {error}') from None
         if not callable(target):
-            raise ValueError(f'"{value}" is a {type(target).__name__}, not a function')
+            raise ValueError(f'"{value}" is a {type(target).__name__}, not a function')  # noqa: TRY004 - a bad value in a file
         self.target, self.name = target, value
 
     def __call__(self, *args: Any) -> Any:

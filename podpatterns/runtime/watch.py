@@ -8,7 +8,6 @@ subPath never change, in any way.)
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -18,7 +17,7 @@ Fingerprint = tuple[int, int, int, int] | None
 def fingerprint(path: str | Path) -> Fingerprint:
     """What tells one content from the next without reading it; None while there is no such file."""
     try:
-        found = os.stat(path)
+        found = Path(path).stat()
     except OSError:
         return None
     return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size
@@ -32,7 +31,7 @@ class Watch:
         self._seen = [fingerprint(path) for path in self.paths]
 
     def changed(self) -> bool:
-        """True once for each change. A file that is missing for the moment is in the middle of a swap: no change yet."""
+        """True once for each change; a file that is missing is in the middle of a swap, which is no change yet."""
         now = [fingerprint(path) for path in self.paths]
         if None in now or now == self._seen:
             return False

@@ -1,0 +1,44 @@
+"""Asking the admin endpoint. Only the standard library: exec probes start this every few seconds."""
+
+from __future__ import annotations
+
+import http.client
+import os
+
+import click
+
+from podpatterns.errors import PodpatternsError
+
+DEFAULTS = ("127.0.0.1:9801", "127.0.0.1:9802", "127.0.0.1:9803")
+
+option = click.option(
+    "--admin",
+    metavar="ADDRESS",
+    envvar="PODPATTERNS_ADMIN",
+    help="The admin endpoint, host:port. Default: $PODPATTERNS_ADMIN, else the first of "
+    f"{', '.join(address.rpartition(':')[2] for address in DEFAULTS)} that answers.",
+)
+
+
+class Unreachable(PodpatternsError):  # noqa: N818 - what the endpoint is
+    """Nobody answers at the admin endpoint."""
+
+
+def ask(admin: str | None, method: str, path: str, *, timeout: float) -> tuple[int, str]:
+    """One request; the answer's status and body. Raises Unreachable, naming every address that was tried."""
+    tried = []
+    for address in (admin,) if admin else DEFAULTS:
+        host, _, port = address.rpartition(":")
+        if not port.isdigit():
+            raise click.UsageError(f'"{address}" is not an address; write host:port, such as 127.0.0.1:9801')
+        connection = http.client.HTTPConnection(host or "127.0.0.1", int(port), timeout=timeout)
+        try:
+            connection.request(method, path)
+            answer = connection.getresponse()
+            return answer.status, answer.read(1 << 20).decode("utf-8", "replace").strip()
+        except (OSError, http.client.HTTPException) as error:
+            tried.append(f"{address}: {getattr(error, 'strerror', None) or str(error) or type(error).__name__}")
+        finally:
+            connection.close()
+    hint = "" if os.environ.get("PODPATTERNS_ADMIN") or admin else " (name it with --admin)"
+    raise Unreachable(f"no admin endpoint answers: {'; '.join(tried)}{hint}")

@@ -68,7 +68,7 @@ class RuntimeConfig(Config, frozen=True, kw_only=True):
     terminationGracePeriodSeconds (30 s by default), so that the runtime ends by itself before it is killed."""
 
     reload: Duration = Duration("1s")
-    """How often the files are looked at for changes: one `stat` each, which sees a ConfigMap's symlink swap. `0s`: never."""
+    """How often the files are looked at for changes, by one `stat` each; a ConfigMap's swap is seen. `0s`: never."""
 
     termination_log: Annotated[str, msgspec.Meta(min_length=1)] = "/dev/termination-log"
     """Where the closing summary goes, at most 4096 bytes; Kubernetes shows it as the termination message. It is

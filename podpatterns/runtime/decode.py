@@ -227,10 +227,10 @@ class Decoder:
         missing: list[str] = []
 
         def replace(match: re.Match[str]) -> str:
-            name, default = match.groups()
-            if name is None:
+            name: str | None = match[1]
+            if name is None:  # the escape, `$${`
                 return "$"
-            value = self.env.get(name, default)
+            value: str | None = self.env.get(name, match[2])
             if value is None:
                 missing.append(name)
             return value or ""

@@ -38,7 +38,7 @@ class Process:
         self._files = files
         runtime = config.runtime
         telemetry = telemetry or for_process(runtime.log_level, runtime.log_format)
-        self.context = Context(telemetry, grace=runtime.grace)
+        self.context = Context(telemetry, grace=float(runtime.grace))
         self.patterns: dict[str, Pattern[Any]] = {
             name: pattern.build(self.context) for name, pattern in config.patterns.items()
         }

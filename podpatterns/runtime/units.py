@@ -54,7 +54,7 @@ class Duration(float):
             count = self / _SECONDS[unit]
             if count >= 1 and count == int(count):
                 return f"{int(count)}{unit}"
-        return f"{float(self):g}s"
+        return f"{float(self):.9f}".rstrip("0").rstrip(".") + "s"
 
     __repr__ = __str__
 
@@ -113,7 +113,7 @@ class Share(float):
 
     def __str__(self) -> str:
         """In percent."""
-        return f"{float(self) * 100:g}%"
+        return f"{float(self) * 100:.9g}%"
 
     __repr__ = __str__
 

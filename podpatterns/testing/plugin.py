@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 try:
     from pytest_asyncio import fixture as async_fixture
 except ImportError:  # the plugin is loaded wherever podpatterns is installed, with pytest-asyncio or without
-    async_fixture = pytest.fixture
+    async_fixture = pytest.fixture  # type: ignore[assignment]
 
 
 @async_fixture

@@ -45,7 +45,7 @@ class Answer:
 class FakeServer:
     """`async with FakeServer() as server:` listens on a free port of loopback."""
 
-    def __init__(self, default: Answer = Answer()) -> None:  # noqa: B008 - Answer is immutable
+    def __init__(self, default: Answer = Answer()) -> None:
         self.default = default
         self.seen: list[Seen] = []
         self._script: deque[Answer] = deque()

@@ -1,0 +1,60 @@
+# The commands of the project. Each sets up what it needs: a fresh machine with Python 3.11, make and git is enough.
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint e2e bench images examples docs format clean
+
+help: ## Say what there is.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "podpatterns needs Python 3.11 or newer; set PYTHON=")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing podpatterns and its tools into $(VENV) (once; a minute or two)"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+demo: $(STAMP) ## Run the whole example pod; FOR=20s ends it by itself.
+	@$(BIN)/podpatterns pod run examples/01-storefront/catalog.yaml examples/01-storefront/pod.yaml \
+	  examples/01-storefront/visitors.yaml --with examples/01-storefront/app.yaml \
+	  --keep .run/demo $(if $(FOR),--for $(FOR))
+
+test: $(STAMP) ## Unit, property and end-to-end tests that need no root.
+	@$(BIN)/pytest -m 'not e2e'
+
+lint: $(STAMP) ## Style, types, import contracts, docs.
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+	@$(MAKE) --no-print-directory docs
+
+docs: $(STAMP) ## Build the documentation into docs/_build.
+	@$(BIN)/sphinx-build --fail-on-warning --quiet --builder html docs docs/_build/html
+	@echo "documentation: docs/_build/html/index.html"
+
+e2e: $(STAMP) ## Images, podman and real servers; needs root on a Debian machine.
+	@$(BIN)/pytest -m e2e
+
+bench: bench-ambassador bench-sidecar bench-adapter bench-runtime ## Every benchmark; exit 1 if a row is short.
+
+bench-%: $(STAMP)
+	@$(BIN)/python -m benchmarks.$*
+
+images: ## Build the four container images with docker or podman.
+	@containers/build.sh
+
+examples: $(STAMP) ## Write the example manifests that are made from files.
+	@$(BIN)/python examples/embed.py storefront-app=examples/01-storefront/app storefront-site=examples/01-storefront/site \
+	  > examples/01-storefront/app.yaml
+
+format: $(STAMP) ## Format the code.
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+clean: ## Remove what was built.
+	@rm -rf $(VENV) docs/_build docs/reference/components .run .pytest_cache .mypy_cache .ruff_cache

@@ -83,7 +83,8 @@ class Supervisor:
             return
         error = task.exception()
         if error is None:
-            if all(task.done() for task in self._tasks.values()):
+            # What is endless (the reloader, the admin endpoint) must not keep a process alive whose work is done.
+            if all(task.done() for each, task in self._tasks.items() if not each.endless):
                 self._over.set()
             return
         error = _single(error)

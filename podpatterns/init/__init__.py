@@ -1,0 +1,1 @@
+"""The init pattern: steps that run to completion before the primary container starts."""

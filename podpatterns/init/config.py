@@ -1,0 +1,60 @@
+"""The configuration of the init pattern."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from podpatterns.init.steps import StepConfig
+from podpatterns.runtime.config import PatternConfig
+from podpatterns.runtime.schema import InvalidField, component_type
+from podpatterns.runtime.units import Duration
+
+if TYPE_CHECKING:
+    from podpatterns.init.runtime import Init
+    from podpatterns.runtime.service import Context
+
+
+class InitConfig(PatternConfig, frozen=True, kw_only=True):
+    """Steps that run one after the other, to completion, before the primary container starts."""
+
+    steps: tuple[StepConfig, ...]
+    """What to do, in this order; a step begins when the one before it is done. At least one."""
+
+    deadline: Duration = Duration("5m")
+    """How long all steps may take together, retries included; then the process fails with the reason, and Kubernetes
+    starts it again with its own back-off. Half of a Deployment's progressDeadlineSeconds (10 min) by default, so that
+    there are two tries before a rollout is called stuck."""
+
+    def __post_init__(self) -> None:
+        """Check what concerns several fields or steps at once."""
+        if not self.steps:
+            raise InvalidField("steps", "name at least one step")
+        if not self.deadline:
+            raise InvalidField("deadline", 'must be longer than "0s"')
+        doubles = [name for name, count in Counter(self.names).items() if count > 1]
+        if doubles:
+            raise InvalidField("steps", f'two steps are called "{doubles[0]}"; give each a name of its own')
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the steps are called, in order: their own names, or `git`, or `git 3` where there are several."""
+        types = [component_type(type(step)) for step in self.steps]
+        unnamed = Counter(kind for kind, step in zip(types, self.steps, strict=True) if step.name is None)
+        return tuple(
+            step.name or (kind if unnamed[kind] == 1 else f"{kind} {number}")
+            for number, (kind, step) in enumerate(zip(types, self.steps, strict=True), 1)
+        )
+
+    def build(self, context: Context) -> Init:
+        """The runtime of these steps; nothing is opened before its `start`."""
+        from podpatterns.init.runtime import Init
+
+        return Init(self, context)
+
+    def explain(self, sample: str | None) -> Iterator[str]:
+        """What each step would do; a sample, if given, is the text of a template, shown as `render` steps render it."""
+        from podpatterns.init.explain import explain
+
+        return explain(self, sample)

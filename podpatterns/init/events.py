@@ -1,0 +1,69 @@
+"""What happens while init steps run: one method per happening, which logs and counts."""
+
+from __future__ import annotations
+
+from podpatterns.runtime.telemetry import Telemetry
+
+
+class InitEvents:
+    """The happenings of the init pattern. Reasons are redacted by the steps before they come here."""
+
+    def __init__(self, telemetry: Telemetry) -> None:
+        self._log = telemetry.log
+        self._attempts = telemetry.counter(
+            "podpatterns_init_step_attempts", "Tries of a step, by what became of them.", ["step", "outcome"]
+        )
+        self._seconds = telemetry.gauge(
+            "podpatterns_init_step_seconds", "How long a step took altogether, retries included.", ["step"]
+        )
+        self._discarded = telemetry.counter(
+            "podpatterns_init_discarded",
+            "What was found broken or stale and removed, by the reason.",
+            ["step", "reason"],
+        )
+        self._killed = telemetry.counter(
+            "podpatterns_init_commands_killed", "Commands that were ended before they had finished.", ["reason"]
+        )
+
+    def step_started(self, step: str, number: int, count: int) -> None:
+        """A step's turn has come."""
+        self._log.info("init.step.started", step=step, number=number, of=count)
+
+    def step_done(self, step: str, did: str, seconds: float, attempts: int) -> None:
+        """What a step is for holds."""
+        self._attempts.add(step, "done")
+        self._seconds.cell(step).value = seconds
+        self._log.info("init.step.done", step=step, did=did, seconds=round(seconds, 3), attempts=attempts)
+
+    def step_skipped(self, step: str, seconds: float) -> None:
+        """What a step is for held already, so there was nothing to do."""
+        self._attempts.add(step, "skipped")
+        self._seconds.cell(step).value = seconds
+        self._log.info("init.step.skipped", step=step, reason="done already", seconds=round(seconds, 3))
+
+    def step_retried(self, step: str, reason: str, attempt: int, delay: float) -> None:
+        """A try has failed, and the next will follow."""
+        self._attempts.add(step, "retried")
+        # Waiting for a dependency fails many times by nature: said at once, and then at each doubling.
+        level = self._log.info if attempt & (attempt - 1) == 0 else self._log.debug
+        level("init.step.retried", step=step, reason=reason, attempt=attempt, delay_seconds=round(delay, 3))
+
+    def step_failed(self, step: str, reason: str, remedy: str, attempts: int) -> None:
+        """A step has failed for good, and the whole with it."""
+        self._attempts.add(step, "failed")
+        self._log.error("init.step.failed", step=step, reason=reason, remedy=remedy, attempts=attempts)
+
+    def interrupted(self, step: str) -> None:
+        """SIGTERM came before the steps were done."""
+        self._attempts.add(step, "interrupted")
+        self._log.warning("init.step.interrupted", step=step)
+
+    def discarded(self, step: str, reason: str, path: str) -> None:
+        """Something broken or stale was removed; `reason` is one of a few constants."""
+        self._discarded.add(step, reason)
+        self._log.info("init.step.discarded", step=step, reason=reason, path=path)
+
+    def command_killed(self, program: str, reason: str) -> None:
+        """A command was ended before it had finished; its arguments may hold secrets and are not shown."""
+        self._killed.add(reason)
+        self._log.warning("init.command.killed", program=program, reason=reason)

@@ -50,7 +50,7 @@ def render(text: str, values: Mapping[str, str]) -> str:
         return ""
 
     def replace(match: re.Match[str]) -> str:
-        if match[0] == "$":
+        if match[0] == "$$":
             return "$"
         if match[1] is None:
             return fault(match, "${ is not closed in its line; write $${ for a literal ${")

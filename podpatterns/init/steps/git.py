@@ -129,6 +129,7 @@ _FATAL = (
     ("' not found", "check `repository`, and that the credentials may see it"),
     ("repository not exported", "check `repository`"),
     ("The requested URL returned error: 403", "check that the credentials may read the repository"),
+    ("dubious ownership", "make the repository belong to the user that this container runs as"),
     ("server certificate verification failed", "add the certificate authority to those that the image trusts"),
 )
 """What git says, in order, when trying again cannot help, and the remedy. Its exit code is 128 for everything."""
@@ -240,6 +241,9 @@ class Git(Step):
             f"file://{self.config.repository}" if self.config.repository.startswith("/") else self.config.repository
         )
         command = ["fetch", "--quiet", "--no-tags", "--no-recurse-submodules", *([f"--depth={depth}"] if depth else [])]
+        if source.startswith("file://"):
+            # The serving side refuses folders of other users, such as a mounted volume, unless it is told otherwise.
+            command.append("--upload-pack=git -c safe.directory=* upload-pack")
         outcome = await self._git(*command, source, ref)
         if exact and outcome.code and _UNADVERTISED.search(outcome.errors):
             # Some servers hand out only what a branch or tag leads to: take everything, and look for it there.

@@ -121,8 +121,14 @@ class Wait(Step):
 
     async def done(self) -> bool:
         """Look at every condition once."""
-        async with asyncio.TaskGroup() as looks:
-            tasks = [looks.create_task(self._look(condition)) for condition in self.config.until]
+        try:
+            async with asyncio.TaskGroup() as looks:
+                tasks = [looks.create_task(self._look(condition)) for condition in self.config.until]
+        except ExceptionGroup as group:
+            fatal = group.subgroup(Fatal)
+            if fatal is None:
+                raise
+            raise fatal.exceptions[0] from None
         self._missing = [
             f"{condition.title} ({task.result()})"
             for condition, task in zip(self.config.until, tasks, strict=True)

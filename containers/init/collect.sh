@@ -20,7 +20,7 @@ fi
 core=$(git --exec-path)
 mkdir -p "$out/usr/bin" "$out$core"
 cp "$(command -v git)" "$(command -v ssh)" "$out/usr/bin/"
-for program in git-remote-http git-submodule git-sh-setup git-sh-i18n git-sh-i18n--envsubst; do
+for program in git-daemon git-remote-http git-submodule git-sh-setup git-sh-i18n git-sh-i18n--envsubst; do
   cp "$core/$program" "$out$core/"
 done
 ln -s git-remote-http "$out$core/git-remote-https"
@@ -28,7 +28,7 @@ ln -s /usr/bin/git "$out$core/git"
 ln -s /usr/bin/git "$out$core/git-upload-pack"
 ln -s git "$out/usr/bin/git-upload-pack"
 
-for program in /usr/bin/git /usr/bin/ssh "$core/git-remote-http" "$core/git-sh-i18n--envsubst"; do
+for program in /usr/bin/git /usr/bin/ssh "$core/git-daemon" "$core/git-remote-http" "$core/git-sh-i18n--envsubst"; do
   ldd "$program" | awk '$2 == "=>" { print $3 }'
 done | sort -u | comm -23 - /tmp/libraries-of-the-base | while read -r library; do
   folder=$(dirname "$(realpath "$library")")

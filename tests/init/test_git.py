@@ -344,7 +344,7 @@ async def test_redirected(site: Any, tmp_path: Path, step: Callable[..., Git], s
 
 
 def test_killed_in_mid_sync(repository: Any, tmp_path: Path) -> None:
-    """Kill -9 at random moments: the link leads to a complete tree or does not exist yet, and the next run gets there."""
+    """Kill -9 at random: the link leads to a complete tree or is not there yet, and the next run gets there."""
     files = {f"f{number}": f"{number}" * 500 for number in range(60)}
     root = tmp_path / "root"
     body = {"init": {"steps": [{"type": "git", "repository": str(repository.path), "ref": "main", "root": str(root)}]}}

@@ -72,7 +72,7 @@ def test_nothing_left() -> None:
 
 @given(st.lists(st.tuples(st.sampled_from(["ok", "skip", "retry", "fatal"]), st.floats(0, 5), st.floats(0, 0.999))))
 def test_always_ends(script: list[tuple[str, float, float]]) -> None:
-    """The plan ends, never goes back to a finished step, and lets no try outlast the deadline, whatever the steps do."""
+    """Whatever steps do, the plan ends, goes back to no finished step, and no try outlasts the deadline."""
     plan, now = Plan(["a", "b", "c"], 20, 0), 0.0
     outcomes = iter(script)
     finished: list[int] = []

@@ -1,0 +1,156 @@
+"""The images as they run in a pod: read-only root, a user without rights, ready soon, gone on SIGTERM."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+ENGINE = shutil.which("podman") or shutil.which("docker")
+LARGEST = 60_000_000
+BASE = "docker.io/library/python:3.11-slim-bookworm"
+
+CONFIGS = {
+    "sidecar": """
+sidecar:
+  inputs: [{type: tail, paths: [/logs/*.log]}]
+  outputs: [{type: stdout}]
+  state: /state
+""",
+    "ambassador": """
+ambassador:
+  listeners: [{type: http, address: "127.0.0.1:8080"}]
+  upstreams: [{name: api, versions: [{name: stable, address: "127.0.0.1:9"}]}]
+""",
+    "adapter": """
+adapter:
+  inputs: [{type: statsd, address: "127.0.0.1:9125"}]
+  outputs: [{type: prometheus}]
+""",
+}
+"""The least that each can run with."""
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.timeout(600),
+    pytest.mark.skipif(ENGINE is None, reason="neither podman nor docker is installed"),
+]
+
+
+def engine(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    assert ENGINE is not None
+    return subprocess.run([ENGINE, *arguments], capture_output=True, text=True, check=check, timeout=300)
+
+
+@pytest.fixture(scope="module", params=["sidecar", "ambassador", "adapter", "init"])
+def pattern(request: pytest.FixtureRequest) -> str:
+    assert ENGINE is not None
+    built = subprocess.run(
+        [ROOT / "containers" / "build.sh", Path(ENGINE).name, request.param],
+        capture_output=True, text=True, check=False, timeout=500,
+    )  # fmt: skip
+    assert built.returncode == 0, built.stderr
+    return str(request.param)
+
+
+@pytest.fixture
+def image(pattern: str) -> str:
+    return f"podpatterns/{pattern}:dev"
+
+
+def inspect(image: str) -> Any:
+    return json.loads(engine("image", "inspect", image).stdout)[0]
+
+
+def test_metadata(image: str, pattern: str) -> None:
+    """An image states its user, its stop signal, its entrypoint and what it is."""
+    found = inspect(image)
+    config = found["Config"]
+    assert config["User"] == "65532:65532"
+    assert config.get("StopSignal") in ("SIGTERM", "15")
+    assert config["Entrypoint"] == ["podpatterns"]
+    assert config["Cmd"] == ["run", f"/etc/podpatterns/{pattern}.yaml"]
+    labels = config["Labels"]
+    assert labels["org.opencontainers.image.title"] == f"podpatterns/{pattern}"
+    assert labels["org.opencontainers.image.licenses"] == "Apache-2.0"
+
+
+def test_size(image: str) -> None:
+    """An image adds at most 60 MB to its base."""
+    assert inspect(image)["Size"] - inspect(BASE)["Size"] <= LARGEST
+
+
+def test_nothing_to_build_with(image: str) -> None:
+    """The environment holds neither pip nor rich, and the user can write nowhere."""
+    script = (
+        "import importlib.util as u, os;"
+        "print([name for name in ('rich', 'pip', 'setuptools', 'pytest') if u.find_spec(name)],"
+        " os.getuid(), [path for path in ('/', '/opt/podpatterns', '/etc') if os.access(path, os.W_OK)])"
+    )
+    done = engine("run", "--rm", "--network", "host", "--entrypoint", "python3", image, "-c", script)
+    assert done.stdout.strip() == "[] 65532 []"
+
+
+@pytest.fixture
+def container(image: str, pattern: str, tmp_path: Path) -> Iterator[str]:
+    """A running container with a read-only root and no capabilities."""
+    if pattern not in CONFIGS:
+        pytest.skip("init steps end by themselves")
+    (tmp_path / f"{pattern}.yaml").write_text(CONFIGS[pattern])
+    (tmp_path / f"{pattern}.yaml").chmod(0o644)
+    tmp_path.chmod(0o755)
+    run = engine(
+        "run", "--detach", "--read-only", "--cap-drop=all", "--security-opt=no-new-privileges",
+        "--tmpfs", "/state:mode=1777", "--tmpfs", "/logs:mode=1777", "-v", f"{tmp_path}:/etc/podpatterns:ro", image,
+        check=False,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    name = run.stdout.strip()
+    yield name
+    engine("rm", "--force", "--time", "0", name, check=False)
+
+
+def test_lifecycle(container: str) -> None:
+    """Ready within seconds by its own probe; SIGTERM ends it with exit code 0 within the grace."""
+    deadline = time.monotonic() + 30
+    while (probe := engine("exec", container, "podpatterns", "probe", "ready", check=False)).returncode:
+        log = engine("logs", container)
+        assert time.monotonic() < deadline, (probe.stderr, log.stderr)
+        assert engine("inspect", "--format", "{{.State.Running}}", container).stdout.strip() == "true", log.stderr
+    engine("stop", "--time", "28", container)
+    assert engine("inspect", "--format", "{{.State.ExitCode}}", container).stdout.strip() == "0"
+
+
+def test_init(image: str, pattern: str, tmp_path: Path) -> None:
+    """The init image publishes a repository that belongs to another user, and ends with exit code 0."""
+    if pattern != "init":
+        pytest.skip("about the init image")
+    source, config = tmp_path / "source", tmp_path / "config"
+    source.mkdir()
+    config.mkdir()
+    (source / "index").write_text("hello\n")
+    identity = ("-c", "user.name=a", "-c", "user.email=a@example.org")
+    for command in (("init", "-q", "-b", "main"), ("add", "-A"), (*identity, "commit", "-q", "-m", "one")):
+        subprocess.run(["git", "-C", source, *command], check=True)
+    (config / "init.yaml").write_text(
+        "init:\n  deadline: 30s\n  steps:\n"
+        "  - {type: git, repository: /source, ref: main, root: /work/site}\n"
+        "  - {type: run, command: [cmp, /source/index, /work/site/current/index]}\n"
+    )
+    tmp_path.chmod(0o755)
+    run = engine(
+        "run", "--rm", "--read-only", "--cap-drop=all", "--security-opt=no-new-privileges",
+        "--tmpfs", "/work:mode=1777", "-v", f"{source}:/source:ro", "-v", f"{config}:/etc/podpatterns:ro", image,
+        check=False,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    assert '"did":"published' in run.stderr
+    for program in ("git --version", "ssh -V"):
+        assert engine("run", "--rm", "--entrypoint", "sh", image, "-c", program).returncode == 0

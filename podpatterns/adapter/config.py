@@ -1,0 +1,104 @@
+"""What can be configured in the adapter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import isfinite
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import msgspec
+
+from podpatterns.adapter.inputs import InputConfig
+from podpatterns.adapter.outputs import OutputConfig
+from podpatterns.adapter.store import Shape
+from podpatterns.adapter.transforms import TransformConfig
+from podpatterns.runtime.config import PatternConfig
+from podpatterns.runtime.schema import Config, InvalidField
+from podpatterns.runtime.units import Duration
+
+if TYPE_CHECKING:
+    from podpatterns.adapter.runtime import Adapter
+    from podpatterns.runtime.service import Context
+
+
+class SeriesConfig(Config, frozen=True, kw_only=True):
+    """How pushed samples become series, and how many there may be."""
+
+    budget: Annotated[int, msgspec.Meta(ge=1, le=10_000_000)] = 20_000
+    """Series altogether. What comes beyond goes to one series `{overflow="true"}` per metric, so that sums stay
+    right, and is counted; a metric whose name is new is refused. 20,000 series take some 10 MB."""
+
+    budget_per_metric: Annotated[int, msgspec.Meta(ge=1, le=10_000_000)] = 5_000
+    """Series of one metric, so that a single unlucky label cannot take the room of all others."""
+
+    timers: Literal["histogram", "summary"] = "histogram"
+    """What timers, histograms and distributions become. `histogram` can be added up over pods, `summary` holds sum
+    and count alone and is a tenth of the size."""
+
+    buckets: Annotated[list[float], msgspec.Meta(min_length=1, max_length=200)] = msgspec.field(
+        default_factory=lambda: list(Shape().buckets)
+    )
+    """Upper bounds of the histograms' buckets, ascending; in seconds for timers. The default is Prometheus' own, made
+    for the latency of requests."""
+
+    naming: Literal["prometheus", "plain"] = "prometheus"
+    """`prometheus`: names follow Prometheus' conventions: counters end in `_total`, timers in `_seconds`. `plain`:
+    names are only freed of characters that Prometheus does not take. Either way timers are in seconds."""
+
+    set_window: Duration = Duration("1m")
+    """A StatsD set shows how many different members were seen in the last whole window of this length."""
+
+    def __post_init__(self) -> None:
+        if list(self.buckets) != sorted(set(self.buckets)) or not all(map(isfinite, self.buckets)):
+            raise InvalidField("buckets", "the bounds must be finite and ascending; +Inf is added by itself")
+        if self.set_window <= 0:
+            raise InvalidField("set_window", "a window must be longer than 0s")
+
+    @property
+    def shape(self) -> Shape:
+        """The same for the store."""
+        return Shape(
+            buckets=tuple(self.buckets),
+            histograms=self.timers == "histogram",
+            units=self.naming == "prometheus",
+            set_window=self.set_window,
+            budget=self.budget,
+            budget_per_metric=self.budget_per_metric,
+        )
+
+
+class AdapterConfig(PatternConfig, frozen=True, kw_only=True):
+    """The adapter: metrics in the form that an application puts out, in the form that others expect."""
+
+    inputs: list[InputConfig]
+    """Where metrics come from; what they bring is merged."""
+
+    transforms: list[TransformConfig] = []
+    """What is changed on the way, in this order. A function marked with `@podpatterns.transform` can stand here."""
+
+    outputs: list[OutputConfig]
+    """Where metrics go; each output shows all of them."""
+
+    series: SeriesConfig = SeriesConfig()
+    """How pushed samples become series, and how many there may be."""
+
+    own_metrics: bool = True
+    """Whether the page shows what the adapter counts about itself (lines, refusals, drops, quarantine) beside the
+    rest. They are on the admin endpoint's `/metrics` in any case."""
+
+    def __post_init__(self) -> None:
+        for field, example in (("inputs", "statsd"), ("outputs", "prometheus")):
+            if not getattr(self, field):
+                raise InvalidField(field, f'at least one is needed, such as "- type: {example}"')
+
+    def build(self, context: Context) -> Adapter:
+        """The adapter's runtime."""
+        from podpatterns.adapter.runtime import Adapter
+
+        return Adapter(self, context)
+
+    def explain(self, sample: str | None = None) -> Iterator[str]:
+        """What would become of a sample: StatsD lines, one per line (None: some of each type)."""
+        from podpatterns.adapter.explain import explain
+
+        return explain(self, sample)

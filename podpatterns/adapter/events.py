@@ -1,0 +1,196 @@
+"""What happens in the adapter: one method per happening, which logs and counts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from podpatterns.adapter.page import Quarantined
+from podpatterns.formats.families import Family
+from podpatterns.runtime.telemetry import Counter, Gauge, Telemetry
+
+_PREFIX = "podpatterns_adapter_"
+
+
+class AdapterEvents:
+    """Counters stand on the adapter's own page as well: whoever scrapes it sees what was refused and left out."""
+
+    def __init__(self, telemetry: Telemetry) -> None:
+        self._log = telemetry.log
+        counter, gauge = telemetry.counter, telemetry.gauge
+        self._lines = counter(f"{_PREFIX}lines", "Lines received, refused and skipped ones included.")
+        self._line = self._lines.cell()
+        self._refused = counter(f"{_PREFIX}lines_refused", "Lines and values refused, by the reason.", ["reason"])
+        self._skipped = counter(f"{_PREFIX}lines_skipped", "Lines that carry no metric, by what they are.", ["what"])
+        self._dropped = counter(f"{_PREFIX}datagrams_dropped", "Datagrams dropped before they were read.", ["input"])
+        self._overflow = counter(
+            f"{_PREFIX}overflowed_samples", "Samples of series beyond the budget, by metric.", ["metric"]
+        )
+        self._series = gauge(f"{_PREFIX}series", "Series that pushed samples add up to.")
+        self._quarantined = gauge(
+            f"{_PREFIX}quarantined_samples",
+            "Samples left out of the last page, by family and reason.",
+            ["family", "reason"],
+        )
+        self._scrapes = counter(f"{_PREFIX}pages_served", "Pages served, by output.", ["output"])
+        self._failures = counter(
+            f"{_PREFIX}collect_failures", "Sources that did not answer in time or at all.", ["input"]
+        )
+        self._connections = gauge(f"{_PREFIX}open_connections", "Open connections, by input.", ["input"])
+        self._reloads = counter(f"{_PREFIX}changes_applied", "Changes of the configuration put in force.")
+        self._lasting: set[Quarantined] = set()
+
+    # --- lines ----------------------------------------------------------------------------------------------------
+
+    def lines_taken(self, count: int) -> None:
+        """So many lines came in. Too frequent to be logged."""
+        self._line.value += count
+
+    def line_refused(self, reason: str, detail: str) -> None:
+        """A line or value was refused; logged at the 1st, 10th, 100th, … of each reason, lest nonsense flood the log."""
+        cell = self._refused.cell(reason)
+        cell.value += 1
+        if _round(cell.value):
+            self._log.warning("adapter.line.refused", reason=reason, line=detail, refused_so_far=int(cell.value))
+
+    def line_skipped(self, what: str) -> None:
+        """An event or a service check came in; logged as above."""
+        cell = self._skipped.cell(what)
+        cell.value += 1
+        if _round(cell.value):
+            self._log.info("adapter.line.skipped", what=what, skipped_so_far=int(cell.value))
+
+    def datagrams_dropped(self, source: str, count: int) -> None:
+        """The kernel had no room left in the socket's buffer."""
+        self._dropped.add(source, by=count)
+        self._log.warning("adapter.datagrams.dropped", input=source, count=count)
+
+    def overflowed(self, metric: str) -> None:
+        """A sample of a series beyond the budget. `metric` is empty where the name itself is new."""
+        cell = self._overflow.cell(metric)
+        cell.value += 1
+        if _round(cell.value):
+            self._log.warning("adapter.series.overflowed", metric=metric, samples_so_far=int(cell.value))
+
+    # --- components -----------------------------------------------------------------------------------------------
+
+    def input_listening(self, source: str, address: str) -> None:
+        """An input is open."""
+        self._log.info("adapter.input.listening", input=source, address=address)
+
+    def connection_opened(self, source: str) -> None:
+        """A client has connected."""
+        self._connections.cell(source).value += 1
+        self._log.debug("adapter.connection.opened", input=source)
+
+    def connection_closed(self, source: str, reason: str) -> None:
+        """A client has gone, or was sent away."""
+        self._connections.cell(source).value -= 1
+        self._log.debug("adapter.connection.closed", input=source, reason=reason)
+
+    def collect_failed(self, source: str, error: str) -> None:
+        """A source gave no answer, or no page."""
+        cell = self._failures.cell(source)
+        cell.value += 1
+        if _round(cell.value):
+            self._log.warning("adapter.collect.failed", input=source, error=error, failures_so_far=int(cell.value))
+
+    def output_listening(self, url: str) -> None:
+        """The page is there."""
+        self._log.info("adapter.output.listening", url=url)
+
+    def page_served(self, output: str) -> None:
+        """Somebody has scraped the page."""
+        self._scrapes.add(output)
+        self._log.debug("adapter.page.served", output=output)
+
+    def final_scrape(self, output: str, scraped: bool) -> None:
+        """The page was kept up for a last scrape, which came or did not."""
+        self._log.info("adapter.final_scrape.over", output=output, scraped=scraped)
+
+    def quarantined(self, found: Iterable[Quarantined]) -> None:
+        """What the last page had to leave out; logged when it changes."""
+        now = set(found)
+        for item in now - self._lasting:
+            self._log.warning(
+                "adapter.family.quarantined", family=item.family, reason=item.reason, samples=item.samples
+            )
+        for item in self._lasting - now:
+            self._quarantined.cell(item.family, item.reason).value = 0
+        for item in now:
+            self._quarantined.cell(item.family, item.reason).value = item.samples
+        self._lasting = now
+
+    def series_counted(self, count: int) -> None:
+        """How many series there are now; a figure, not a happening, so it is not logged."""
+        self._series.cell().value = count
+
+    def config_applied(self, transforms: int, outputs: int) -> None:
+        """A changed configuration is in force."""
+        self._reloads.add()
+        self._log.info("adapter.config.applied", transforms=transforms, outputs=outputs)
+
+    # --- figures --------------------------------------------------------------------------------------------------
+
+    @property
+    def lines(self) -> int:
+        """Lines received."""
+        return int(self._line.value)
+
+    @property
+    def refused(self) -> dict[str, int]:
+        """Refused lines and values by reason."""
+        return {reason: int(value) for (reason,), value in self._refused.series.items()}
+
+    @property
+    def skipped(self) -> dict[str, int]:
+        """Skipped lines by what they are."""
+        return {what: int(value) for (what,), value in self._skipped.series.items()}
+
+    @property
+    def dropped(self) -> dict[str, int]:
+        """Dropped datagrams by input."""
+        return {source: int(value) for (source,), value in self._dropped.series.items()}
+
+    @property
+    def overflow(self) -> dict[str, int]:
+        """Overflowed samples by metric."""
+        return {metric: int(value) for (metric,), value in self._overflow.series.items()}
+
+    @property
+    def withheld(self) -> list[Quarantined]:
+        """What the last page left out."""
+        return sorted(self._lasting, key=lambda item: (item.family, item.reason))
+
+    def families(self) -> Iterator[Family]:
+        """The adapter's own metrics, for its page."""
+        for each in (
+            self._lines,
+            self._refused,
+            self._skipped,
+            self._dropped,
+            self._overflow,
+            self._series,
+            self._quarantined,
+            self._scrapes,
+            self._failures,
+            self._connections,
+            self._reloads,
+        ):
+            family = _own(each)
+            for values, number in each.series.items():
+                family.add(number, zip(each.labels, values, strict=True))
+            yield family
+
+
+def _own(metric: Counter) -> Family:
+    if isinstance(metric, Gauge):
+        return Family(metric.name, "gauge", metric.text)
+    return Family(f"{metric.name}_total", "counter", metric.text)
+
+
+def _round(count: float) -> bool:
+    """True for 1, 10, 100 and so on."""
+    return count in _ROUND
+
+
+_ROUND = frozenset(10**exponent for exponent in range(16))

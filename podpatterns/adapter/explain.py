@@ -1,0 +1,75 @@
+"""What would become of a line: for each one what was read, and the series that come of it, or why it is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from podpatterns.adapter.config import AdapterConfig
+from podpatterns.adapter.intake import shown
+from podpatterns.adapter.page import Transform, compose
+from podpatterns.adapter.store import Store
+from podpatterns.formats import prometheus
+from podpatterns.formats.families import Blocks
+from podpatterns.formats.statsd import Line, Refused, Skipped, number, parse
+from podpatterns.runtime.schema import component_type
+
+SAMPLE = """\
+shop.orders:1|c|#country:ch
+shop.orders:1|c|@0.1|#country:ch
+shop.basket.size:3|g
+shop.basket.size:+1|g
+shop.checkout.time:320|ms|#step:pay
+shop.visitors:ada|s
+shop.orders:NaN|c
+"""
+"""What is explained where no sample is given."""
+
+
+def explain(config: AdapterConfig, sample: str | None) -> Iterator[str]:
+    """Each line by itself: a gauge's change, for instance, starts from zero here."""
+    transforms = [(component_type(type(each)), each.build()) for each in config.transforms]
+    for raw in (SAMPLE if sample is None else sample).splitlines():
+        if raw.strip():
+            yield from _line(config, transforms, raw)
+
+
+def _line(config: AdapterConfig, transforms: list[tuple[str, Transform]], raw: str) -> Iterator[str]:
+    yield shown(raw.encode())
+    store = Store(config.series.shape, lambda: 0.0, lambda _metric: None)
+    try:
+        line = parse(raw.encode())
+        yield f"    read as   {_described(line)}"
+        slot, _ = store.slot(line)
+        for text in line.values:
+            slot.take(0.0 if line.type == "s" else number(text), text.encode())
+    except Refused as refused:
+        yield f"    refused   {refused.reason}: {refused}"
+        return
+    except Skipped as skipped:
+        yield f"    skipped   {skipped}"
+        return
+    page = compose(store.families(), transforms, Blocks())
+    for item in page.quarantined:
+        yield f"    left out  {item.family}: {item.reason}"
+    if not page.families and not page.quarantined:
+        yield "    dropped   by the transforms"
+    for family in page.families:
+        if not family.values:
+            yield f"    dropped   {family.name}: by the transforms"
+    for text in prometheus.render(each for each in page.families if each.values).decode().splitlines():
+        if not text.startswith("# HELP"):
+            yield f"    becomes   {text}"
+
+
+_NOUN = {"c": "counter", "g": "gauge", "ms": "timer (ms)", "h": "histogram", "d": "distribution", "s": "set"}
+
+
+def _described(line: Line) -> str:
+    parts = [f"{_NOUN[line.type]} {line.name}", f"value {', '.join(line.values)}"]
+    if line.rate != 1:
+        parts.append(f"rate {line.rate:g}, so each counts {line.weight:g}")
+    if line.tags:
+        parts.append("tags " + ", ".join(f"{name}={value}" for name, value in line.tags))
+    if line.stamp is not None:
+        parts.append("its timestamp is not used: the value counts from when it is read")
+    return "; ".join(parts)

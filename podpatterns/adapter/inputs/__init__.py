@@ -1,0 +1,71 @@
+"""The adapter's inputs: where metrics come from.
+
+Two kinds exist. A *push* input is sent samples and adds them to the store's series (`feed`); a *pull* input is asked
+when a page is wanted (`collect`). To add one: a file here, or an entry point in the group `podpatterns.adapter.inputs`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+from podpatterns.adapter.events import AdapterEvents
+from podpatterns.adapter.intake import Intake
+from podpatterns.adapter.store import Store
+from podpatterns.formats.families import Blocks, Family
+from podpatterns.runtime.schema import ComponentConfig
+from podpatterns.runtime.service import Deadline
+
+
+@dataclass(frozen=True, slots=True)
+class Wiring:
+    """What an input is given: the store for what is pushed, StatsD's way into it, known label texts, events."""
+
+    store: Store
+    intake: Intake
+    blocks: Blocks
+    events: AdapterEvents
+
+
+class Input(ABC):  # noqa: B024 - its two kinds have the abstract methods
+    """Started in the order of the configuration, drained and stopped in reverse."""
+
+    name: str = "input"
+
+    async def start(self) -> None:  # noqa: B027 - what most need not do
+        """Open what is needed. Raises StartError."""
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        await asyncio.Event().wait()
+
+    async def drain(self, deadline: Deadline) -> None:  # noqa: B027 - what most need not do
+        """Take in what has arrived already."""
+
+    async def stop(self) -> None:  # noqa: B027 - what most need not do
+        """Close everything."""
+
+
+class PushInput(Input):
+    """Is sent samples."""
+
+    @abstractmethod
+    def feed(self, data: bytes) -> None:
+        """Take in a piece of input that ends where a sample ends."""
+
+
+class PullInput(Input):
+    """Is asked for samples."""
+
+    @abstractmethod
+    async def collect(self, deadline: Deadline) -> list[Family]:
+        """Everything there is, within the deadline; a failure is part of the answer (`<name>_up 0`), never raised."""
+
+
+class InputConfig(ComponentConfig, frozen=True, kw_only=True):
+    """Base of the adapter's inputs."""
+
+    def build(self, wiring: Wiring) -> Input:
+        """The input; nothing is opened before its `start`."""
+        raise NotImplementedError

@@ -1,0 +1,56 @@
+"""The adapter's outputs: where families go.
+
+To add one: a file here, or an entry point in the group `podpatterns.adapter.outputs`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Protocol
+
+from podpatterns.adapter.events import AdapterEvents
+from podpatterns.formats.families import Family
+from podpatterns.runtime.schema import ComponentConfig
+from podpatterns.runtime.service import Deadline
+
+
+class Source(Protocol):
+    """What an output takes families from: the runtime."""
+
+    async def collect(self, within: float) -> list[Family]:
+        """Every family, transformed and checked, within so many seconds; late sources are left out and say so."""
+
+
+class Output(ABC):
+    """Started after the inputs and drained after them, so that the last samples are delivered."""
+
+    name: str = "output"
+    url: str = ""
+    """Where people find what it puts out; empty if nowhere."""
+
+    async def start(self) -> None:  # noqa: B027 - what most need not do
+        """Open what is needed. Raises StartError."""
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        await asyncio.Event().wait()
+
+    async def drain(self, deadline: Deadline) -> None:  # noqa: B027 - what most need not do
+        """Deliver what has not been delivered."""
+
+    async def stop(self) -> None:  # noqa: B027 - what most need not do
+        """Close everything."""
+
+    @abstractmethod
+    def render(self, families: Sequence[Family], accept: str) -> tuple[bytes, str]:
+        """Families in the form that `accept` (an Accept header; "" for the usual one) prefers, and its type."""
+
+
+class OutputConfig(ComponentConfig, frozen=True, kw_only=True):
+    """Base of the adapter's outputs."""
+
+    def build(self, source: Source, events: AdapterEvents) -> Output:
+        """The output; nothing is opened before its `start`."""
+        raise NotImplementedError

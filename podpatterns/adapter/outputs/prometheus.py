@@ -1,0 +1,143 @@
+"""A page for Prometheus to scrape, as text or OpenMetrics, whichever the scraper prefers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+import msgspec
+
+from podpatterns.adapter.events import AdapterEvents
+from podpatterns.adapter.outputs import Output, OutputConfig, Source
+from podpatterns.errors import StartError
+from podpatterns.formats.accept import negotiate
+from podpatterns.formats.families import Family
+from podpatterns.runtime.service import Deadline
+from podpatterns.runtime.units import Address, Duration
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+_TIMEOUT_HEADER = "X-Prometheus-Scrape-Timeout-Seconds"
+_MARGIN = 0.9
+"""Share of the scraper's patience that sources may use up; the rest is for rendering and the way back."""
+
+
+class PrometheusConfig(OutputConfig, frozen=True, kw_only=True):
+    """A page over HTTP for Prometheus and everything that reads its formats."""
+
+    EXAMPLE: ClassVar[str] = """
+    type: prometheus
+    listen: ":9102"
+    """
+
+    listen: Address = Address(":9102")
+    """Where the page is served: all interfaces by default, since Prometheus scrapes the pod's address; 9102 is the
+    port that exporters of StatsD metrics have by custom."""
+
+    path: Annotated[str, msgspec.Meta(pattern="^/[!-~]*$")] = "/metrics"
+    """The path of the page."""
+
+    collect_timeout: Duration = Duration("9s")
+    """How long sources may take where the scraper does not send its own timeout; a late one is left out, and says so.
+    Below Prometheus' default timeout of 10 s."""
+
+    final_scrape: Duration = Duration("2s")
+    """How long a drain waits for one more scrape, so that the last samples are seen. Waited only if somebody has
+    scraped before; at most half of what is left of the grace. `0s`: not at all."""
+
+    def build(self, source: Source, events: AdapterEvents) -> Output:
+        """The output."""
+        return Prometheus(self, source, events)
+
+
+class Prometheus(Output):
+    """Serves the page; answers 200 whatever one family or source does."""
+
+    def __init__(self, config: PrometheusConfig, source: Source, events: AdapterEvents) -> None:
+        self.config, self.name = config, f"prometheus page on {config.listen}"
+        self._source, self._events = source, events
+        self._runner: web.AppRunner | None = None
+        self._scraped = asyncio.Event()
+        self._wanted = False
+
+    async def start(self) -> None:
+        """Listen. Raises StartError when the address is taken."""
+        from aiohttp import web
+
+        app = web.Application(client_max_size=0)
+        app.router.add_get(self.config.path, self._handler())
+        # Scrapers hold connections for minutes; a stop should not wait for them.
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
+        await self._runner.setup()
+        listen = self.config.listen
+        site: web.BaseSite
+        if listen.path is not None:
+            site = web.UnixSite(self._runner, listen.path)
+        else:
+            site = web.TCPSite(self._runner, listen.host or None, listen.port)
+        try:
+            await site.start()
+        except OSError as error:
+            raise StartError(
+                f"the adapter's page cannot listen on {listen}: {error.strerror or error}; "
+                f"set `listen` of the prometheus output to a free address"
+            ) from None
+        if listen.path is None:
+            port = self._runner.addresses[0][1]
+            host = listen.host if listen.host not in ("", "0.0.0.0", "::") else "127.0.0.1"
+            self.url = f"http://{f'[{host}]' if ':' in host else host}:{port}{self.config.path}"
+        else:
+            self.url = f"{listen}{self.config.path}"
+        self._events.output_listening(self.url)
+
+    async def drain(self, deadline: Deadline) -> None:
+        """Stay up for one more scrape if there was one before."""
+        patience = min(self.config.final_scrape, deadline.remaining / 2)
+        if not self._wanted or not patience:
+            return
+        self._scraped.clear()
+        try:
+            async with asyncio.timeout(patience):
+                await self._scraped.wait()
+        except TimeoutError:
+            self._events.final_scrape("prometheus", scraped=False)
+        else:
+            self._events.final_scrape("prometheus", scraped=True)
+
+    async def stop(self) -> None:
+        """Close the listener and its connections."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    def render(self, families: Sequence[Family], accept: str) -> tuple[bytes, str]:
+        """As the scraper prefers."""
+        form = negotiate(accept)
+        return form.render(families), form.content_type
+
+    def _handler(self) -> Callable[[web.Request], Awaitable[web.Response]]:
+        from aiohttp import web
+
+        async def handle(request: web.Request) -> web.Response:
+            within = _patience(request.headers.get(_TIMEOUT_HEADER, ""), self.config.collect_timeout)
+            families = await self._source.collect(within)
+            body, content_type = self.render(families, request.headers.get("Accept", ""))
+            self._events.page_served("prometheus")
+            self._wanted = True
+            response = web.Response(body=body, headers={"Content-Type": content_type})
+            await response.prepare(request)
+            await response.write_eof()
+            self._scraped.set()  # only now: whoever waits for it closes the connection
+            return response
+
+        return handle
+
+
+def _patience(header: str, default: float) -> float:
+    """Seconds that sources have, by the scraper's own timeout where it sends one that makes sense."""
+    try:
+        seconds = float(header)
+    except ValueError:
+        return default
+    return seconds * _MARGIN if 0 < seconds < 3600 else default

@@ -1,0 +1,126 @@
+"""One page out of many sources: merged, transformed, and never spoilt by a single bad family.
+
+What cannot stand on a page (a name with two types, a sample that is there twice, labels that are not well formed) is
+*quarantined*: left out, and named with the reason in `podpatterns_adapter_quarantined_samples`. Pure: no clock, no
+sockets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from podpatterns.formats.families import SUFFIXES, Blocks, Family, InvalidLabels, is_metric_name
+
+
+class Transform(Protocol):
+    """Changes families on their way to the page; synchronous and pure. May change what it is given, in place."""
+
+    def apply(self, families: list[Family]) -> list[Family]:
+        """The families, changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantined:
+    """What was left out: of which family, why, and how many samples."""
+
+    family: str
+    reason: str
+    samples: int
+
+
+@dataclass(slots=True)
+class Page:
+    """What is shown: families that do not contradict each other, and what had to be left out for that."""
+
+    families: list[Family] = field(default_factory=list)
+    quarantined: list[Quarantined] = field(default_factory=list)
+
+    def quarantine(self, family: Family, reason: str, samples: int | None = None) -> None:
+        """Leave out a family, or some of its samples."""
+        self.quarantined.append(Quarantined(family.name, reason, len(family.values) if samples is None else samples))
+
+
+def compose(families: Iterable[Family], transforms: Sequence[tuple[str, Transform]], blocks: Blocks) -> Page:
+    """Transform, merge and check. `transforms` come with the names by which their failures are called."""
+    page = Page()
+    found = list(families)
+    for name, transform in transforms:
+        found = _transformed(found, name, transform, page)
+    merged: dict[str, Family] = {}
+    for family in found:
+        reason = _defect(family, blocks)
+        if reason is not None:
+            page.quarantine(family, reason)
+            continue
+        first = merged.get(family.name)
+        if first is None:
+            merged[family.name] = family
+        elif first.kind != family.kind:
+            page.quarantine(family, f"type_conflict_{first.kind}_{family.kind}")
+        else:
+            first.help = first.help or family.help
+            first.extend(family)
+    _reserve(merged, page)
+    page.families = [_unique(family, page) for family in merged.values()]
+    return page
+
+
+def _transformed(families: list[Family], name: str, transform: Transform, page: Page) -> list[Family]:
+    """The whole at once; if that fails, one by one, so that only the families that make it fail are lost."""
+    try:
+        return list(transform.apply(list(families)))
+    except Exception:  # noqa: BLE001 - an operator's function may raise anything; what it fails on is named below
+        kept: list[Family] = []
+        for family in families:
+            try:
+                kept += transform.apply([family])
+            except Exception as error:  # noqa: BLE001
+                page.quarantine(family, f"{name}_raised_{type(error).__name__}")
+        return kept
+
+
+def _defect(family: Family, blocks: Blocks) -> str | None:
+    """Why a family cannot stand on any page; its blocks are put in canonical form on the way."""
+    if not is_metric_name(family.name):
+        return "invalid_name"
+    if family.kind not in SUFFIXES:
+        return "unknown_type"
+    count = len(family.values)
+    if len(family.blocks) != count or any(
+        column is not None and len(column) != count for column in (family.suffixes, family.stamps)
+    ):
+        return "uneven_columns"
+    if family.suffixes is not None and not set(family.suffixes) <= set(SUFFIXES[family.kind]):
+        return "invalid_suffix"
+    try:
+        family.blocks = list(map(blocks.__getitem__, family.blocks))
+        family.values = list(map(float, family.values))
+    except InvalidLabels:
+        return "invalid_labels"
+    except (TypeError, ValueError):
+        return "not_a_number"
+    return None
+
+
+def _reserve(merged: dict[str, Family], page: Page) -> None:
+    """A histogram `x` owns the names `x_bucket`, `x_count` and `x_sum`; another family of that name gives way."""
+    for family in list(merged.values()):
+        if family.kind in ("histogram", "summary", "gaugehistogram") and family.name in merged:
+            for suffix in SUFFIXES[family.kind]:
+                other = merged.get(family.name + suffix) if suffix else None
+                if other is not None:
+                    page.quarantine(other, f"suffix_conflict_{family.kind}")
+                    del merged[other.name]
+
+
+def _unique(family: Family, page: Page) -> Family:
+    keys = family.keys()
+    if family.stamps is not None:
+        return family  # the same series at several times is no contradiction
+    first = dict(zip(reversed(keys), range(len(keys) - 1, -1, -1), strict=True))
+    if len(first) == len(keys):
+        return family
+    page.quarantine(family, "duplicate_series", len(keys) - len(first))
+    return family.keep(sorted(first.values()))

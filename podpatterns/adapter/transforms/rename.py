@@ -1,0 +1,54 @@
+"""New names for metrics."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from podpatterns.adapter.transforms import Transform, TransformConfig
+from podpatterns.formats.families import Family, is_metric_name
+from podpatterns.runtime.schema import InvalidField
+
+
+class RenameConfig(TransformConfig, frozen=True, kw_only=True):
+    """Gives metrics new names: single ones from a table, all others a prefix."""
+
+    EXAMPLE: ClassVar[str] = """
+    type: rename
+    prefix: "shop_"
+    names: {requests_total: "shop_http_requests_total"}
+    """
+
+    prefix: str = ""
+    """What every name gets in front, unless it begins with it already or stands in `names`. Empty: nothing."""
+
+    names: dict[str, str] = {}
+    """New names by old ones, as the page has them: `_total` included, `_bucket`, `_count` and `_sum` left out."""
+
+    def __post_init__(self) -> None:
+        if self.prefix and not is_metric_name(self.prefix):
+            raise InvalidField(
+                "prefix", f'"{self.prefix}" cannot begin the name of a metric; use letters, digits and _'
+            )
+        for name in self.names.values():
+            if not is_metric_name(name):
+                raise InvalidField("names", f'"{name}" is no name of a metric; use letters, digits, _ and :')
+
+    def build(self) -> Transform:
+        """The transform."""
+        return Rename(self.prefix, self.names)
+
+
+class Rename:
+    """Changes names; samples are not touched."""
+
+    def __init__(self, prefix: str, names: dict[str, str]) -> None:
+        self._prefix, self._names = prefix, names
+
+    def apply(self, families: list[Family]) -> list[Family]:
+        """The same families under their new names."""
+        for family in families:
+            new = self._names.get(family.name)
+            if new is None:
+                new = family.name if family.name.startswith(self._prefix) else self._prefix + family.name
+            family.name = new
+        return families

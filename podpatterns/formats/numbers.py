@@ -1,0 +1,62 @@
+"""Numbers as Prometheus writes them, a whole column at a time.
+
+Prometheus writes a float with the fewest digits that give it back, without a fraction where there is none, and with an
+exponent from seven digits on: `1`, `0.25`, `1e+06`, `1.5e-07`, `+Inf`, `NaN`. (Go: strconv.FormatFloat(f, 'g', -1,
+64).)
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+# A plain integer of seven digits or more, or a fraction with such an integer before it: Go uses an exponent there.
+_LONG = re.compile(r"^(-?)(\d)(\d{6,})(?:\.(\d+))?$", re.MULTILINE)
+_SPECIAL = re.compile(r"^(?:-?inf|nan)$", re.MULTILINE)
+_WORDS = {"inf": "+Inf", "-inf": "-Inf", "nan": "NaN"}
+
+
+def _exponent(match: re.Match[str]) -> str:
+    sign, first, rest, fraction = match.groups()
+    digits = (rest + (fraction or "")).rstrip("0")
+    return f"{sign}{first}{'.' if digits else ''}{digits}e+{len(rest):02d}"
+
+
+def _word(match: re.Match[str]) -> str:
+    return _WORDS[match[0]]
+
+
+def column(values: Sequence[float]) -> list[str]:
+    """Every value as text. Works on the joined column, so that nothing is done per value but `repr`."""
+    if not values:
+        return []
+    text = "\n".join(map(repr, values)) + "\n"
+    text = text.replace(".0\n", "\n")
+    if "n" in text:
+        text = _SPECIAL.sub(_word, text)
+    if _LONG.search(text):
+        text = _LONG.sub(_exponent, text)
+    return text[:-1].split("\n")
+
+
+def number(value: float) -> str:
+    """One value as text."""
+    return column((float(value),))[0]
+
+
+def canonical(value: float) -> str:
+    """A value as OpenMetrics wants it in `le` and `quantile`: `1.0` keeps its fraction."""
+    text = number(value)
+    return f"{text}.0" if text.lstrip("-").isdigit() else text
+
+
+def floats(texts: Iterable[str]) -> list[float]:
+    """A column of texts as floats.
+
+    Raises:
+        ValueError: one is not a number as Go reads it (Python's own `1_000` is not).
+    """
+    texts = list(texts)
+    if "_" in "".join(texts):
+        raise ValueError("a number cannot hold an underscore")
+    return list(map(float, texts))

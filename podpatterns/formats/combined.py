@@ -1,0 +1,41 @@
+"""The access log of Apache httpd and nginx: Common Log Format, and "combined", which adds Referer and User-Agent.
+
+Source: https://httpd.apache.org/docs/2.4/logs.html#accesslog. nginx's `log_format combined` writes the same.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+_QUOTED = r'"((?:[^"\\]|\\.)*)"'
+_LINE = re.compile(
+    r"(\S+) (\S+) (\S+) \[([^\]]+)\] " + _QUOTED + r" (\d{3}) (\d+|-)(?: " + _QUOTED + r" " + _QUOTED + r")?"
+)
+_REQUEST = re.compile(r"(\S+) (\S+)(?: (\S+))?")
+
+
+def parse(line: bytes) -> dict[str, Any] | None:
+    """The fields of an access log line, or None if it is not one.
+
+    `client`, `user`, `time` (as written), `method`, `path`, `protocol`, `status`, `bytes`, `referer`, `agent`; a field
+    that the server wrote as `-` is None. A request that is not "method path protocol" is kept whole as `request`.
+    """
+    match = _LINE.fullmatch(line.decode("utf-8", "replace"))
+    if match is None:
+        return None
+    client, _, user, time, request, status, size, referer, agent = match.groups()
+    record: dict[str, Any] = {"client": client, "user": _given(user), "time": time}
+    if parts := _REQUEST.fullmatch(request):
+        record["method"], record["path"], record["protocol"] = parts.groups()
+    else:
+        record["request"] = request
+    record["status"] = int(status)
+    record["bytes"] = 0 if size == "-" else int(size)
+    if referer is not None:
+        record["referer"], record["agent"] = _given(referer), _given(agent)
+    return record
+
+
+def _given(value: str) -> str | None:
+    return None if value == "-" else value

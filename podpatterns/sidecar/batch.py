@@ -1,0 +1,219 @@
+"""The batch: what flows from an input through the transforms to the outputs.
+
+A batch is a run of lines from one source. It starts as one piece of bytes, is split into lines when somebody asks
+for lines, and into records (dictionaries) when somebody asks for fields; each of the three is made at most once, and
+what nobody asks for is never made. Every record keeps the position of its line in the source, whatever becomes
+of it, so that a record's id is the same however often it is delivered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from itertools import accumulate, compress
+from typing import Any, Self
+
+from podpatterns.formats import jsonlines
+
+MESSAGE = "message"
+"""The field that holds a line's text, unless a transform has parsed it into others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where lines come from: one file in one generation (it starts anew when the file is truncated), or a stream.
+
+    `identity` is unique for ever; `fields` are added to each record, such as the path of the file.
+    """
+
+    name: str
+    identity: str
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    key: str = ""
+    """16 hex digits, the first half of the ids of this source's events."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "key", blake2b(self.identity.encode(), digest_size=8).hexdigest())
+
+
+class Batch:
+    """Lines of one source, from byte `start` to byte `end` of it; lines are valid UTF-8 without their newline."""
+
+    __slots__ = ("_lines", "_ndjson", "_offsets", "_records", "_text", "dropped", "end", "failed", "fields", "mark")
+    __slots__ += ("notes", "read", "source", "start")
+
+    def __init__(
+        self,
+        source: Source,
+        text: bytes | None,
+        start: int,
+        end: int,
+        *,
+        lines: list[bytes] | None = None,
+        offsets: Sequence[int] | None = None,
+        fields: Mapping[str, Any] | None = None,
+        mark: Any = None,
+    ) -> None:
+        self.source = source
+        self.start, self.end = start, end
+        self.fields = fields or {}
+        """Added to each record of this batch, beside those of the source."""
+        self.mark = mark
+        """The input's own note, handed back to it when the batch has been acknowledged."""
+        self.notes: dict[str, int] = {}
+        """What transforms have to say in numbers: how many lines could not be parsed, how many secrets were removed."""
+        self._text = text
+        self._lines = lines
+        self._records: list[dict[str, Any]] | None = None
+        self._offsets = offsets
+        self._ndjson: bytes | None = None
+        self.read = text.count(b"\n") + 1 if text is not None else len(lines or ())
+        """Lines that were read from the source."""
+        self.dropped = 0
+        """Lines that a transform has left out on purpose."""
+        self.failed = 0
+        """Lines that a transform has failed on; they have become dead letters."""
+
+    @classmethod
+    def of(cls, lines: Iterable[str | bytes], *, source: str = "sample") -> Self:
+        """A batch of some lines, to try a transform with."""
+        encoded = [line.encode() if isinstance(line, str) else line for line in lines]
+        return cls(Source(source, source), None, 0, sum(len(line) + 1 for line in encoded), lines=encoded)
+
+    def __len__(self) -> int:
+        return self.read - self.dropped - self.failed
+
+    def __repr__(self) -> str:
+        return f"<Batch {self.source.name} {self.start}-{self.end}: {len(self)} of {self.read} lines>"
+
+    # --- what it holds ---------------------------------------------------------------------------------------------
+
+    @property
+    def text(self) -> bytes:
+        """The lines joined by newlines."""
+        if self._text is None:
+            self._text = b"\n".join(self.lines)
+        return self._text
+
+    @property
+    def lines(self) -> list[bytes]:
+        """The lines, as they are before they have been parsed. Not to be changed in place: see `with_lines`."""
+        if self._lines is None:
+            self._lines = self._text.split(b"\n") if self._text is not None and len(self) else []
+        return self._lines
+
+    @property
+    def parsed(self) -> bool:
+        """Whether records have been made."""
+        return self._records is not None
+
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        """A dictionary per line: `{"message": line}` until a transform has parsed it. May be changed in place."""
+        if self._records is None:
+            self._records = [{MESSAGE: line.decode()} for line in self.lines]
+        return self._records
+
+    @property
+    def offsets(self) -> Sequence[int]:
+        """The position of each record's line in the source, in bytes."""
+        if self._offsets is None:
+            self._offsets = line_offsets(self.lines, self.start)
+        return self._offsets
+
+    @property
+    def ids(self) -> list[str]:
+        """The event ids, 32 hex digits each: a hash of the source's identity, and the position. Always the same."""
+        key = self.source.key
+        return [f"{key}{offset:016x}" for offset in self.offsets]
+
+    # --- what transforms make of it --------------------------------------------------------------------------------
+
+    def with_lines(self, lines: list[bytes]) -> Self:
+        """As many lines as before, with other text; valid UTF-8."""
+        self._same_length(lines)
+        self.offsets  # noqa: B018 - computed from the lengths of the lines as they were read
+        self._lines, self._text, self._records = lines, None, None
+        return self
+
+    def with_text(self, text: bytes) -> Self:
+        """The same for the joined text."""
+        return self.with_lines(text.split(b"\n")) if len(self) else self
+
+    def with_records(self, records: list[dict[str, Any]]) -> Self:
+        """As many records as there were lines, with other fields."""
+        self._same_length(records)
+        self._records = records
+        return self
+
+    def map(self, function: Callable[[dict[str, Any]], dict[str, Any]]) -> Self:
+        """Each record replaced by what the function makes of it."""
+        return self.with_records([function(record) for record in self.records])
+
+    def filter(self, function: Callable[[dict[str, Any]], Any]) -> Self:
+        """Only the records for which the function is true; the others are counted as filtered."""
+        return self.keep([bool(function(record)) for record in self.records])
+
+    def keep(self, wanted: Sequence[bool]) -> Self:
+        """Only the records with True at their place; the others are counted as filtered."""
+        self._same_length(wanted)
+        if all(wanted):
+            return self
+        self._offsets = list(compress(self.offsets, wanted))
+        self._lines, self._text = list(compress(self.lines, wanted)), None
+        if self._records is not None:
+            self._records = list(compress(self._records, wanted))
+        self.dropped += len(wanted) - len(self._lines)
+        return self
+
+    def fail(self) -> None:
+        """Leave all of it out, as failed."""
+        self.failed = len(self)
+        self._text = self._records = None
+        self._lines, self._offsets, self._ndjson = [], [], b""
+
+    def note(self, what: str, count: int) -> None:
+        """Count something that the operator should see as a metric."""
+        if count:
+            self.notes[what] = self.notes.get(what, 0) + count
+
+    def _same_length(self, items: Sequence[Any]) -> None:
+        if len(items) != len(self):
+            raise ValueError(
+                f"a transform made {len(items)} records of {len(self)}; use `filter` or `keep` to drop some"
+            )
+
+    # --- what outputs take from it ---------------------------------------------------------------------------------
+
+    def encode(self, fields: Mapping[str, Any]) -> bytes:
+        """The records as NDJSON, with these fields added to each (they win over fields of the same name in a record).
+
+        After this the lines and records are let go, so that a batch that waits for its output is as small as its bytes.
+        """
+        if self._ndjson is None:
+            added = {**self.source.fields, **self.fields, **fields}
+            if not len(self):
+                self._ndjson = b""
+            elif self._records is None:
+                self._ndjson = jsonlines.from_text(self.text, jsonlines.ending(added), MESSAGE)
+            else:
+                for record in self._records:
+                    record.update(added)
+                self._ndjson = jsonlines.from_records(self._records)
+                self.offsets  # noqa: B018 - made while the lines are still here
+                self._lines = self._records = None
+            if self._offsets is not None or not len(self):
+                self._text = self._lines = None
+        return self._ndjson
+
+    @property
+    def ndjson(self) -> bytes:
+        """The records as encoded; each ends with a newline."""
+        assert self._ndjson is not None, "the pipeline encodes a batch before it reaches an output"
+        return self._ndjson
+
+
+def line_offsets(lines: Sequence[bytes], start: int) -> list[int]:
+    """Where each line begins, in bytes from the start of the source, for lines that are one newline apart."""
+    return list(accumulate((len(line) + 1 for line in lines[:-1]), initial=start)) if lines else []

@@ -1,0 +1,83 @@
+"""The configuration of the sidecar."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+
+from podpatterns.runtime.config import PatternConfig
+from podpatterns.runtime.schema import InvalidField
+from podpatterns.runtime.units import Duration, Size
+from podpatterns.sidecar.inputs import InputConfig
+from podpatterns.sidecar.outputs import OutputConfig
+from podpatterns.sidecar.transforms import TransformConfig
+
+if TYPE_CHECKING:
+    from podpatterns.runtime.service import Context
+    from podpatterns.sidecar.runtime import Sidecar
+
+
+class SidecarConfig(PatternConfig, frozen=True, kw_only=True):
+    """Ships logs: what the inputs read goes through the transforms, in order, to every output."""
+
+    inputs: tuple[InputConfig, ...]
+    """Where lines come from."""
+
+    transforms: tuple[TransformConfig, ...] = ()
+    """What happens to them on the way, in this order. None: lines are shipped as they are, in the field `message`."""
+
+    outputs: tuple[OutputConfig, ...]
+    """Where records go: each of them gets every record. A line counts as acknowledged when all have it; while one is
+    away the others go on until `memory` is full of what it has not taken."""
+
+    fields: dict[str, Any] = {}
+    """Fixed fields of every record, such as `{pod: "${POD_NAME}"}`; they win over fields of the same name in a line."""
+
+    checkpoint: Annotated[str, msgspec.Meta(min_length=1)] = "/var/lib/podpatterns/sidecar/checkpoint.json"
+    """The file that says how far has been acknowledged. It should outlive the container (an emptyDir does): without it a
+    restart ships everything again."""
+
+    dead_letters: Annotated[str, msgspec.Meta(min_length=1)] | None = None
+    """Where records go that can never be delivered, as NDJSON with the reason. None: `dead-letters.ndjson` beside the
+    checkpoint."""
+
+    batch: Size = Size("1MiB")
+    """Bytes of logs that are gathered for one delivery; less when `linger` is over first."""
+
+    linger: Duration = Duration("1s")
+    """How long a line may wait for others to travel with. Shorter means sooner, and more deliveries."""
+
+    memory: Size = Size("8MiB")
+    """Bytes, raw and encoded, that may be on their way at once. When it is full, reading waits: the log file is the buffer."""
+
+    retry_cap: Duration = Duration("30s")
+    """The longest pause between two tries of a delivery; the pauses grow from 0.2 s to it, drawn evenly from zero on so that
+    many sidecars do not come back at once. Tries never end: only the shutdown's grace does."""
+
+    def __post_init__(self) -> None:
+        """Check what one field cannot say alone."""
+        for name in ("inputs", "outputs"):
+            if not getattr(self, name):
+                raise InvalidField(name, f"name at least one of the {name}")
+        if not self.batch:
+            raise InvalidField("batch", "must be more than nothing")
+        if self.memory < 2 * self.batch:
+            raise InvalidField("memory", f"must be at least twice the batch ({self.batch}), for its two forms")
+        if not self.retry_cap:
+            raise InvalidField(
+                "retry_cap", "must be longer than 0s: an output that is down would be asked without a pause"
+            )
+
+    def build(self, context: Context) -> Sidecar:
+        """The runtime."""
+        from podpatterns.sidecar.runtime import Sidecar
+
+        return Sidecar(self, context)
+
+    def explain(self, sample: str | None) -> Iterator[str]:
+        """What becomes of each line of a sample."""
+        from podpatterns.sidecar.explain import explain
+
+        return explain(self, sample)

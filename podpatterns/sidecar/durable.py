@@ -1,0 +1,66 @@
+"""Files that survive a crash: replaced as a whole, or appended to by whole lines. Everything here blocks."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Write a file so that after a crash it is whole: the old one or the new one, never a mixture. Raises OSError."""
+    temporary = path.with_name(path.name + ".tmp")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        write_all(descriptor, data)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    os.replace(temporary, path)
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(directory)  # the rename itself
+    finally:
+        os.close(directory)
+
+
+def append(path: Path, data: bytes) -> None:
+    """Append whole lines and fsync; a line that a crash has torn is cut off first. Raises OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o640)
+    try:
+        mend(descriptor)
+        append_whole(descriptor, data)
+    finally:
+        os.close(descriptor)
+
+
+def append_whole(descriptor: int, data: bytes) -> None:
+    """Append and fsync; on failure the file is as it was, so that a second try does not repeat a part. Raises OSError."""
+    end = os.fstat(descriptor).st_size
+    try:
+        write_all(descriptor, data)
+        os.fsync(descriptor)
+    except OSError:
+        os.ftruncate(descriptor, end)
+        raise
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    """Write every byte; the kernel may take fewer at once. Raises OSError."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def mend(descriptor: int) -> int:
+    """Cut a file back to the end of its last whole line; returns how many bytes were cut."""
+    size = end = os.fstat(descriptor).st_size
+    while end:
+        begin = max(0, end - 65536)
+        found = os.pread(descriptor, end - begin, begin).rfind(b"\n")
+        end = begin + found + 1
+        if found >= 0:
+            break
+    if end != size:
+        os.ftruncate(descriptor, end)
+    return size - end

@@ -1,0 +1,166 @@
+"""What happens in the sidecar: one method per happening, which logs and counts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from podpatterns.runtime.telemetry import Cell, Telemetry
+from podpatterns.sidecar.ledger import Account
+
+
+class SidecarEvents:
+    """The happenings of inputs, pipeline, outputs and checkpoint."""
+
+    def __init__(self, telemetry: Telemetry, account: Callable[[], Account], in_flight: Callable[[], int]) -> None:
+        self._log = telemetry.log
+        telemetry.gauge(
+            "podpatterns_sidecar_ledger_lines",
+            "Lines by what became of them: read = acknowledged + dead_lettered + filtered + in flight.",
+            ["fate"],
+            read=lambda: _fates(account()),
+        )
+        telemetry.gauge(
+            "podpatterns_sidecar_lost_bytes",
+            "Bytes of logs that are known to be lost, by the reason.",
+            ["reason"],
+            read=lambda: {(reason,): float(size) for reason, size in account().lost.items()},
+        )
+        telemetry.gauge(
+            "podpatterns_sidecar_in_flight_bytes",
+            "Bytes in memory that have been read and not yet acknowledged.",
+            read=lambda: {(): float(in_flight())},
+        )
+        self._read = telemetry.counter("podpatterns_sidecar_read_bytes", "Bytes read, by input.", ["input"])
+        self._delivered = telemetry.counter(
+            "podpatterns_sidecar_delivered_records", "Records that an output has accepted.", ["output"]
+        )
+        self._retries = telemetry.counter(
+            "podpatterns_sidecar_retries", "Deliveries that failed and were tried again.", ["output"]
+        )
+        self._dead = telemetry.counter(
+            "podpatterns_sidecar_dead_letters", "Records written to the dead-letter file, by who refused them.", ["by"]
+        )
+        self._notes = telemetry.counter(
+            "podpatterns_sidecar_transform_notes", "What transforms have counted, such as parse_failed.", ["what"]
+        )
+        self._lines = telemetry.counter(
+            "podpatterns_sidecar_altered_lines",
+            "Lines that were read but not as they stood, by the reason.",
+            ["reason"],
+        )
+        self._files = telemetry.counter("podpatterns_sidecar_file_events", "What happened to tailed files.", ["what"])
+        self._checkpoints = telemetry.counter(
+            "podpatterns_sidecar_checkpoints", "Attempts to write the checkpoint.", ["outcome"]
+        )
+
+    # --- counters for hot paths -----------------------------------------------------------------------------------
+
+    def read_bytes(self, name: str) -> Cell:
+        """The cell of an input, to add to."""
+        return self._read.cell(name)
+
+    def delivered(self, output: str) -> Cell:
+        """The cell of an output, to add to."""
+        return self._delivered.cell(output)
+
+    def noted(self, notes: dict[str, int]) -> None:
+        """What the transforms have counted in a batch."""
+        for what, count in notes.items():
+            self._notes.add(what, by=count)
+
+    # --- files ----------------------------------------------------------------------------------------------------
+
+    def file_found(self, path: str, offset: int) -> None:
+        """A file is followed from now on."""
+        self._files.add("found")
+        self._log.info("sidecar.file.found", path=path, offset=offset)
+
+    def file_rotated(self, path: str, left: int) -> None:
+        """A file is no longer where it was; it is read to its end."""
+        self._files.add("rotated")
+        self._log.info("sidecar.file.rotated", path=path, unread_bytes=left)
+
+    def file_truncated(self, path: str, lost: int, recovered_from: str | None) -> None:
+        """A file starts anew; what of it had not been read is lost unless rotation has left a copy."""
+        self._files.add("truncated")
+        log = self._log.error if lost else self._log.info
+        log("sidecar.file.truncated", path=path, lost_bytes=lost, rest_read_from=recovered_from)
+
+    def file_gone(self, path: str, lost: int) -> None:
+        """A file that the checkpoint knows cannot be found any more."""
+        self._files.add("gone")
+        log = self._log.error if lost else self._log.info
+        log("sidecar.file.gone", path=path, lost_bytes=lost)
+
+    def file_closed(self, path: str) -> None:
+        """A rotated or deleted file has been read and acknowledged to its end."""
+        self._files.add("closed")
+        self._log.info("sidecar.file.closed", path=path)
+
+    def file_unreadable(self, path: str, reason: str) -> None:
+        """A file matches but cannot be read; it is tried again."""
+        self._files.add("unreadable")
+        self._log.warning("sidecar.file.unreadable", path=path, reason=reason, next="it is tried again")
+
+    def nothing_to_read(self, paths: tuple[str, ...]) -> None:
+        """No file matches yet."""
+        self._files.add("none_yet")
+        self._log.warning("sidecar.file.none_yet", paths=paths, next="they are read as soon as they are there")
+
+    def lines_altered(self, path: str, reason: str, count: int) -> None:
+        """Lines were truncated, or had bytes that are not text."""
+        self._lines.add(reason, by=count)
+        self._log.warning("sidecar.line.altered", path=path, reason=reason, lines=count)
+
+    # --- delivery -------------------------------------------------------------------------------------------------
+
+    def output_waiting(self, output: str, reason: str, attempt: int, delay: float, *, announce: bool) -> None:
+        """A delivery failed and is tried again; said aloud at first and then once in a while."""
+        self._retries.add(output)
+        log = self._log.warning if announce else self._log.debug
+        log("sidecar.output.waiting", output=output, reason=reason, attempt=attempt, retry_in_seconds=round(delay, 3))
+
+    def output_recovered(self, output: str, attempts: int) -> None:
+        """It works again."""
+        self._log.info("sidecar.output.recovered", output=output, attempts=attempts)
+
+    def dead_lettered(self, by: str, count: int, reason: str, path: str) -> None:
+        """Records were set aside."""
+        self._dead.add(by, by=count)
+        self._log.error("sidecar.record.dead_lettered", by=by, records=count, reason=reason, file=path)
+
+    def dead_letters_unwritable(self, path: str, reason: str) -> None:
+        """A dead letter has no place to go; its output waits."""
+        self._log.error("sidecar.dead_letters.unwritable", path=path, reason=reason, next="it is tried again")
+
+    def transform_failed(self, error: BaseException) -> None:
+        """A transform raised; the batch is gone through line by line."""
+        self._notes.add("transform_failed")
+        self._log.error("sidecar.transform.failed", error=f"{type(error).__name__}: {error}", exc_info=error)
+
+    # --- checkpoint -----------------------------------------------------------------------------------------------
+
+    def checkpoint_written(self) -> None:
+        """Safe on disk."""
+        self._checkpoints.add("written")
+
+    def checkpoint_failed(self, path: str, error: OSError) -> None:
+        """Not safe; reading new files waits, and it is tried again."""
+        self._checkpoints.add("failed")
+        self._log.error("sidecar.checkpoint.failed", path=path, reason=error.strerror or str(error), next="tried again")
+
+    def checkpoint_unreadable(self, path: str, reason: str, kept: str) -> None:
+        """The checkpoint does not make sense; files are read from their start, which repeats but loses nothing."""
+        self._checkpoints.add("unreadable")
+        self._log.error(
+            "sidecar.checkpoint.unreadable", path=path, reason=reason, kept_as=kept, next="files are read anew"
+        )
+
+
+def _fates(account: Account) -> dict[tuple[str, ...], float]:
+    return {
+        ("read",): account.read,
+        ("acknowledged",): account.acknowledged,
+        ("dead_lettered",): account.dead,
+        ("filtered",): account.filtered,
+    }

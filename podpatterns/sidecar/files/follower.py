@@ -1,0 +1,292 @@
+"""One file, in one generation, from its first byte to its last.
+
+A file is recognised by device and inode, by its first bytes and by the bytes just before the position that was
+reached: inodes are used again, and a file that was truncated and filled again may be longer than before. When a
+file turns out to have been truncated, its generation ends: a new follower takes over the descriptor, and the old one
+keeps its account, and reads on in the copy if rotation has left one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from hashlib import blake2b
+from typing import Any, NamedTuple
+
+import msgspec
+
+from podpatterns.sidecar.batch import Batch, Source
+from podpatterns.sidecar.files.lines import Lines, clean
+from podpatterns.sidecar.ledger import Account
+
+CHUNK = 256 * 1024
+"""Bytes in a read: large enough that the work per batch does not count, small enough for the processor's cache."""
+PREFIX = 1024
+"""Bytes at the start of a file that tell it from others."""
+BEFORE = 64
+"""Bytes before the position that tell whether the file is still the one that was read."""
+
+
+class Truncated(Exception):  # noqa: N818 - what has happened to the file
+    """The file no longer holds what was read from it."""
+
+
+class Entry(msgspec.Struct, omit_defaults=True):
+    """A follower in the checkpoint."""
+
+    id: str
+    generation: int
+    path: str
+    dev: int
+    ino: int
+    offset: int
+    """Everything before it has been acknowledged."""
+    size: int
+    """How long the file was known to be."""
+    prefix: tuple[int, str]
+    """Length and hash of the first bytes."""
+    before: tuple[int, str]
+    """Length and hash of the bytes just before `offset`."""
+    open_line: bool = False
+    """The part of a line before `offset` has been shipped without its end."""
+    account: Account = msgspec.field(default_factory=Account)
+
+    def describes(self, descriptor: int) -> bool:
+        """Whether an open file is the one, as far as it had been read."""
+        if os.fstat(descriptor).st_size < self.offset:
+            return False
+        length, digest = self.prefix
+        if hashed(os.pread(descriptor, length, 0)) != digest:
+            return False
+        length, digest = self.before
+        return hashed(os.pread(descriptor, length, self.offset - length)) == digest
+
+
+def hashed(data: bytes) -> str:
+    """A short hash; what is hashed never leaves the pod's logs this way."""
+    return blake2b(data, digest_size=8).hexdigest()
+
+
+class Mark(NamedTuple):
+    """What a follower notes on each batch: what to remember once it is acknowledged."""
+
+    follower: Follower
+    end: int
+    before: bytes
+    open_line: bool
+
+
+class Follower:
+    """Reads one file. `offset` is how far, `committed` how far that has been acknowledged."""
+
+    def __init__(
+        self, entry: Entry, descriptor: int | None, *, limit: int, encoding: str, fields: Mapping[str, Any]
+    ) -> None:
+        self.id, self.generation = entry.id, entry.generation
+        self.path, self.dev, self.ino = entry.path, entry.dev, entry.ino
+        self.descriptor = descriptor
+        self.account = entry.account
+        self.offset = self.committed = entry.offset
+        self.size = entry.size
+        self.at_end = False
+        """Nothing is left to read but, perhaps, a line without an end."""
+        self.missing_since: float | None = None
+        self.grown_at = 0.0
+        self._fields = fields
+        self._limit, self._encoding = limit, encoding
+        self._mtime = -1
+        self._scanned = 0  # how far a line that is too long has been searched for its end
+        self._open_line = self._committed_open_line = entry.open_line
+        self._prefix = b""
+        self._before = b""
+        if descriptor is not None:
+            self._prefix = os.pread(descriptor, PREFIX, 0)
+            self._before = os.pread(descriptor, entry.before[0], self.offset - entry.before[0])
+        self._committed_before = self._before
+        self._saved_prefix = entry.prefix
+        self.source = Source(self.path, f"{self.id}/{self.generation}", fields)
+
+    def __repr__(self) -> str:
+        return f"<Follower {self.path} generation {self.generation}: {self.committed} ≤ {self.offset} ≤ {self.size}>"
+
+    @property
+    def acknowledged(self) -> bool:
+        """Everything that was read has come back."""
+        return self.committed == self.offset
+
+    @property
+    def unread(self) -> int:
+        """Bytes known to be there and not read yet."""
+        return max(0, self.size - self.offset)
+
+    @property
+    def prefix(self) -> bytes:
+        """The first bytes, as far as they were there."""
+        return self._prefix
+
+    def move(self, descriptor: int, dev: int, ino: int, size: int) -> bool:
+        """Read on in a copy of the file, if it is one: up to its `size`."""
+        if (
+            size < self.offset
+            or os.pread(descriptor, len(self._before), self.offset - len(self._before)) != self._before
+        ):
+            return False
+        self.descriptor, self.dev, self.ino, self.size = descriptor, dev, ino, size
+        self._mtime, self.at_end = -1, False
+        return True
+
+    def entry(self) -> Entry:
+        """For the checkpoint."""
+        prefix = (len(self._prefix), hashed(self._prefix)) if self._prefix else self._saved_prefix
+        return Entry(
+            id=self.id,
+            generation=self.generation,
+            path=self.path,
+            dev=self.dev,
+            ino=self.ino,
+            offset=self.committed,
+            size=self.size,
+            prefix=prefix,
+            before=(len(self._committed_before), hashed(self._committed_before)),
+            open_line=self._committed_open_line,
+            account=self.account.saved(),
+        )
+
+    def commit(self, batch: Batch, dead: int) -> None:
+        """A batch of this file is settled."""
+        mark: Mark = batch.mark
+        account = self.account
+        account.dead += dead
+        account.filtered += batch.dropped
+        account.acknowledged += batch.read - batch.dropped - dead
+        account.bytes += batch.end - batch.start
+        if batch.end == mark.end:
+            self.committed = mark.end
+            self._committed_before = mark.before
+            self._committed_open_line = mark.open_line
+
+    # --- reading --------------------------------------------------------------------------------------------------
+
+    def read(self, now: float, *, final: bool = False) -> tuple[Batch, Lines] | None:
+        """The next lines, or None if there is no whole line. `final`: what is left counts as a line.
+
+        Raises:
+            Truncated: what was read is no longer there.
+        """
+        if self.descriptor is None:
+            return None
+        status = os.fstat(self.descriptor)
+        if status.st_size < self.size:
+            raise Truncated
+        if status.st_size != self.size or status.st_mtime_ns != self._mtime:
+            self.grown_at = now
+        elif self.at_end and not final:
+            return None
+        self.size, self._mtime = status.st_size, status.st_mtime_ns
+        data = self._pread(CHUNK)
+        if self.generation and not self.offset and data.startswith(b"\0"):
+            return self._hole(data)
+        begin = len(self._before)
+        end = data.rfind(b"\n")
+        if end >= begin:
+            self.at_end = False
+            return self._whole_lines(data, begin, end)
+        if len(data) - begin == CHUNK:
+            return self._long_line(final=final)
+        self.at_end = True
+        if final and len(data) > begin:
+            return self._batch(data[begin:], self.offset, len(data) - begin, data, open_line=True)
+        return None
+
+    def _pread(self, size: int) -> bytes:
+        assert self.descriptor is not None
+        begin = len(self._before)
+        data = os.pread(self.descriptor, size + begin, self.offset - begin)
+        if not data.startswith(self._before):
+            raise Truncated
+        if len(self._prefix) < PREFIX and len(data) > begin:
+            self._prefix = os.pread(self.descriptor, PREFIX, 0)
+        return data
+
+    def _whole_lines(self, data: bytes, begin: int, end: int) -> tuple[Batch, Lines]:
+        if self._open_line:
+            # The end of a line whose beginning was shipped before the restart: a record of its own.
+            end = data.index(b"\n", begin)
+        return self._batch(data[begin:end], self.offset, end + 1 - begin, data)
+
+    def _hole(self, data: bytes) -> tuple[Batch, Lines]:
+        """A writer that does not append goes on at its old position in a truncated file: what lies before is a hole."""
+        assert self.descriptor is not None
+        nuls = len(data) - len(data.lstrip(b"\0"))
+        # Nothing but a hole, or a file system that knows of none: what was read counts.
+        with suppress(OSError):
+            nuls = max(nuls, os.lseek(self.descriptor, 0, os.SEEK_DATA))
+        return self._skip(nuls, os.pread(self.descriptor, BEFORE, max(0, nuls - BEFORE)))
+
+    def _skip(self, size: int, data: bytes) -> tuple[Batch, Lines]:
+        start = self.offset
+        self._advance(size, data)
+        mark = Mark(self, self.offset, self._before, open_line=False)
+        return Batch(self.source, None, start, self.offset, lines=[], mark=mark), Lines(b"", [], 0, 0)
+
+    def _batch(self, raw: bytes, start: int, size: int, data: bytes, *, open_line: bool = False) -> tuple[Batch, Lines]:
+        continues = self._open_line
+        if continues and not raw and not open_line:
+            self._open_line = False
+            return self._skip(size, data[: len(self._before) + size])  # nothing but the newline was missing
+        lines = clean(raw, start, limit=self._limit, encoding=self._encoding)
+        return self._emitted(lines, size, data[: len(self._before) + size], continues=continues, open_line=open_line)
+
+    def _emitted(
+        self, lines: Lines, size: int, data: bytes, *, continues: bool = False, open_line: bool = False
+    ) -> tuple[Batch, Lines]:
+        start = self.offset
+        self._advance(size, data)
+        self._open_line = open_line
+        mark = Mark(self, self.offset, self._before, open_line)
+        fields = {name: True for name, on in (("partial", open_line), ("continues", continues)) if on}
+        batch = Batch(
+            self.source, lines.text, start, self.offset, offsets=lines.offsets, fields=fields or None, mark=mark
+        )
+        self.account.read += batch.read
+        return batch, lines
+
+    def _advance(self, size: int, data: bytes) -> None:
+        """Go on by `size` bytes; `data` ends there."""
+        self.offset += size
+        self._before = data[-BEFORE:]
+        self._scanned = 0
+
+    def _long_line(self, *, final: bool) -> tuple[Batch, Lines] | None:
+        """A line longer than a chunk: search for its end in pieces, keep no more of it than the limit."""
+        assert self.descriptor is not None
+        position = max(self._scanned, self.offset)
+        while True:
+            piece = os.pread(self.descriptor, CHUNK, position)
+            found = piece.find(b"\n")
+            if found >= 0:
+                position += found
+                break
+            position += len(piece)
+            self._scanned = position
+            if not piece:
+                self.at_end = True
+                if not final:
+                    return None
+                break
+        self.at_end = False
+        begin = len(self._before)
+        whole = self._pread(min(position - self.offset, self._limit + 1))[begin:]
+        lines = clean(whole, self.offset, limit=self._limit, encoding=self._encoding)
+        newline = 0 if found < 0 else 1
+        continues = self._open_line
+        size = position + newline - self.offset
+        tail = os.pread(self.descriptor, BEFORE, max(0, position + newline - BEFORE))
+        return self._emitted(lines, size, tail, continues=continues, open_line=not newline)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self.descriptor is not None:
+            os.close(self.descriptor)
+            self.descriptor = None

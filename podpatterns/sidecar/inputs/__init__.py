@@ -1,0 +1,78 @@
+"""Inputs: where log lines come from.
+
+An input emits batches and waits while it does: that is the back-pressure. It gets each batch back, in order, when
+its fate is known, and keeps its own position from that: what has not come back is read again after a restart.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from podpatterns.runtime.schema import ComponentConfig
+from podpatterns.runtime.service import Check
+from podpatterns.sidecar.batch import Batch
+from podpatterns.sidecar.events import SidecarEvents
+from podpatterns.sidecar.ledger import Account
+
+Emit = Callable[[Batch], Awaitable[None]]
+"""Hands a batch on; returns when there is room for the next."""
+
+
+@dataclass(frozen=True, slots=True)
+class InputContext:
+    """What the sidecar gives to an input."""
+
+    name: str
+    """Its name in metrics and in the checkpoint: the type, with a number from the second of a type on."""
+    events: SidecarEvents
+    persist: Callable[[], Awaitable[None]]
+    """Returns when every input's `snapshot` of now is on disk."""
+    touch: Callable[[], None]
+    """Says that a snapshot would differ from the last; it is saved soon."""
+    retire: Callable[[Account], None]
+    """Takes the account of a source that is gone for good."""
+
+
+class Input(ABC):
+    """A running input."""
+
+    async def start(self, entries: Any) -> None:
+        """Get ready, from what `snapshot` gave before the restart (None: nothing). Raises StartError."""
+
+    @abstractmethod
+    async def run(self, emit: Emit) -> None:
+        """Emit batches until cancelled."""
+
+    @abstractmethod
+    async def drain(self) -> None:
+        """Return when everything that can be read by now has been emitted; after that nothing more is."""
+
+    @abstractmethod
+    def commit(self, batch: Batch, dead: int) -> None:
+        """The batch is settled: `dead` of its lines are dead letters, `batch.dropped` filtered, the others delivered."""
+
+    def snapshot(self) -> Any:
+        """What a restart needs, as plain JSON; None for nothing."""
+        return None
+
+    @abstractmethod
+    def accounts(self) -> Iterable[tuple[str, Account, Mapping[str, Any]]]:
+        """Each source at hand: its name, its account, and what else a person wants to see."""
+
+    def checks(self) -> Iterable[Check]:
+        """What must hold after a drain."""
+        return ()
+
+    async def stop(self) -> None:
+        """Release everything."""
+
+
+class InputConfig(ComponentConfig, frozen=True, kw_only=True):
+    """Base of the inputs' configurations."""
+
+    def build(self, context: InputContext) -> Input:
+        """The input; nothing is opened before its `start`."""
+        raise NotImplementedError

@@ -1,0 +1,153 @@
+"""The pipeline: transforms, gathering, and the memory budget between inputs and outputs.
+
+    emit(batch) → transforms → encoded → parcel (by size or time) → a queue for each output → settled → commit
+
+A parcel is settled when every output has taken it. Outputs take parcels in order, so parcels are settled in order,
+and so each input gets its batches back in the order in which it has emitted them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from podpatterns.runtime.backoff import Backoff
+from podpatterns.sidecar import dead_letters
+from podpatterns.sidecar.batch import Batch
+from podpatterns.sidecar.dead_letters import DeadLetters
+from podpatterns.sidecar.events import SidecarEvents
+from podpatterns.sidecar.inputs import Input
+from podpatterns.sidecar.outputs import Output
+from podpatterns.sidecar.sender import Parcel, Sender
+from podpatterns.sidecar.transforms import Transform
+
+
+class Pipeline:
+    """What lies between inputs and outputs. `in_flight` is what of the budget is taken, in bytes."""
+
+    def __init__(
+        self,
+        *,
+        transforms: Sequence[Transform],
+        fields: Mapping[str, Any],
+        size: int,
+        linger: float,
+        memory: int,
+        letters: DeadLetters,
+        events: SidecarEvents,
+        backoff: Backoff,
+        settled: Callable[[], None],
+    ) -> None:
+        self.transforms, self.fields = transforms, fields
+        self.size, self.linger, self.memory = size, linger, memory
+        self.senders: list[Sender] = []
+        self.in_flight = 0
+        self._letters = letters
+        self._events = events
+        self._backoff = backoff
+        self._settled = settled
+        self._open = Parcel()
+        self._timer: asyncio.TimerHandle | None = None
+        self._room = asyncio.Event()
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    def add(self, name: str, output: Output) -> None:
+        """An output that takes every parcel."""
+        self.senders.append(Sender(name, output, self._letters, self._events, self._settle, self._backoff))
+
+    async def emit(self, source: Input, batch: Batch) -> None:
+        """Take a batch; returns when there is room for another."""
+        if self.transforms:
+            for part in await self._transformed(source, batch):
+                await self._take(source, part)
+        else:
+            await self._take(source, batch)
+
+    async def _take(self, source: Input, batch: Batch) -> None:
+        body = batch.encode(self.fields)
+        if batch.notes:
+            self._events.noted(batch.notes)
+        # The raw text is still there for as long as an output may ask for ids: it counts as well.
+        raw = batch.end - batch.start
+        size = len(body) + raw
+        while self.in_flight and self.in_flight + size > self.memory:
+            self.flush()
+            self._room.clear()
+            await self._room.wait()
+        self.in_flight += size
+        self._empty.clear()
+        parcel = self._open
+        parcel.items.append((source, batch))
+        parcel.size += size
+        parcel.raw += raw
+        parcel.records += len(batch)
+        if parcel.raw >= self.size:
+            self.flush()
+        elif self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(self.linger, self.flush)
+
+    def flush(self) -> None:
+        """Send what has been gathered, without waiting for more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        parcel = self._open
+        if not parcel.items:
+            return
+        self._open = Parcel()
+        parcel.waiting = len(self.senders)
+        for sender in self.senders:
+            sender.put(parcel)
+
+    async def drained(self) -> None:
+        """Send everything; return when all of it is settled."""
+        self.flush()
+        await self._empty.wait()
+
+    def _settle(self, parcel: Parcel) -> None:
+        for at, (source, batch) in enumerate(parcel.items):
+            source.commit(batch, batch.failed + len(parcel.dead.get(at, ())))
+        self.in_flight -= parcel.size
+        self._room.set()
+        if not self.in_flight:
+            self._empty.set()
+        self._settled()
+
+    # --- transforms -----------------------------------------------------------------------------------------------
+
+    async def _transformed(self, source: Input, batch: Batch) -> list[Batch]:
+        lines, offsets = batch.lines, batch.offsets
+        try:
+            for transform in self.transforms:
+                batch = transform.apply(batch)
+        except Exception as error:  # noqa: BLE001 - transforms run code of the user's; what it raises costs a line, not the sidecar
+            self._events.transform_failed(error)
+            return await self._one_by_one(batch, lines, offsets)
+        return [batch]
+
+    async def _one_by_one(self, batch: Batch, lines: Sequence[bytes], offsets: Sequence[int]) -> list[Batch]:
+        """Each line through the transforms alone, so that one that they fail on does not take the others with it."""
+        ends = [*offsets[1:], batch.end]
+        parts, letters = [], []
+        for line, offset, end in zip(lines, offsets, ends, strict=True):
+            part = self._single(batch, line, offset, end)
+            try:
+                for transform in self.transforms:
+                    part = transform.apply(part)
+            except Exception as error:  # noqa: BLE001 - as above
+                part = self._single(batch, line, offset, end)
+                part.encode(self.fields)
+                letters += dead_letters.of(part, {0: f"{type(error).__name__}: {error}"}, "transform")
+                part.fail()
+            parts.append(part)
+        if letters:
+            await self._letters.write(letters)
+        return parts
+
+    @staticmethod
+    def _single(batch: Batch, line: bytes, offset: int, end: int) -> Batch:
+        last = end == batch.end
+        mark = batch.mark if last else None
+        return Batch(batch.source, None, offset, end, lines=[line], offsets=[offset], fields=batch.fields, mark=mark)

@@ -1,0 +1,194 @@
+"""The sidecar at run time: inputs, pipeline, outputs and checkpoint, put together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from podpatterns.errors import StartError
+from podpatterns.runtime.backoff import Backoff
+from podpatterns.runtime.schema import ComponentConfig, component_type
+from podpatterns.runtime.service import Check, Context, Deadline, Pattern, Reply, Request, Route, Status
+from podpatterns.sidecar.checkpoint import Checkpoint, Document
+from podpatterns.sidecar.config import SidecarConfig
+from podpatterns.sidecar.dead_letters import DeadLetters
+from podpatterns.sidecar.events import SidecarEvents
+from podpatterns.sidecar.inputs import Input, InputContext
+from podpatterns.sidecar.ledger import Account, shown, total
+from podpatterns.sidecar.outputs import Output
+from podpatterns.sidecar.pipeline import Pipeline
+
+LIVE = ("transforms", "fields", "batch", "linger", "memory")
+"""What a reload can change; the rest needs a new process, which loses nothing either."""
+
+
+class Sidecar(Pattern[SidecarConfig]):
+    """Ships logs: `async with Sidecar(config) as sidecar: ...`; leaving the block ships what is left."""
+
+    def __init__(self, config: SidecarConfig, context: Context | None = None) -> None:
+        super().__init__(config, context)
+        config = self.config
+        self._closed = Account()
+        self.events = SidecarEvents(self.context.telemetry, self._total, lambda: self.pipeline.in_flight)
+        self.checkpoint = Checkpoint(config.checkpoint, self._document, self.events)
+        self._letters = DeadLetters(
+            Path(config.dead_letters or Path(config.checkpoint).with_name("dead-letters.ndjson")),
+            self.events,
+            Backoff(cap=config.retry_cap),
+        )
+        self.pipeline = Pipeline(
+            transforms=[each.build() for each in config.transforms],
+            fields=config.fields,
+            size=config.batch,
+            linger=config.linger,
+            memory=config.memory,
+            letters=self._letters,
+            events=self.events,
+            backoff=Backoff(cap=config.retry_cap),
+            settled=self._settled,
+        )
+        self.inputs: dict[str, Input] = {
+            name: each.build(
+                InputContext(name, self.events, self.checkpoint.save, self.checkpoint.touch, self._closed.add)
+            )
+            for name, each in _named(config.inputs)
+        }
+        self.outputs: dict[str, Output] = {name: each.build() for name, each in _named(config.outputs)}
+        for name, output in self.outputs.items():
+            self.pipeline.add(name, output)
+        self._progress = asyncio.Event()
+
+    # --- life -----------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Open the checkpoint, the outputs and the inputs. Raises StartError."""
+        document = self.checkpoint.open()
+        self._closed.add(msgspec.convert(document.closed, Account))
+        for output in self.outputs.values():
+            await output.start()
+        for name, each in self.inputs.items():
+            await each.start(document.inputs.get(name))
+
+    async def run(self) -> None:
+        """Everything at once, until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.checkpoint.run(), name="checkpoint")
+            for sender in self.pipeline.senders:
+                tasks.create_task(sender.run(), name=f"output {sender.name}")
+            for name, each in self.inputs.items():
+                tasks.create_task(each.run(partial(self.pipeline.emit, each)), name=f"input {name}")
+
+    async def drain(self, deadline: Deadline) -> None:
+        """Read to the end of everything, deliver it, and write the checkpoint."""
+        async with asyncio.TaskGroup() as tasks:
+            for each in self.inputs.values():
+                tasks.create_task(each.drain())
+        await self.pipeline.drained()
+        await self.checkpoint.save()
+
+    async def stop(self) -> None:
+        """Write down what has been acknowledged, and close everything."""
+        if self.checkpoint.is_open:
+            await self.checkpoint.try_save()
+        for each in self.inputs.values():
+            await each.stop()
+        for output in self.outputs.values():
+            await output.stop()
+        self.checkpoint.close()
+
+    async def reload(self, config: SidecarConfig) -> None:
+        """Put changed transforms, fields and sizes in force. Raises StartError for anything else that has changed."""
+        fixed = [name for name in config.__struct_fields__ if name not in LIVE]
+        changed = [name for name in fixed if getattr(config, name) != getattr(self.config, name)]
+        if changed:
+            raise StartError(f"a change of {', '.join(changed)} needs a restart of the sidecar; nothing is lost by it")
+        self.pipeline.transforms = [each.build() for each in config.transforms]
+        self.pipeline.fields = config.fields
+        self.pipeline.size, self.pipeline.linger, self.pipeline.memory = config.batch, config.linger, config.memory
+
+    # --- accounts -------------------------------------------------------------------------------------------------
+
+    def _accounts(self) -> Iterator[tuple[str, str, Account, Mapping[str, Any]]]:
+        for name, each in self.inputs.items():
+            for source, account, more in each.accounts():
+                yield name, source, account, more
+
+    def _total(self) -> Account:
+        return total([self._closed, *(account for _, _, account, _ in self._accounts())])
+
+    @property
+    def ledger(self) -> Account:
+        """What became of every line, in sum."""
+        return self._total()
+
+    async def acknowledged(self, lines: int) -> None:
+        """Return when at least so many lines have been acknowledged, for tests and applications."""
+        while self._total().acknowledged < lines:
+            self._progress.clear()
+            await self._progress.wait()
+
+    def _settled(self) -> None:
+        self.checkpoint.touch()
+        self._progress.set()
+
+    def _document(self) -> Document:
+        inputs = {name: each.snapshot() for name, each in self.inputs.items()}
+        return Document(inputs=inputs, closed=msgspec.to_builtins(self._closed))
+
+    def routes(self) -> Sequence[Route]:
+        """`GET /ledger`."""
+        return [Route("GET", "/ledger", self._ledger)]
+
+    async def _ledger(self, _request: Request) -> Reply:
+        sources = [
+            {"input": name, "source": source, **shown(account), **more}
+            for name, source, account, more in self._accounts()
+        ]
+        return Reply({"total": shown(self._total()), "closed": shown(self._closed), "sources": sources})
+
+    def status(self) -> Status:
+        """Lines by what became of them, and whether the books balance."""
+        account = self._total()
+        facts: dict[str, str | int | float] = {
+            "lines read": account.read,
+            "acknowledged": account.acknowledged,
+            "dead letters": account.dead,
+            "lost": f"{account.lost_bytes} bytes" if account.lost_bytes else 0,
+            "files": sum(1 for _ in self._accounts()),
+        }
+        if account.filtered:
+            facts["filtered"] = account.filtered
+        if trouble := "; ".join(self._troubles()):
+            facts["waiting"] = trouble
+        detail = f"{account.read} = {account.acknowledged} + {account.dead} dead + {account.filtered} filtered"
+        lost = ", ".join(f"{size} bytes {reason}" for reason, size in account.lost.items())
+        checks = [
+            Check("lines read = acknowledged", account.balanced, detail),
+            Check("lines lost = 0", not account.lost_bytes, lost),
+            *(check for each in self.inputs.values() for check in each.checks()),
+        ]
+        return Status(facts, checks)
+
+    def _troubles(self) -> Iterator[str]:
+        for sender in self.pipeline.senders:
+            if sender.trouble:
+                yield f"{sender.name}: {sender.trouble}"
+        if self.checkpoint.trouble:
+            yield f"checkpoint: {self.checkpoint.trouble}"
+        if self._letters.trouble:
+            yield f"dead letters: {self._letters.trouble}"
+
+
+def _named(configs: Iterable[ComponentConfig]) -> Iterator[tuple[str, Any]]:
+    """Components with a name each: the type, with a number from the second of a type on."""
+    seen: Counter[str] = Counter()
+    for config in configs:
+        name = component_type(type(config))
+        seen[name] += 1
+        yield (name if seen[name] == 1 else f"{name}-{seen[name]}"), config

@@ -1,0 +1,42 @@
+"""A function of your own, in Python."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from podpatterns.runtime.units import FunctionRef
+from podpatterns.sidecar.batch import Batch
+from podpatterns.sidecar.transforms import Transform, TransformConfig
+
+
+class PythonConfig(TransformConfig, frozen=True, kw_only=True):
+    """Calls a Python function with each batch. In an application, `@podpatterns.transform` on the function does the same."""
+
+    EXAMPLE: ClassVar[str] = "{type: python, function: 'podpatterns.sidecar.transforms.python:unchanged'}"
+
+    function: FunctionRef
+    """`package.module:function`. It takes a `Batch` and returns one: `batch.map(f)`, `batch.filter(f)`, or a loop over
+    `batch.records` that changes them. It must not block. A line that it raises on becomes a dead letter."""
+
+    def build(self) -> Python:
+        """The transform."""
+        return Python(self)
+
+
+class Python(Transform):
+    """Calls the function."""
+
+    def __init__(self, config: PythonConfig) -> None:
+        self._function = config.function
+
+    def apply(self, batch: Batch) -> Batch:
+        """What the function returns, if it is a batch."""
+        result = self._function(batch)
+        if not isinstance(result, Batch):
+            raise TypeError(f"{self._function} returned {type(result).__name__}; a transform returns the batch")
+        return result
+
+
+def unchanged(batch: Batch) -> Batch:
+    """The batch as it is: the shortest transform."""
+    return batch

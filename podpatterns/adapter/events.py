@@ -46,7 +46,7 @@ class AdapterEvents:
         self._line.value += count
 
     def line_refused(self, reason: str, detail: str) -> None:
-        """A line or value was refused; logged at the 1st, 10th, 100th, … of each reason, lest nonsense flood the log."""
+        """A line or value was refused; logged at the 1st, 10th, 100th, … of a reason, lest nonsense flood the log."""
         cell = self._refused.cell(reason)
         cell.value += 1
         if _round(cell.value):

@@ -1,0 +1,281 @@
+"""Laws of the running adapter: sockets, scrapes, reload, drain; and of every component of its slots."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from pathlib import Path
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from podpatterns.adapter.config import AdapterConfig, SeriesConfig
+from podpatterns.adapter.inputs import InputConfig
+from podpatterns.adapter.inputs.scrape import ScrapeConfig
+from podpatterns.adapter.inputs.statsd import StatsdConfig
+from podpatterns.adapter.outputs import OutputConfig
+from podpatterns.adapter.outputs.prometheus import PrometheusConfig, _patience
+from podpatterns.adapter.runtime import Adapter
+from podpatterns.adapter.transforms import TransformConfig
+from podpatterns.adapter.transforms.rename import RenameConfig
+from podpatterns.errors import ConfigError, StartError
+from podpatterns.formats.prometheus import parse
+from podpatterns.runtime import config as configuration
+from podpatterns.runtime.components import load_all, slot_of
+from podpatterns.runtime.decode import decode
+from podpatterns.runtime.nodes import parse as yaml
+from podpatterns.runtime.service import Deadline, Request
+from podpatterns.runtime.units import Address, Duration, Url
+
+ANY = Address("127.0.0.1:0")
+
+
+def made(*inputs: InputConfig, final: str = "0s", **more: object) -> AdapterConfig:
+    page = PrometheusConfig(listen=ANY, final_scrape=Duration(final))
+    return AdapterConfig(inputs=list(inputs) or [StatsdConfig(listen=ANY)], outputs=[page], **more)  # type: ignore[arg-type]
+
+
+async def until(condition) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+async def fetched(url: str, accept: str = "", **headers: str) -> tuple[int, str, str]:
+    async with aiohttp.ClientSession() as session, session.get(url, headers={"Accept": accept, **headers}) as response:
+        return response.status, response.headers["Content-Type"], await response.text()
+
+
+def samples(page: bytes | str) -> dict[str, float]:
+    return {
+        family.name + (family.suffixes[i] if family.suffixes else "") + text: value
+        for family in parse(page)
+        for i, (text, value) in enumerate(zip(family.blocks, family.values, strict=True))
+    }
+
+
+async def test_udp_lines_become_a_page() -> None:
+    """Every line of every datagram is on the page, in the form that the scraper prefers."""
+    async with Adapter(made()) as adapter:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+            client.connect(("127.0.0.1", adapter.inputs[0].address.port))  # type: ignore[attr-defined]
+            for _ in range(50):
+                client.send(b"a:1|c|#k:v\nb:2|g\nt:30|ms")
+            client.send(b"a:NaN|c\n")
+        await until(lambda: adapter.events.lines == 151)
+        status, kind, text = await fetched(adapter.url)
+        assert (status, kind) == (200, "text/plain; version=0.0.4; charset=utf-8")
+        found = samples(text)
+        assert found['a_total{k="v"}'] == 50
+        assert found["t_seconds_count"] == 50
+        assert found['podpatterns_adapter_lines_refused_total{reason="not_finite"}'] == 1
+        _, kind, text = await fetched(adapter.url, "application/openmetrics-text;version=1.0.0")
+        assert kind.startswith("application/openmetrics-text")
+        assert text.endswith("# EOF\n")
+        assert adapter.status().facts["page"] == adapter.url
+        assert [check.name for check in adapter.status().checks if not check.ok] == ["no line refused"]
+
+
+async def test_unix_datagrams_and_a_stale_socket(tmp_path: Path) -> None:
+    """A socket file that a killed process left behind is replaced; one that is in use is not."""
+    path = tmp_path / "s.sock"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as stale:
+        stale.bind(str(path))
+    config = made(StatsdConfig(listen=Address(f"unix:{path}")))
+    async with Adapter(config) as adapter:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client:
+            client.sendto(b"a:1|c", str(path))
+        await until(lambda: adapter.events.lines == 1)
+        with pytest.raises(StartError, match="s.sock"):
+            await Adapter(config).__aenter__()
+    assert not path.exists()
+
+
+async def test_tcp_lines_byte_by_byte() -> None:
+    """Lines may come in pieces; the last one needs no newline; a line without end is refused and skipped."""
+    async with Adapter(made(StatsdConfig(listen=ANY, protocol="tcp"))) as adapter:
+        port = adapter.inputs[0].address.port  # type: ignore[attr-defined]
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        for byte in b"a:1|c\na:2|c\n":
+            writer.write(bytes([byte]))
+            await writer.drain()
+        writer.write(b"x" * 100_000)
+        await writer.drain()
+        writer.write(b"xx\na:4|c")
+        writer.close()
+        await until(lambda: adapter.store.metrics.get("a_total") and samples_of(adapter) == 7)
+        assert adapter.events.refused == {"too_long": 1}
+
+
+def samples_of(adapter: Adapter) -> float:
+    return next(iter(adapter.store.families())).values[0]
+
+
+async def test_a_taken_port_is_named() -> None:
+    """StartError says which address and what to change, for input and output."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp, socket.create_server(("127.0.0.1", 0)) as tcp:
+        udp.bind(("127.0.0.1", 0))
+        taken = Address(f"127.0.0.1:{udp.getsockname()[1]}")
+        with pytest.raises(StartError, match=f"{taken}.*listen"):
+            await Adapter(made(StatsdConfig(listen=taken))).__aenter__()
+        page = Address(f"127.0.0.1:{tcp.getsockname()[1]}")
+        config = AdapterConfig(inputs=[StatsdConfig(listen=ANY)], outputs=[PrometheusConfig(listen=page)])
+        with pytest.raises(StartError, match=f"{page}.*listen"):
+            await Adapter(config).__aenter__()
+
+
+async def exporter(handler) -> tuple[web.AppRunner, Url]:
+    app = web.Application()
+    app.router.add_get("/metrics", handler)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    return runner, Url(f"http://127.0.0.1:{runner.addresses[0][1]}/metrics")
+
+
+async def test_scraped_pages_are_merged() -> None:
+    """A source's page stands on ours with its labels; broken lines, errors and late answers leave the rest alone."""
+    hold = asyncio.Event()
+
+    async def good(_request: web.Request) -> web.Response:
+        return web.Response(text="# TYPE r gauge\nr 1\nbroken\n")
+
+    async def late(_request: web.Request) -> web.Response:
+        await hold.wait()
+        return web.Response()
+
+    async def down(_request: web.Request) -> web.Response:
+        raise web.HTTPInternalServerError
+
+    runners, inputs = [], []
+    for name, handler in (("good", good), ("late", late), ("down", down)):
+        runner, url = await exporter(handler)
+        runners.append(runner)
+        inputs.append(ScrapeConfig(url=url, name=name, labels={"source": name}))
+    async with Adapter(made(*inputs)) as adapter:
+        status, _, text = await fetched(adapter.url, **{"X-Prometheus-Scrape-Timeout-Seconds": "0.3"})
+        assert status == 200
+        found = samples(text)
+        assert found['r{source="good"}'] == 1
+        assert (found["good_up"], found["late_up"], found["down_up"]) == (1, 0, 0)
+        hold.set()
+    for runner in runners:
+        await runner.cleanup()
+
+
+def test_a_remote_source_must_be_meant() -> None:
+    """What is not on loopback is refused unless the file allows it."""
+    with pytest.raises(ValueError, match="remote: true"):
+        ScrapeConfig(url=Url("http://example.com/"), name="x")
+    ScrapeConfig(url=Url("http://example.com/"), name="x", remote=True)
+
+
+def test_patience() -> None:
+    """Sources get nine tenths of the scraper's timeout, and the configured time where it makes no sense."""
+    assert [_patience(text, 9.0) for text in ("10", "", "x", "-1", "nan", "inf")] == [9.0, 9.0, 9.0, 9.0, 9.0, 9.0]
+    assert _patience("1", 9.0) == 0.9
+
+
+async def test_reload_keeps_the_counters() -> None:
+    """Transforms and outputs change, the store and the untouched input's socket survive; a bad change leaves all as it was."""
+    config = made()
+    async with Adapter(config) as adapter:
+        adapter.feed(b"a:1|c\n")
+        source, before = adapter.inputs[0], adapter.outputs[0]
+        await adapter.reload(made(config.inputs[0], transforms=[RenameConfig(prefix="x_")]))
+        assert adapter.inputs[0] is source
+        assert adapter.outputs[0] is before
+        adapter.feed(b"a:1|c\n")
+        assert samples(await adapter.page())["x_a_total"] == 2
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            taken = PrometheusConfig(listen=Address(f"127.0.0.1:{server.getsockname()[1]}"))
+            with pytest.raises(StartError):
+                await adapter.reload(AdapterConfig(inputs=config.inputs, outputs=[taken]))
+        status, _, text = await fetched(adapter.url)
+        assert status == 200
+        assert samples(text)["x_a_total"] == 2
+        with pytest.raises(StartError, match="restart"):
+            await adapter.reload(made(series=SeriesConfig(budget=5)))
+        other = AdapterConfig(
+            inputs=config.inputs, outputs=[PrometheusConfig(listen=ANY, path="/other", final_scrape=Duration("0s"))]
+        )
+        await adapter.reload(other)
+        assert adapter.url.endswith("/other")
+        assert samples((await fetched(adapter.url))[2])["a_total"] == 2
+
+
+async def test_drain_waits_for_one_more_scrape() -> None:
+    """Who has scraped before gets the last samples; nobody is waited for who never came."""
+    adapter = Adapter(made(final="30s"))
+    loop = asyncio.get_running_loop()
+    async with adapter:
+        adapter.feed(b"a:1|c")
+        await fetched(adapter.url)
+        adapter.feed(b"a:1|c")
+        drained = asyncio.create_task(adapter.drain(Deadline(loop.time() + 60, loop.time)))
+        await asyncio.sleep(0)
+        assert samples((await fetched(adapter.url))[2])["a_total"] == 2
+        async with asyncio.timeout(5):
+            await drained
+        adapter.outputs[0].config = PrometheusConfig(listen=ANY, final_scrape=Duration("0s"))  # type: ignore[attr-defined]
+    async with asyncio.timeout(5), Adapter(made(final="30s")):
+        pass
+
+
+async def test_series_route() -> None:
+    """The admin endpoint tells how many series there are, whose, and what was refused."""
+    async with Adapter(made(series=SeriesConfig(budget=2))) as adapter:
+        (route,) = adapter.routes()
+        assert not route.public
+        adapter.feed(b"a:1|c|#x:1\na:1|c|#x:2\na:1|c|#x:3\nb:1|c")
+        reply = await route.handle(Request({"top": "1"}))
+        assert reply.data["series"] == 2
+        assert reply.data["top"] == [{"metric": "a_total", "series": 3}]
+        assert reply.data["overflowed_samples"] == {"a_total": 1, "": 1}
+        assert (await route.handle(Request({"top": "x"}))).status == 400
+
+
+def test_config_from_yaml_and_its_mistakes() -> None:
+    """One screen of YAML; each mistake is told."""
+    good = "adapter:\n  inputs: [{type: statsd}]\n  outputs: [{type: prometheus}]\n"
+    assert isinstance(configuration.loads([("a.yaml", good)]).patterns["adapter"], AdapterConfig)
+    bad = "adapter:\n  inputs: []\n  outputs: [{type: prometeus}]\n  series: {buckets: [2, 1], budgt: 1}\n"
+    with pytest.raises(ConfigError) as error:
+        configuration.loads([("a.yaml", bad)])
+    assert "prometheus" in str(error.value)
+    assert "budget" in str(error.value)
+    with pytest.raises(ConfigError, match="at least one"):
+        configuration.loads([("a.yaml", "adapter: {inputs: [], outputs: [{type: prometheus}]}")])
+
+
+def test_explain_says_what_becomes_of_each_line() -> None:
+    """Read, refused with its reason, skipped, dropped, renamed."""
+    text = "\n".join(made(transforms=[RenameConfig(prefix="x_")]).explain("a:1|c|@0.5|#k:v\na:NaN|c\n_sc|x|0\nu:y|s\n"))
+    for part in ('becomes   x_a_total{k="v"} 2', "rate 0.5", "refused   not_finite", "skipped", "becomes   x_u 1"):
+        assert part in text
+    assert list(made().explain(None))
+
+
+COMPONENTS = [(base, cls) for base in (InputConfig, TransformConfig, OutputConfig) for cls in load_all(slot_of(base))]
+
+
+@pytest.mark.parametrize(("base", "cls"), COMPONENTS, ids=[cls.__name__ for _, cls in COMPONENTS])
+async def test_every_component_runs_drains_and_stops(base: type, cls: type) -> None:
+    """Its example is valid; it starts, drains, survives cancellation and leaves no task behind; its page reports on it."""
+    component = decode(yaml(cls.EXAMPLE)[0], base)  # type: ignore[attr-defined]
+    if hasattr(component, "listen"):
+        component = type(component)(listen=ANY)
+    if base is InputConfig:
+        config = made(component)
+    elif base is TransformConfig:
+        config = made(transforms=[component])
+    else:
+        config = AdapterConfig(inputs=[StatsdConfig(listen=ANY)], outputs=[component])
+    before = asyncio.all_tasks()
+    with pytest.raises(asyncio.CancelledError):
+        async with Adapter(config) as adapter:
+            adapter.feed(b"a:1|c")
+            assert "podpatterns_adapter_lines_total" in samples(await adapter.page())
+            raise asyncio.CancelledError
+    assert asyncio.all_tasks() == before

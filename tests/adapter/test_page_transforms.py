@@ -1,0 +1,143 @@
+"""Laws of the page (quarantine) and of the transforms."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+
+from podpatterns.adapter.page import compose
+from podpatterns.adapter.transforms.python import Python
+from podpatterns.adapter.transforms.relabel import Relabel, RuleConfig
+from podpatterns.adapter.transforms.rename import Rename
+from podpatterns.formats.families import Blocks, Family
+from podpatterns.formats.prometheus import parse, render
+from podpatterns.runtime.units import FunctionRef
+
+
+def page(text: str, *transforms: tuple[str, object]) -> tuple[str, dict[tuple[str, str], int]]:
+    composed = compose(parse(text), transforms, Blocks())  # type: ignore[arg-type]
+    return render(composed.families).decode(), {(q.family, q.reason): q.samples for q in composed.quarantined}
+
+
+def gauge(name: str, *blocks: str) -> Family:
+    return Family(name, "gauge", blocks=list(blocks), values=[1.0] * len(blocks))
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        (gauge("a b", ""), "invalid_name"),
+        (gauge("x", "{a=b}"), "invalid_labels"),
+        (Family("x", "gauge", blocks=[""], values=[]), "uneven_columns"),
+        (Family("x", "gauge", blocks=[""], values=["z"]), "not_a_number"),  # type: ignore[list-item]
+        (Family("x", "thing", blocks=[""], values=[1.0]), "unknown_type"),  # type: ignore[arg-type]
+        (Family("x", "gauge", blocks=[""], values=[1.0], suffixes=["_bucket"]), "invalid_suffix"),
+        (Family("fine", "counter", blocks=[""], values=[1.0]), "type_conflict_gauge_counter"),
+        (gauge("h_sum", ""), "suffix_conflict_histogram"),
+        (gauge("fine", "", '{a="b"}'), "duplicate_series"),
+    ],
+)
+def test_a_bad_family_is_left_out_alone(bad: Family, reason: str) -> None:
+    """It is named with its reason; its neighbours stay."""
+    histogram = Family("h", "histogram", blocks=['{le="+Inf"}'], values=[1.0], suffixes=["_bucket"])
+    composed = compose([gauge("fine", ""), histogram, bad], [], Blocks())
+    assert [(item.family, item.reason) for item in composed.quarantined] == [(bad.name, reason)]
+    assert {family.name for family in composed.families} >= {"fine", "h"}
+    assert parse(render(composed.families))
+
+
+def test_families_of_several_sources_are_merged() -> None:
+    """The same name and type from two sources is one family."""
+    composed = compose([gauge("a", '{s="1"}'), gauge("a", '{s="2"}')], [], Blocks())
+    assert render(composed.families) == b'# TYPE a gauge\na{s="1"} 1\na{s="2"} 1\n'
+
+
+def test_a_function_that_raises_costs_only_what_it_raises_on() -> None:
+    """It is tried family by family; the others are transformed."""
+
+    def function(families: list[Family]) -> list[Family]:
+        for family in families:
+            if family.name == "bad":
+                raise KeyError(family.name)
+            family.name += "_x"
+        return families
+
+    composed = compose([gauge("bad", ""), gauge("good", "")], [("python", Python(FunctionRef(function)))], Blocks())
+    assert [(q.family, q.reason) for q in composed.quarantined] == [("bad", "python_raised_KeyError")]
+    assert [family.name for family in composed.families] == ["good_x"]
+
+
+def test_a_function_must_return_families() -> None:
+    """Anything else is quarantined, not served."""
+    composed = compose([gauge("a", "")], [("python", Python(FunctionRef(lambda families: None)))], Blocks())
+    assert [q.reason for q in composed.quarantined] == ["python_raised_TypeError"]
+
+
+SOURCE = {"__name__": "m", "a": "foo", "b": "bar", "c": "Baz"}
+RELABEL = [
+    (
+        {"source_labels": ["a"], "target_label": "d", "regex": "f(.*)", "replacement": "ch${1}-ch${1}"},
+        {"d": "choo-choo"},
+    ),
+    (
+        {"source_labels": ["a", "b"], "target_label": "a", "regex": "f(.*);(.*)r", "replacement": "b${1}${2}m"},
+        {"a": "boobam"},
+    ),
+    ({"source_labels": ["a"], "target_label": "d", "regex": "o"}, {}),  # anchored
+    ({"source_labels": ["a"], "target_label": "d", "regex": "(f).*", "replacement": "$1x"}, {}),  # the variable 1x
+    ({"source_labels": ["a"], "target_label": "d", "regex": "(f).*", "replacement": "${1}x$$"}, {"d": "fx$"}),
+    ({"source_labels": ["none"], "target_label": "a"}, {"a": None}),  # empty deletes
+    ({"source_labels": ["a"], "target_label": "${1}", "regex": "f.*"}, {}),  # no valid label name
+    ({"action": "drop", "source_labels": ["a"], "regex": ".*o.*"}, None),
+    ({"action": "drop", "source_labels": ["a"], "regex": "f"}, {}),
+    ({"action": "keep", "source_labels": ["a"], "regex": "no"}, None),
+    ({"action": "keepequal", "source_labels": ["a"], "target_label": "b"}, None),
+    ({"action": "dropequal", "source_labels": ["a"], "target_label": "b"}, {}),
+    (
+        {"action": "hashmod", "source_labels": ["c"], "target_label": "d", "modulus": 1000},
+        {"d": str(int.from_bytes(hashlib.md5(b"Baz").digest()[8:], "big") % 1000)},
+    ),
+    ({"action": "labelmap", "regex": "([ab])", "replacement": "x_${1}"}, {"x_a": "foo", "x_b": "bar"}),
+    ({"action": "labeldrop", "regex": "[ab]"}, {"a": None, "b": None}),
+    ({"action": "labelkeep", "regex": "a|__name__"}, {"b": None, "c": None}),
+    ({"action": "lowercase", "source_labels": ["c"], "target_label": "c"}, {"c": "baz"}),
+    ({"action": "uppercase", "source_labels": ["c"], "target_label": "d"}, {"d": "BAZ"}),
+]
+
+
+@pytest.mark.parametrize(("rule", "change"), RELABEL)
+def test_relabelling_is_prometheus_own(rule: dict[str, object], change: dict[str, str | None] | None) -> None:
+    """Each action changes the labels as Prometheus' model/relabel does."""
+    result = Relabel([RuleConfig(**rule)]).relabel(SOURCE)  # type: ignore[arg-type]
+    if change is None:
+        assert result is None
+    else:
+        expected = {key: value for key, value in {**SOURCE, **change}.items() if value is not None}
+        assert result == expected
+
+
+def test_relabelling_renames_and_drops_on_the_page() -> None:
+    """`__name__` is the sample's name: families follow it, histograms stay whole, dropped samples are gone."""
+    rules = [
+        RuleConfig(source_labels=["__name__"], regex="h(_.*)", target_label="__name__", replacement="lat$1"),
+        RuleConfig(action="drop", source_labels=["code"], regex="5.."),
+        RuleConfig(action="labeldrop", regex="pod"),
+        RuleConfig(source_labels=["__name__"], regex="h(_.*)", target_label="__name__", replacement="lat${1}"),
+    ]
+    text = (
+        '# TYPE h histogram\nh_bucket{pod="x",le="+Inf"} 1\nh_count{pod="x"} 1\nh_sum{pod="x"} 1\n'
+        '# TYPE c_total counter\nc_total{code="200",pod="x"} 1\nc_total{code="500"} 1\n'
+    )
+    for _ in range(2):
+        out, quarantined = page(text, ("relabel", Relabel(rules[1:])))
+        assert not quarantined
+        assert '# TYPE lat histogram\nlat_bucket{le="+Inf"} 1\nlat_count 1\nlat_sum 1\n' in out
+        assert '# TYPE c_total counter\nc_total{code="200"} 1\n' in out
+        assert "500" not in out
+
+
+def test_rename() -> None:
+    """Names from the table as they are; the prefix for the others, once."""
+    out, _ = page("a 1\nb 2\nshop_c 3\n", ("rename", Rename("shop_", {"a": "z"})))
+    assert [line for line in out.splitlines() if line[0] != "#"] == ["z 1", "shop_b 2", "shop_c 3"]

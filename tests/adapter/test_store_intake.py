@@ -1,0 +1,183 @@
+"""Laws of the intake and the store: what lines add up to."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from podpatterns.adapter.intake import Intake
+from podpatterns.adapter.store import OVERFLOW, Shape, Store
+from podpatterns.formats import prometheus
+
+
+class Sink:
+    def __init__(self) -> None:
+        self.lines = 0
+        self.refused: Counter[str] = Counter()
+        self.skipped: Counter[str] = Counter()
+
+    def lines_taken(self, count: int) -> None:
+        self.lines += count
+
+    def line_refused(self, reason: str, detail: str) -> None:
+        self.refused[reason] += 1
+
+    def line_skipped(self, what: str) -> None:
+        self.skipped[what] += 1
+
+
+class World:
+    def __init__(self, **shape: object) -> None:
+        self.now = 0.0
+        self.overflow: Counter[str] = Counter()
+        self.sink = Sink()
+        self.store = Store(Shape(**shape), lambda: self.now, lambda name: self.overflow.update([name]))  # type: ignore[arg-type]
+        self.intake = Intake(self.store, self.sink)
+
+    def feed(self, *lines: str, times: int = 1) -> World:
+        for _ in range(times):
+            self.intake.feed("\n".join(lines).encode())
+        return self
+
+    def samples(self) -> dict[str, float]:
+        return {
+            family.name + (family.suffixes[i] if family.suffixes else "") + text: value
+            for family in self.store.families()
+            for i, (text, value) in enumerate(zip(family.blocks, family.values, strict=True))
+        }
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_counters_add_up_whatever_their_rate_and_tag_order(times: int) -> None:
+    """A series is its name and tags, in any order and style; a sampled line counts 1/rate."""
+    world = World().feed("a:1|c|#x:1,y:2", "a:2|c|#y:2,x:1", "a:1|c|@0.25|#x:1,y:2", "a,x=1,y=2:1:1|c", times=times)
+    assert world.samples() == {'a_total{x="1",y="2"}': 9.0 * times}
+    assert world.store.count == 1
+    assert world.sink.lines == 4 * times
+
+
+def test_gauges_are_set_and_changed() -> None:
+    """A sign makes a change of it; the last value stays."""
+    assert World().feed("g:5|g", "g:+2|g", "g:-3|g").samples() == {"g": 4.0}
+    assert World().feed("g:5|g", "g:1|g").feed("g:7|g").samples() == {"g": 7.0}
+
+
+def test_timers_become_seconds() -> None:
+    """ms ÷ 1000; h and d stay; bounds are inclusive; sampled timers weigh fractions."""
+    world = World(buckets=(0.1, 1.0)).feed("t:100|ms", "t:1000|ms|@0.5", "t:5000|ms")
+    samples = world.samples()
+    assert [samples[f't_seconds_bucket{{le="{le}"}}'] for le in ("0.1", "1", "+Inf")] == [1, 3, 4]
+    assert samples["t_seconds_sum"] == pytest.approx(7.1)
+    assert World(histograms=False).feed("d:4|d|#a:b").samples() == {'d_count{a="b"}': 1.0, 'd_sum{a="b"}': 4.0}
+
+
+def test_sets_count_members_of_a_window() -> None:
+    """Different members of the last whole window; an idle window counts none."""
+    world = World(set_window=10.0).feed("u:ada|s", "u:1_0|s", "u:ada|s", "u:nan|s", times=2)
+    assert world.samples() == {"u": 3.0}
+    world.now = 10
+    assert world.feed("u:bob|s").samples() == {"u": 3.0}
+    world.now = 20
+    assert world.samples() == {"u": 1.0}
+    world.now = 95
+    assert world.samples() == {"u": 0.0}
+    assert not world.sink.refused
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("a:NaN|c", "not_finite"),
+        ("a:inf|g", "not_finite"),
+        ("a:1e999|c", "not_finite"),
+        ("a:1_0|c", "not_a_number"),
+        ("a: 1|c", "not_a_number"),
+        ("a:-1|c", "negative_counter"),
+        ("x" * 9000 + ":1|c", "too_long"),
+    ],
+)
+def test_no_value_poisons_a_series(line: str, reason: str) -> None:
+    """What is no finite decimal number is refused and counted, whether its series is known or not."""
+    name, _, rest = line.partition(":")
+    world = World().feed(line)
+    assert world.sink.refused == {reason: 1}
+    if len(name) < 100:
+        kind = rest.partition("|")[2]
+        world.feed(f"{name}:2|{kind}", f"{name}:2|{kind}", line)
+        assert world.sink.refused == {reason: 2}
+        assert list(world.samples().values()) == [4.0 if kind == "c" else 2.0]
+
+
+def test_sums_cannot_reach_infinity() -> None:
+    """A sum that would overflow refuses what would make it so."""
+    world = World().feed("a:1e308|c", "g:+1e308|g", "t:1e308|h", times=2)
+    assert world.sink.refused == {"not_finite": 3}
+    assert all(value < float("inf") for value in world.samples().values())
+
+
+def test_a_name_has_one_type() -> None:
+    """The first type wins; the others are refused as a conflict."""
+    world = World().feed("a:1|g", "a:1|h", "a:x|s")
+    assert world.sink.refused == {"type_conflict": 2}
+
+
+def test_the_budget_holds_and_sums_stay_right() -> None:
+    """Beyond the budget the overflow series takes what comes, new names are refused, and memory stays."""
+    world = World(budget=10, budget_per_metric=5)
+    world.feed(*(f"a:1|c|#user:{user}" for user in range(1000)), *(f"name{index}:1|c" for index in range(1000)))
+    samples = world.samples()
+    assert sum(value for key, value in samples.items() if key.startswith("a_total")) == 1000
+    assert samples["a_total" + OVERFLOW] == 995
+    assert world.store.count == 10
+    assert world.sink.refused == {"series_budget": 995}
+    assert world.overflow == {"a_total": 995, "": 995}
+    assert world.intake._count <= 10
+    assert world.store.top(1) == [("a_total", 6)]
+
+
+def test_known_texts_are_bounded() -> None:
+    """Different texts of one series (rates) cannot fill the memory: beyond the bound it starts anew."""
+    world = World(budget=1)
+    for rate in range(1, 50):
+        world.feed(f"a:1|c|@0.{rate:02d}|c:{rate}")
+    assert world.intake._count <= 4
+    assert len(world.samples()) == 1
+
+
+def test_stamps_are_not_remembered() -> None:
+    """A line with a timestamp never comes again."""
+    world = World().feed(*(f"a:1|c|T{stamp}" for stamp in range(100)))
+    assert world.intake._count == 0
+    assert world.samples() == {"a_total": 100.0}
+
+
+def test_plain_names_stay_as_they_are() -> None:
+    """`naming: plain` adds no suffixes."""
+    assert World(units=False).feed("a.b:1|c").samples() == {"a_b": 1.0}
+
+
+lines = st.lists(
+    st.tuples(st.sampled_from(["a", "b[k=v]", "c,x=y"]), st.integers(0, 99), st.sampled_from(["", "|@0.5", "|#"])),
+    max_size=20,
+)
+
+
+@given(lines, st.data())
+def test_batches_do_not_matter(given_lines: list[tuple[str, int, str]], data: st.DataObject) -> None:
+    """However lines are cut into batches, the same series come of them."""
+    texts = [f"{name}:{value}|c{tail}" for name, value, tail in given_lines]
+    at = data.draw(st.integers(0, len(texts)))
+    one, two = World().feed(*texts), World().feed(*texts[:at]).feed(*texts[at:])
+    assert one.samples() == two.samples()
+    assert prometheus.render(one.store.families()) == prometheus.render(two.store.families())
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_accounted_for(data: bytes) -> None:
+    """Whatever comes, every line that is not empty counts once, and nothing is raised."""
+    world = World()
+    world.intake.feed(data)
+    assert world.sink.lines == sum(1 for line in data.split(b"\n") if line)

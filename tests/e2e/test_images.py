@@ -20,19 +20,19 @@ BASE = "docker.io/library/python:3.11-slim-bookworm"
 CONFIGS = {
     "sidecar": """
 sidecar:
-  inputs: [{type: tail, paths: [/logs/*.log]}]
-  outputs: [{type: stdout}]
-  state: /state
+  checkpoint: /state/checkpoint
+  inputs: [{type: tail, paths: ["/logs/*.log"]}]
+  outputs: [{type: sqlite, path: /state/logs.sqlite}]
 """,
     "ambassador": """
 ambassador:
-  listeners: [{type: http, address: "127.0.0.1:8080"}]
-  upstreams: [{name: api, versions: [{name: stable, address: "127.0.0.1:9"}]}]
+  listeners: [{type: http, listen: "127.0.0.1:8080", routes: [{upstream: api}]}]
+  upstreams: {api: {addresses: ["127.0.0.1:9"]}}
 """,
     "adapter": """
 adapter:
-  inputs: [{type: statsd, address: "127.0.0.1:9125"}]
-  outputs: [{type: prometheus}]
+  inputs: [{type: statsd, listen: "127.0.0.1:8125"}]
+  outputs: [{type: prometheus, listen: ":9102"}]
 """,
 }
 """The least that each can run with."""

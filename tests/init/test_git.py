@@ -356,13 +356,17 @@ def test_killed_in_mid_sync(repository: Any, tmp_path: Path) -> None:
     for number in range(14):
         content = {**files, "version": str(number)}
         known[repository.commit(**content)] = content
-        process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(command, stderr=subprocess.PIPE)
+        assert process.stderr is not None
+        while b"init.step.started" not in process.stderr.readline():
+            assert process.poll() is None
         try:
-            process.wait(0.22 + dice.random() * 0.22)
+            process.wait(dice.random() * 0.1)
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
             process.wait()
             killed += 1
+        process.stderr.close()
         if (root / "current").is_symlink():
             commit = (root / "current").readlink().name.partition(".")[0]
             assert tree(root) == known[commit]

@@ -10,7 +10,6 @@ path then adds plain numbers, and the weights are multiplied once, when read.
 from __future__ import annotations
 
 import hashlib
-from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -87,7 +86,7 @@ class Distribution:
 
     def __init__(self, bounds: Sequence[float], weight: float, scale: float) -> None:
         self.bounds, self.weight, self.scale = bounds, weight, scale
-        self.counts = array("d", bytes(8 * (len(bounds) + 1)))
+        self.counts = [0.0] * (len(bounds) + 1)
         self.total = 0.0
         self.more: Distribution | None = None
 

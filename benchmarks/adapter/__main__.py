@@ -1,8 +1,8 @@
 """How fast the adapter is: `python -m benchmarks.adapter`. Exit code 1 if a row is short of its floor.
 
 CPU seconds of this process alone, the best of three rounds. Rows without a peer are scaled by a yardstick timed in the
-same run: splitting DogStatsD lines held in memory and adding each value to a slot found in a dictionary by (name, type and
-tags), which made 2.2 million lines per CPU-second on the machine where the floors were set.
+same run: splitting DogStatsD lines held in memory and adding each value to a slot found in a dictionary by (name, type
+and tags), which made 2.2 million lines per CPU-second on the machine where the floors were set.
 """
 
 from __future__ import annotations

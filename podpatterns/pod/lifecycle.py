@@ -1,0 +1,461 @@
+"""A pod's life by the kubelet's rules, as a pure state machine: `Pod.handle(event, now) -> actions`.
+
+No processes and no clock: whoever runs it brings events and the time, carries the actions out, and sends a `Tick` when
+`due` has come. The rules and where they come from (kubelet: kuberuntime_manager.go, kuberuntime_container.go,
+kuberuntime_termination_order.go, prober/worker.go, kubelet_pods.go):
+
+- Start: init list in order. A plain init must have exited with 0, a sidecar only have *started* (postStart returned,
+  startup probe passed) before the next one. Then the main containers in order, each as soon as the one before
+  has come through its postStart. One container at a time is being started in a pod.
+- Restart: main containers by the restart policy, inits unless `Never`, sidecars always; after a back-off.
+- Probes: the startup probe holds back the other two. Liveness and startup stop the container; readiness only tells.
+- End: every container in parallel preStop → its turn → SIGTERM → SIGKILL under one grace, of which SIGTERM gets at least
+  two seconds. A sidecar's turn comes after all main containers and all later sidecars.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Iterator
+
+from podpatterns.pod.events import (
+    Action,
+    Delete,
+    Event,
+    Exited,
+    HookDone,
+    Kill,
+    KillNow,
+    Launch,
+    Probed,
+    ProbeKind,
+    RunHook,
+    RunProbe,
+    Start,
+    Started,
+    StartFailed,
+    Tell,
+    Terminate,
+    Tick,
+    What,
+)
+from podpatterns.pod.member import STOPPING, Member, Stage
+from podpatterns.pod.model import Kind, PodSpec
+
+LAST_CHANCE = 2.0
+"""Seconds between SIGTERM and SIGKILL that a container always gets, however much of the grace preStop has used."""
+
+
+class PodPhase(enum.Enum):
+    """Kubernetes' phases of a pod."""
+
+    PENDING = "Pending"
+    RUNNING = "Running"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+
+
+class Pod:
+    """The state of one pod. Times are seconds on any clock that does not go back."""
+
+    def __init__(self, spec: PodSpec) -> None:
+        self.spec = spec
+        self.inits = [Member(container) for container in spec.inits]
+        self.mains = [Member(container) for container in spec.mains]
+        self.members = {member.name: member for member in (*self.inits, *self.mains)}
+        self.ending: str | None = None
+        """Why the pod is being ended; None while it is not."""
+        self.failure: str | None = None
+        """Why the pod has failed apart from a main container's exit code."""
+        self.finished = False
+        self.ready = False
+        self.phase = PodPhase.PENDING
+        self._launched = False
+        self._at_once = False
+        self._until = 0.0
+        self._cursor = 0  # the init that has been started last; those before it are initialized
+        self._timers: dict[tuple[str, str], float] = {}
+        self._now = 0.0
+        self._out: list[Action] = []
+        self._on: dict[type[Event], Callable[..., None]] = {
+            Launch: self._launch,
+            Tick: lambda _event: None,
+            Started: self._started,
+            StartFailed: self._start_failed,
+            Exited: self._exited,
+            HookDone: self._hook_done,
+            Probed: self._probed,
+            Delete: self._delete,
+            KillNow: self._kill_now,
+        }
+
+    # --- the outside ----------------------------------------------------------------------------------------------
+
+    @property
+    def due(self) -> float | None:
+        """When a Tick is wanted at the latest; None: only an event can change something."""
+        return min(self._timers.values(), default=None)
+
+    def handle(self, event: Event, now: float) -> list[Action]:
+        """Take one event in; returns what is to be done, in order."""
+        self._now = now
+        self._on[type(event)](event)
+        self._fire()
+        self._advance()
+        self._settle()
+        out, self._out = self._out, []
+        return out
+
+    def waits_for(self, name: str) -> str:
+        """Why a container is not running, in words."""
+        member = self.members[name]
+        if member.stage is not Stage.WAITING:
+            return f"{name} is {member.stage.value}"
+        if member.run:
+            return f"{name} waits {max(0.0, member.not_before - self._now):.0f} s to restart ({member.reason})"
+        before = self.inits[: self.inits.index(member)] if member in self.inits else self.inits
+        for other in before:
+            if not other.initialized:
+                what = "has not completed" if other.kind is Kind.INIT else "has not started"
+                return f"{name} waits for {other.name}, which {what}"
+        starting = [other.name for other in self.members.values() if other.stage in (Stage.STARTING, Stage.POST_START)]
+        return f"{name} waits for {starting[0]}, which is being started" if starting else f"{name} is next"
+
+    # --- events ---------------------------------------------------------------------------------------------------
+
+    def _launch(self, _event: Launch) -> None:
+        self._launched = True
+        self._tell(What.PHASE, None, self.phase.value)
+        if self.spec.active_deadline is not None:
+            self._timers["", "deadline"] = self._now + self.spec.active_deadline
+
+    def _current(self, event: Started | StartFailed | Exited | HookDone | Probed) -> Member | None:
+        member = self.members[event.container]
+        return member if member.run == event.run and member.alive else None
+
+    def _started(self, event: Started) -> None:
+        member = self._current(event)
+        if member is None:
+            return
+        member.started_at, member.reason = self._now, "Running"
+        self._tell(What.RESTARTED if member.restarts else What.STARTED, member)
+        if self._at_once:
+            self._kill(member)
+        elif self.ending is not None:
+            self._stop(member, self._until, ordered=True)
+        elif member.spec.post_start is not None:
+            member.stage = Stage.POST_START
+            self._out.append(RunHook(member.name, member.run, "postStart"))
+        else:
+            self._run(member)
+
+    def _run(self, member: Member) -> None:
+        member.stage = Stage.RUNNING
+        if "startup" in member.probes:
+            self._schedule(member, "startup")
+        else:
+            self._startup_passed(member)
+
+    def _startup_passed(self, member: Member) -> None:
+        member.startup_passed = True
+        if member.kind is Kind.SIDECAR:
+            member.initialized = True
+        for kind in ("liveness", "readiness"):
+            self._schedule(member, kind)
+        self._judge_readiness(member)
+
+    def _start_failed(self, event: StartFailed) -> None:
+        member = self._current(event)
+        if member is None:
+            return
+        self._tell(What.FAILED, member, event.message)
+        if event.retry:
+            self._forget(member)
+            member.ended_at = self._now
+            member.stage, member.reason = Stage.ENDED, "CreateContainerError"
+            if self.ending is None:
+                self._back_off(member, "CreateContainerError")
+        else:
+            self._end(member, 128, "StartError")
+
+    def _exited(self, event: Exited) -> None:
+        member = self._current(event)
+        if member is None:
+            return
+        if member.stage is Stage.STARTING:  # its start has not been heard of, and cannot be any more
+            member.started_at = self._now
+        reason = "Completed" if event.code == 0 else "Error"
+        done = member.kind is Kind.INIT and event.code == 0 and self.ending is None
+        why = f", {member.unhealthy}" if member.unhealthy else ", over its grace" if member.overran else ""
+        self._tell(What.COMPLETED if done else What.ENDED, member, f"exit code {event.code}{why}", event.code)
+        self._end(member, event.code, reason)
+
+    def _end(self, member: Member, code: int, reason: str) -> None:
+        self._forget(member)
+        member.stage, member.exit_code, member.reason, member.ended_at = Stage.ENDED, code, reason, self._now
+        self._unready(member)
+        if self.ending is not None:
+            self._take_turns()
+        elif member.kind is Kind.INIT and code == 0:
+            member.initialized = True
+        elif member.kind is Kind.SIDECAR or self._restarts(member, code):
+            self._back_off(member, "CrashLoopBackOff")
+        elif member.kind is Kind.INIT:
+            self._fail(f"the init container {member.name} failed with exit code {code}")
+        elif not any(main.alive or main.stage is Stage.WAITING for main in self.mains):
+            self._finish("every main container has ended")
+
+    def _restarts(self, member: Member, code: int) -> bool:
+        policy = self.spec.restart_policy
+        if policy == "Never":
+            return False
+        return member.kind is Kind.INIT or policy == "Always" or code != 0 or member.unhealthy is not None
+
+    def _back_off(self, member: Member, reason: str) -> None:
+        limit = self.spec.backoff_limit
+        if limit is not None and member.kind is not Kind.SIDECAR:
+            if sum(other.restarts for other in self.members.values() if other.kind is not Kind.SIDECAR) >= limit:
+                self._fail(f"BackoffLimitExceeded: {limit} restart{'s' if limit != 1 else ''} have not helped")
+                return
+        delay = member.backoff.wait(self._now)
+        member.stage, member.not_before = Stage.WAITING, self._now + delay
+        if delay:
+            member.reason = reason
+            self._timers[member.name, "restart"] = member.not_before
+            self._tell(What.BACK_OFF, member, f"in {delay:g} s ({reason})")
+
+    def _hook_done(self, event: HookDone) -> None:
+        member = self._current(event)
+        if member is None:
+            return
+        if not event.ok:
+            self._tell(What.HOOK_FAILED, member, f"{event.hook}: {event.detail}")
+        if event.hook == "postStart" and member.stage is Stage.POST_START:
+            if event.ok:
+                self._run(member)
+            else:
+                member.unhealthy = "its postStart failed"
+                self._stop(member, self._now + self.spec.grace, ordered=False)
+        elif event.hook == "preStop" and member.stage is Stage.PRE_STOP:
+            self._await_turn(member)
+
+    def _delete(self, event: Delete) -> None:
+        if self.ending is None:
+            self._finish(event.reason, event.grace)
+
+    def _kill_now(self, _event: KillNow) -> None:
+        self._at_once = True
+        self.ending = self.ending or "killed"
+        self._timers.clear()
+        for member in self.members.values():
+            if member.alive and member.stage is not Stage.STARTING:
+                self._kill(member)
+
+    # --- probes ---------------------------------------------------------------------------------------------------
+
+    def _schedule(self, member: Member, kind: ProbeKind) -> None:
+        count = member.probes.get(kind)
+        if count is not None:
+            first = member.started_at + count.probe.initial_delay
+            self._timers[member.name, kind] = max(self._now, first)
+
+    def _probe(self, member: Member, kind: ProbeKind) -> None:
+        member.probes[kind].issued = self._now
+        self._out.append(RunProbe(member.name, member.run, kind))
+
+    def _probed(self, event: Probed) -> None:
+        member = self._current(event)
+        if member is None or (member.stage is not Stage.RUNNING and event.probe != "readiness"):
+            return
+        count = member.probes[event.probe]
+        was = count.passing
+        settled = count.add(event.ok)
+        self._timers[member.name, event.probe] = max(self._now, count.issued + count.probe.period)
+        if not event.ok and (count.row == 1 or (settled and (was or event.probe == "startup"))):
+            times = f" ({count.row} of {count.probe.failure})" if count.probe.failure > 1 else ""
+            self._tell(What.UNHEALTHY, member, f"{event.probe} probe failed{times}: {event.detail}")
+        if not settled:
+            return
+        if event.probe == "readiness":
+            self._judge_readiness(member)
+        elif not event.ok:
+            member.unhealthy = f"stopped because its {event.probe} probe failed"
+            grace = count.probe.grace if count.probe.grace is not None else self.spec.grace
+            self._stop(member, self._now + grace, ordered=False)
+        elif event.probe == "startup":
+            self._timers.pop((member.name, "startup"), None)
+            self._startup_passed(member)
+
+    def _judge_readiness(self, member: Member) -> None:
+        if member.kind is Kind.INIT:
+            return
+        count = member.probes.get("readiness")
+        ready = member.startup_passed and (count is None or count.passing)
+        if ready and not member.ready:
+            member.ready = True
+            self._tell(What.READY, member)
+        elif not ready:
+            self._unready(member)
+
+    def _unready(self, member: Member) -> None:
+        if member.ready:
+            member.ready = False
+            if member.alive:
+                self._tell(What.UNREADY, member)
+
+    # --- stopping -------------------------------------------------------------------------------------------------
+
+    def _finish(self, reason: str, grace: float | None = None) -> None:
+        """End the pod: nothing is started any more, and what runs is stopped in order."""
+        self.ending = reason
+        grace = self.spec.grace if grace is None else grace
+        self._until = self._now + grace
+        self._timers.pop(("", "deadline"), None)
+        alive = [member for member in self.members.values() if member.alive]
+        if alive:
+            self._tell(What.STOPPING, None, f"{reason}; within {grace:g} s")
+        for member in alive:
+            if member.stage in STOPPING:
+                member.until = min(member.until, self._until)
+                self._timers[member.name, "grace"] = member.until
+            elif member.stage is not Stage.STARTING:  # that one is stopped when it has been started
+                self._stop(member, self._until, ordered=True)
+
+    def _fail(self, reason: str) -> None:
+        self.failure = reason
+        self._finish(reason)
+
+    def _stop(self, member: Member, until: float, *, ordered: bool) -> None:
+        """preStop → turn → SIGTERM → SIGKILL; never called for a container that has ended by itself."""
+        for kind in ("startup", "liveness"):
+            self._timers.pop((member.name, kind), None)
+        member.until, member.ordered = until, ordered
+        if member.spec.pre_stop is not None and until > self._now:
+            member.stage = Stage.PRE_STOP
+            self._timers[member.name, "grace"] = until
+            self._out.append(RunHook(member.name, member.run, "preStop"))
+        else:
+            self._await_turn(member)
+
+    def _await_turn(self, member: Member) -> None:
+        if member.ordered and self._now < member.until and not self._has_turn(member):
+            member.stage = Stage.TURN
+            self._timers[member.name, "grace"] = member.until
+        else:
+            self._terminate(member)
+
+    def _has_turn(self, member: Member) -> bool:
+        if member.kind is not Kind.SIDECAR:
+            return True
+        later = self.inits[self.inits.index(member) + 1 :]
+        return not any(other.alive for other in self.mains) and not any(
+            other.alive for other in later if other.kind is Kind.SIDECAR
+        )
+
+    def _take_turns(self) -> None:
+        for member in self.members.values():
+            if member.stage is Stage.TURN and self._has_turn(member):
+                self._terminate(member)
+
+    def _terminate(self, member: Member) -> None:
+        member.stage = Stage.TERMINATING
+        member.asked = self.ending is not None
+        self._timers.pop((member.name, "grace"), None)
+        self._timers[member.name, "kill"] = max(member.until, self._now + LAST_CHANCE)
+        self._tell(What.STOPPING, member, member.unhealthy or "SIGTERM")
+        self._out.append(Terminate(member.name, member.run))
+
+    def _kill(self, member: Member) -> None:
+        member.stage = Stage.TERMINATING
+        member.overran = not self._at_once
+        self._tell(What.KILLED, member, "at once" if self._at_once else "its grace is over")
+        self._out.append(Kill(member.name, member.run))
+
+    # --- time -----------------------------------------------------------------------------------------------------
+
+    def _fire(self) -> None:
+        while True:
+            due = [(at, key) for key, at in self._timers.items() if at <= self._now]
+            if not due:
+                return
+            _, (name, purpose) = min(due, key=lambda item: item[0])  # stable: the earlier set first
+            del self._timers[name, purpose]
+            match purpose:
+                case "deadline":
+                    if self.ending is None:
+                        self._fail(f"DeadlineExceeded: active for longer than {self.spec.active_deadline:g} s")
+                case "startup" | "liveness" | "readiness":
+                    self._probe(self.members[name], purpose)
+                case "grace":
+                    self._grace_over(self.members[name])
+                case "kill":
+                    self._kill(self.members[name])
+                case _:  # "restart": `_advance` looks at `not_before`
+                    pass
+
+    def _grace_over(self, member: Member) -> None:
+        if member.stage is Stage.PRE_STOP:
+            self._tell(What.HOOK_FAILED, member, "preStop: not done within the grace")
+            self._terminate(member)
+        elif member.stage is Stage.TURN:
+            self._terminate(member)
+        elif member.stage is Stage.TERMINATING:  # the pod's end has shortened the grace that a probe had given
+            self._timers[member.name, "kill"] = min(
+                self._timers.get((member.name, "kill"), self._now + LAST_CHANCE), self._now + LAST_CHANCE
+            )
+
+    def _forget(self, member: Member) -> None:
+        for key in [key for key in self._timers if key[0] == member.name]:
+            del self._timers[key]
+
+    # --- what follows ---------------------------------------------------------------------------------------------
+
+    def _advance(self) -> None:
+        """Start what is to be started next, if anything."""
+        if not self._launched or self.ending is not None:
+            return
+        while self._cursor < len(self.inits) and self.inits[self._cursor].initialized:
+            self._cursor += 1
+        if any(member.stage in (Stage.STARTING, Stage.POST_START) for member in self.members.values()):
+            return
+        for member in self._startable():
+            if member.stage is Stage.WAITING and member.not_before <= self._now:
+                member.begin(self._now)
+                self._out.append(Start(member.name, member.run))
+                return
+
+    def _startable(self) -> Iterator[Member]:
+        for index, member in enumerate(self.inits[: self._cursor + 1]):
+            # An init that has completed is never run again; a sidecar is kept running.
+            if index == self._cursor or member.kind is Kind.SIDECAR:
+                yield member
+        if self._cursor == len(self.inits):
+            yield from self.mains
+
+    def _settle(self) -> None:
+        """Readiness and phase, as they follow from the containers."""
+        ready = self.ending is None and all(m.ready for m in self.members.values() if m.kind is not Kind.INIT)
+        if ready != self.ready:
+            self.ready = ready
+            if ready or self.ending is None:
+                self._tell(What.READY if ready else What.UNREADY, None)
+        alive = any(member.alive for member in self.members.values())
+        over = self.ending is not None and not alive and not self.finished
+        phase = self._phase(over=over or self.finished)
+        if phase is not self.phase:
+            self.phase = phase
+            self._tell(What.PHASE, None, phase.value)
+        if over:
+            self.finished = True
+            self._timers.clear()
+            self._tell(What.FINISHED, None, self.failure or self.ending or "")
+
+    def _phase(self, *, over: bool) -> PodPhase:
+        if over:
+            good = self.failure is None and all(main.exit_code == 0 for main in self.mains)
+            return PodPhase.SUCCEEDED if good else PodPhase.FAILED
+        begun = all(main.run and (main.run > 1 or main.stage is not Stage.STARTING) for main in self.mains)
+        return PodPhase.RUNNING if begun or self.phase is PodPhase.RUNNING else PodPhase.PENDING
+
+    def _tell(self, what: What, member: Member | None, detail: str = "", code: int | None = None) -> None:
+        self._out.append(Tell(what, member.name if member else None, detail, code))

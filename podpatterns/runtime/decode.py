@@ -21,7 +21,7 @@ import msgspec
 from podpatterns.errors import ConfigError, Problem
 from podpatterns.runtime.components import UnknownComponent, load, slot_of
 from podpatterns.runtime.nodes import KIND, ListNode, MapNode, Mark, Node, ScalarNode, from_python
-from podpatterns.runtime.schema import ComponentConfig, Config, InvalidField, component_type, is_slot
+from podpatterns.runtime.schema import ComponentConfig, Config, InvalidField, InvalidFields, component_type, is_slot
 from podpatterns.runtime.units import SCALARS, FunctionRef, Url
 
 _VARIABLE = re.compile(r"\$(?:\$(?=\{)|\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\})")
@@ -123,9 +123,10 @@ class Decoder:
             return INVALID
         try:
             return cls(**values)
-        except InvalidField as error:
-            blamed = node.entries.get(error.field, node)
-            return self._fail(blamed.mark, f"{path}.{error.field}", str(error))
+        except (InvalidField, InvalidFields) as error:
+            for each in error.fields if isinstance(error, InvalidFields) else [error]:
+                self._fail(_at(node, each.field).mark, f"{path}.{each.field}" if path else each.field, str(each))
+            return INVALID
         except ValueError as error:
             return self._fail(node.mark, path, str(error))
 
@@ -134,9 +135,12 @@ class Decoder:
         if isinstance(node, ScalarNode) and isinstance(node.value, FunctionRef):
             # A function marked with @podpatterns.transform is short for {type: python, function: …}.
             node = MapNode(node.mark, {"type": from_python("python"), "function": node}, {})
+        if base.SHORT and (isinstance(node, ListNode) or (isinstance(node, ScalarNode) and node.value is not None)):
+            items = node if isinstance(node, ListNode) else ListNode(node.mark, (node,))
+            node = MapNode(node.mark, {base.SHORT: items}, {base.SHORT: node.mark})
         if not isinstance(node, MapNode):
             return self._fail(node.mark, path, f'must be a mapping with a "type", not {_found(node)}')
-        name = node.entries.get("type")
+        name = node.entries.get("type", base.DEFAULT and from_python(base.DEFAULT))
         if not isinstance(name, ScalarNode) or not isinstance(name.value, str):
             return self._fail(node.mark, f"{path}.type", f'the key "type" is required: it names the {slot.noun}')
         try:
@@ -188,11 +192,14 @@ class Decoder:
     # --- leaves ---------------------------------------------------------------------------------------------------
 
     def _constrained(self, node: Node, hint: Any, path: str) -> Any:
-        value = self.value(node, get_args(hint)[0], path)
+        kind, *metas = get_args(hint)
+        value = self.value(node, kind, path)
         if value is INVALID:
             return INVALID
+        # Items have been checked one by one; of a list or mapping only the length is left to check.
+        plain = {list: list[Any], tuple: tuple[Any, ...], dict: dict[str, Any]}.get(type(value), kind)
         try:
-            msgspec.convert(value, hint, dec_hook=_passed)
+            msgspec.convert(value, Annotated[(plain, *metas)], dec_hook=_passed)
         except msgspec.ValidationError as error:
             return self._fail(node.mark, path, _constraint(str(error)))
         return value
@@ -243,17 +250,16 @@ class Decoder:
         return INVALID if missing else text
 
 
+_WORDS = {
+    "int ": "", "float ": "", ">= ": "at least ", "<= ": "at most ", "> ": "more than ", "< ": "less than ",
+    "array": "a list", "object": "a mapping", "str": "text",
+}  # fmt: skip
+
+
 def _constraint(message: str) -> str:
     """Put msgspec's "Expected `int` >= 1 - at `$`" in our words."""
     expected = message.partition(" - at")[0].replace("`", "").removeprefix("Expected ")
-    for word, plain in {
-        "int ": "",
-        "float ": "",
-        ">= ": "at least ",
-        "<= ": "at most ",
-        "> ": "more than ",
-        "< ": "less than ",
-    }.items():
+    for word, plain in _WORDS.items():
         expected = expected.replace(word, plain)
     return f"must be {expected}"
 
@@ -289,6 +295,18 @@ def _takes(option: Any, node: Node) -> bool:
     return not (
         origin in (list, tuple, set, frozenset, dict) or (isinstance(origin, type) and issubclass(origin, Config))
     )
+
+
+def _at(node: Node, path: str) -> Node:
+    """The node at a path such as `routes[0].split.stable`, or the nearest one above it that is there."""
+    for step in re.findall(r"[^.\[\]]+", path):
+        if isinstance(node, MapNode) and step in node.entries:
+            node = node.entries[step]
+        elif isinstance(node, ListNode) and step.isdigit() and int(step) < len(node.items):
+            node = node.items[int(step)]
+        else:
+            break
+    return node
 
 
 def _found(node: Node) -> str:

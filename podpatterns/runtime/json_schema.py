@@ -87,13 +87,17 @@ class _Schema:
         return {"$ref": f"#/$defs/{name}"}
 
     def _slot(self, cls: Any) -> dict[str, Any]:
-        return {"anyOf": [self.of(component) for component in load_all(slot_of(cls))]}
+        options = [self.of(component) for component in load_all(slot_of(cls))]
+        if cls.SHORT:
+            options += [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]
+        return {"anyOf": options}
 
     def _struct(self, cls: type[Config]) -> dict[str, Any]:
         docs, properties, required = field_docs(cls), {}, []
         if issubclass(cls, ComponentConfig):
             properties["type"] = {"const": component_type(cls)}
-            required.append("type")
+            if component_type(cls) != cls.DEFAULT:
+                required.append("type")
         for field in msgspec.structs.fields(cls):
             entry = self.of(hints(cls)[field.name])
             if field.name in docs:

@@ -20,11 +20,22 @@ from podpatterns.runtime.units import SCALARS
 
 
 class InvalidField(ValueError):  # noqa: N818 - raised by `__post_init__`, turned into a Problem
-    """Raised in a config's `__post_init__` to blame one field; plain ValueError blames the whole mapping."""
+    """Raised in a config's `__post_init__` to blame one field, or a place below it: `routes[0].split.stable`.
+
+    A plain ValueError blames the whole mapping.
+    """
 
     def __init__(self, field: str, message: str) -> None:
         self.field = field
         super().__init__(message)
+
+
+class InvalidFields(ValueError):  # noqa: N818 - as above
+    """Several of them at once, so that one run shows all."""
+
+    def __init__(self, fields: list[InvalidField]) -> None:
+        self.fields = fields
+        super().__init__("; ".join(map(str, fields)))
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -44,6 +55,12 @@ class ComponentConfig(Config, frozen=True, kw_only=True, tag_field="type", tag=_
     defines `TailConfig(InputConfig)`, found as `type: tail`. Third parties add to a slot with an entry point in the
     group named after the package (`podpatterns.sidecar.inputs`), whose name is the type.
     """
+
+    DEFAULT: ClassVar[str | None] = None
+    """Of a slot: the type of a mapping that names none, where one is what nearly everybody means."""
+
+    SHORT: ClassVar[str | None] = None
+    """Of a slot with a default: the field that a bare value or list stands for, as in `stable: 10.0.0.7:8080`."""
 
     EXAMPLE: ClassVar[str] = ""
     """A valid example, as YAML; the compliance test decodes it."""

@@ -10,8 +10,14 @@ from hypothesis import strategies as st
 from podpatterns.errors import ConfigError
 from podpatterns.runtime.decode import decode, validated
 from podpatterns.runtime.nodes import parse
-from podpatterns.runtime.schema import Config, InvalidField, to_builtins
+from podpatterns.runtime.schema import Config, InvalidField, InvalidFields, to_builtins
 from podpatterns.runtime.units import Address, Duration, Share, Size, Url
+
+
+class Spare(Config, frozen=True, kw_only=True):
+    """What a spare is made of."""
+
+    wait: Duration = Duration("1s")
 
 
 class Store(Config, frozen=True, kw_only=True):
@@ -24,6 +30,7 @@ class Store(Config, frozen=True, kw_only=True):
     names: list[str] = []
     note: str | None = None
     weights: dict[str, int] = {}
+    spares: Annotated[list["Spare"], msgspec.Meta(max_length=1)] = []
     hosts: Address | list[Address] = []
 
     def __post_init__(self):
@@ -151,7 +158,7 @@ def test_what_is_built_in_python_is_checked_as_strictly():
 
 def test_python_values_are_turned_into_the_declared_scalars():
     """After validation the code finds a Duration where the annotation says so."""
-    got = validated(Store(url="http://x", linger="5s", hosts=["a:1"]))
+    got = validated(Store(url="http://x", linger="5s", hosts=["a:1"], spares=[Spare(wait="2s")]))
     assert (type(got.url), type(got.linger), got.hosts[0].port) == (Url, Duration, 1)
 
 
@@ -184,6 +191,35 @@ def test_no_document_breaks_the_decoder(tree: Any):
         return
     found = attempt(nodes[0])
     assert all(problem.line is not None for problem in found)
+
+
+def test_the_length_of_a_list_of_structs_can_be_bound():
+    """Items are checked one by one, then the list for its length."""
+    assert problems("{url: 'http://x', spares: [{}, {wait: 1}]}", cls=Store) == [
+        'f.yaml:1:39: spares[1].wait: "1" is not a duration; did you mean "1s"?'
+    ]
+    assert problems("{url: 'http://x', spares: [{}, {}]}", cls=Store) == [
+        "f.yaml:1:27: spares: must be a list of length at most 1"
+    ]
+
+
+class Deep(Config, frozen=True, kw_only=True):
+    """Blames places further down, several at once."""
+
+    stores: list[Store]
+
+    def __post_init__(self):
+        raise InvalidFields(
+            [InvalidField("stores[1].url", "is down"), InvalidField("stores[0].names[7]", "is missing")]
+        )
+
+
+def test_a_check_over_several_fields_can_blame_each_place():
+    """A problem found late stands where its value stands, or as near as there is something."""
+    assert problems("stores:\n- url: http://a\n- url: http://b\n", cls=Deep) == [
+        "f.yaml:2:3: stores[0].names[7]: is missing",
+        "f.yaml:3:8: stores[1].url: is down",
+    ]
 
 
 class Every(Config, frozen=True, kw_only=True):

@@ -133,10 +133,13 @@ async def test_a_failure_interrupts_the_block():
         await go.wait()
         raise OSError(5, "the disk is gone")
 
-    with pytest.raises(OSError, match="the disk is gone"):
+    async def embed():
         async with Supervisor([Story("one", [], run=fails)], context()):
             go.set()
             await asyncio.Event().wait()
+
+    with pytest.raises(OSError, match="the disk is gone"):
+        await embed()
     assert asyncio.current_task().cancelling() == 0
 
 

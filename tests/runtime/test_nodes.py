@@ -3,7 +3,7 @@
 import pytest
 
 from podpatterns.errors import ConfigError
-from podpatterns.runtime.nodes import MAX_NODES, MapNode, from_python, parse, walk
+from podpatterns.runtime.nodes import MAX_NODES, from_python, parse, walk
 
 
 def places(text):

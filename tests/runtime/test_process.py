@@ -13,7 +13,6 @@ from podpatterns.errors import ConfigError, StartError
 from podpatterns.runtime import config as configuration
 from podpatterns.runtime.admin import refusal
 from podpatterns.runtime.config import PatternConfig, ProcessConfig, RuntimeConfig
-from podpatterns.runtime.phases import Phase
 from podpatterns.runtime.process import Process, Reloader
 from podpatterns.runtime.service import Check, Pattern, Reply, Route, Status
 from podpatterns.runtime.telemetry import LEVELS, LevelGate, Telemetry
@@ -34,7 +33,14 @@ class EchoConfig(PatternConfig, frozen=True, kw_only=True):
 class Echo(Pattern[EchoConfig]):
     """Remembers what it was told."""
 
+    def __init__(self, config, context=None):
+        super().__init__(config, context)
+        self.started = asyncio.Event()
+
     refuse = False
+
+    async def start(self):
+        self.started.set()
 
     async def reload(self, config):
         if self.refuse:
@@ -193,8 +199,7 @@ async def test_the_closing_summary_goes_to_the_termination_log(log, tmp_path, mo
 async def test_sigterm_drains(process):
     """The first SIGTERM makes the process end by itself, with everything drained."""
     serving = asyncio.create_task(process.serve())
-    while process.supervisor.phase is Phase.STARTING:
-        await asyncio.sleep(0)
+    await process.patterns["echo"].started.wait()
     os.kill(os.getpid(), signal.SIGTERM)
     await serving
     assert process.supervisor.phase.value == "stopped"
@@ -280,7 +285,7 @@ async def test_what_only_a_restart_can_change_is_said(reloading, log):
 
 async def test_the_same_meaning_is_no_change(reloading, log):
     """A file written anew with other spaces changes nothing."""
-    process, change, reloader = reloading
+    _process, change, reloader = reloading
     change("echo:\n  word: one\nruntime: {admin: off}\n")
     await reloader.apply()
     assert log.named("runtime.config.reloaded") == []

@@ -1,0 +1,91 @@
+"""The ambassador's admin routes: see the versions, change the weights. For loopback alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from podpatterns.ambassador.route import Route
+from podpatterns.runtime import service
+from podpatterns.runtime.service import Reply, Request
+
+if TYPE_CHECKING:
+    from podpatterns.ambassador.runtime import Ambassador
+
+
+class Weights(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of `PUT /ambassador/weights`; `listener` and `route` are needed only where several splits have the names."""
+
+    weights: dict[str, int]
+    listener: str | None = None
+    route: str | None = None
+
+
+class Control:
+    """`GET /ambassador` and `PUT /ambassador/weights`."""
+
+    def __init__(self, ambassador: Ambassador) -> None:
+        self._ambassador = ambassador
+
+    def routes(self) -> list[service.Route]:
+        """For the admin endpoint."""
+        return [
+            service.Route("GET", "/ambassador", self.show),
+            service.Route("PUT", "/ambassador/weights", self.change),
+        ]
+
+    async def show(self, _request: Request) -> Reply:
+        """Listeners with routes, versions, weights and measured shares; upstreams with their addresses' state."""
+        ambassador = self._ambassador
+        return Reply(
+            {
+                "listeners": {
+                    listener.name: {"port": listener.port, "routes": [_shown(route) for route in listener.routes]}
+                    for listener in ambassador.listeners
+                },
+                "upstreams": {name: dict(each.describe()) for name, each in ambassador.upstreams.items()},
+            }
+        )
+
+    async def change(self, request: Request) -> Reply:
+        """Change the weights of one split, from the next request on; a later change of the file takes their place."""
+        try:
+            wanted = msgspec.json.decode(request.body, type=Weights)
+        except msgspec.MsgspecError as error:
+            return Reply({"error": f'{error}; send {{"weights": {{"stable": 50, "test": 50}}}}'}, status=400)
+        found = [
+            route
+            for route in self._ambassador.all_routes()
+            if wanted.weights.keys() <= route.targets.keys()
+            and wanted.route in (None, route.name)
+            and wanted.listener in (None, route.listener)
+        ]
+        if len(found) != 1:
+            choice = [{"listener": route.listener, "route": route.name} for route in self._ambassador.all_routes()]
+            problem = "several splits have" if found else "no split has"
+            return Reply({"error": f"{problem} these versions; name listener and route", "choice": choice}, status=400)
+        try:
+            found[0].reweigh(wanted.weights)
+        except ValueError as error:
+            return Reply({"error": str(error)}, status=400)
+        return Reply(_shown(found[0]))
+
+
+def _shown(route: Route) -> dict[str, Any]:
+    requests = {version: target.tally.requests for version, target in route.targets.items()}
+    total = sum(requests.values())
+    picks = sum(target.picks for target in route.targets.values())
+    return {
+        "route": route.name,
+        "match": str(route.config.match),
+        "versions": {
+            version: {
+                "weight": route.split.weights[version],
+                "requests": requests[version],
+                "share": round(requests[version] / total, 4) if total else None,
+                "share_since_change": round(target.picks / picks, 4) if picks else None,
+            }
+            for version, target in route.targets.items()
+        },
+    }

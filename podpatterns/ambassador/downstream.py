@@ -1,0 +1,350 @@
+"""A client's connection: reads requests one after the other, and hands each to its route."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+import struct
+from collections.abc import Callable
+from typing import TYPE_CHECKING, cast
+
+from podpatterns.ambassador.http1.body import Body, reader
+from podpatterns.ambassador.http1.errors import Refused
+from podpatterns.ambassador.http1.reply import refusal, reply
+from podpatterns.ambassador.http1.request import Request, read_request
+from podpatterns.errors import UpstreamError
+
+if TYPE_CHECKING:
+    from podpatterns.ambassador.exchange import Exchange
+    from podpatterns.ambassador.listeners.http import Http
+
+LINGER = 2.0
+"""Seconds in which a client may read our last words before its connection is closed, though it is still sending."""
+
+_RESET = struct.pack("ii", 1, 0)
+_BARE_LF = re.compile(rb"(?<!\r)\n")
+_FOREVER = float("inf")
+
+
+class Downstream(asyncio.Protocol):
+    """One client. It carries one exchange at a time, so that responses are in the order of the requests."""
+
+    __slots__ = (
+        "_body", "_buffer", "_closing", "_serving", "clock", "due", "exchange", "held", "listener",
+        "persistent", "request", "slow", "trailers", "transport",
+    )  # fmt: skip
+
+    def __init__(self, listener: Http, clock: Callable[[], float]) -> None:
+        self.listener = listener
+        self.clock = clock
+        self.due = _FOREVER
+        """When patience ends; looked at several times a second, so that no request needs a timer of its own."""
+        self.exchange: Exchange | None = None
+        self.request: Request | None = None
+        self.persistent = True
+        self.slow = False
+        """True while the client reads more slowly than we write."""
+        self.held = False
+        """True while we do not read from the client."""
+        self.trailers = b""
+        self._body: Body | None = None
+        """The reader of a request body that has not come completely."""
+        self._buffer = b""
+        """What has come and not been dealt with: part of a head, or a request ahead of its turn."""
+        self._closing = False
+        self._serving = False
+        self.transport: asyncio.Transport = cast("asyncio.Transport", None)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client; or one too many."""
+        self.transport = cast("asyncio.Transport", transport)
+        listener = self.listener
+        listener.connections.add(self)
+        self.due = self.clock() + listener.config.head_timeout
+        if len(listener.connections) > listener.config.max_connections:
+            listener.events.refused(listener.name, 503, "max_connections")
+            self._say_and_close(
+                reply(503, "podpatterns: too many connections\n", fields={"Retry-After": "1"}), lingering=True
+            )
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client is gone."""
+        exchange, self.exchange = self.exchange, None
+        if exchange is not None:
+            exchange.client_gone()
+            if not exchange.tunnel:
+                self.listener.events.client_gone(self.listener.name)
+            self.listener.record(exchange, self.clock())
+        self._closing = True
+        self.listener.lost(self)
+
+    @property
+    def idle(self) -> bool:
+        """True between two requests."""
+        return self.exchange is None and not self._buffer and not self._closing
+
+    # --- reading --------------------------------------------------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        """Something from the client."""
+        exchange = self.exchange
+        if exchange is not None:
+            if self._body is not None:
+                self._upload(exchange, self._body, data)
+            elif exchange.tunnel and exchange.link is not None:
+                exchange.link.transport.write(data)
+            else:
+                self._buffer += data
+                self.hold()
+        elif not self._closing:
+            if self._buffer:
+                seen = len(self._buffer)
+                data = self._buffer + data
+                if seen > 32 and not self._decidable(data, seen):
+                    self._buffer = data
+                    return
+            elif self.due != _FOREVER and not self._serving:
+                self.due = self.clock() + self.listener.config.head_timeout
+            self._serve(data)
+
+    def _decidable(self, data: bytes, seen: int) -> bool:
+        """Whether it is worth while to look at a partial head again: it costs time linear in its length."""
+        return (
+            data.find(b"\r\n\r\n", seen - 3) >= 0
+            or len(data) >= self.listener.limits.head
+            or _BARE_LF.search(data, seen - 1) is not None
+        )
+
+    def _serve(self, data: bytes) -> None:
+        """Take requests from `data` until one has to wait for its response."""
+        listener = self.listener
+        self._serving = True
+        while data:
+            if data[0] == 13:  # One empty line before a request is ignored (RFC 9112 2.2).
+                if data == b"\r":
+                    break
+                data = data.removeprefix(b"\r\n")
+                if not data:
+                    break
+            try:
+                request = read_request(data, listener.limits, listener.events.via)
+                if request is None:
+                    break
+                plan = listener.plan
+                route = plan.only or plan.match(request)
+                payload, complete = b"", True
+                if request.length:
+                    self._body = body = reader(request.length, listener.limits)
+                    self.trailers = b""
+                    payload, rest = body.feed(data[request.size :])
+                    if rest is None:
+                        complete, data = False, b""
+                    else:
+                        self._body, data, self.trailers = None, rest, body.trailers
+                else:
+                    data = data[request.size :]
+            except Refused as error:
+                self._serving = False
+                self.refuse(error)
+                return
+            self._buffer = data
+            self.request = request
+            self.persistent = request.persistent
+            if route is None:
+                self.answer(404, "podpatterns: no route matches this request\n", "no_route")
+            else:
+                route.handle(self, request, payload, complete=complete)
+            if self.exchange is not None or self._closing:
+                self._serving = False
+                if data and not self._closing:
+                    self.hold()
+                return
+            data = self._buffer
+            if self.slow:
+                break
+        self._buffer = data
+        self._serving = False
+
+    def _upload(self, exchange: Exchange, body: Body, data: bytes) -> None:
+        try:
+            payload, rest = body.feed(data)
+        except Refused as error:
+            self.refuse(error)
+            return
+        if rest is not None:
+            self._body, self.trailers = None, body.trailers
+            if rest:
+                self._buffer = rest
+                self.hold()
+        exchange.upload(payload, complete=rest is not None)
+
+    def eof_received(self) -> bool:
+        """The client sends no more; what it has asked for, it still gets."""
+        exchange = self.exchange
+        if exchange is not None and exchange.tunnel:
+            if exchange.link is not None and exchange.link.transport.can_write_eof():
+                exchange.link.transport.write_eof()
+            return True
+        if exchange is None or self._body is not None:
+            return False
+        self.persistent = False
+        return True
+
+    def hold(self) -> None:
+        """Read no more for now: the upstream takes its time, or a request has come ahead of its turn."""
+        if not self.held and not self.transport.is_closing():
+            self.held = True
+            self.transport.pause_reading()
+
+    def go_on(self) -> None:
+        """Read again; not while a request waits for its turn in the buffer."""
+        if self.held and not (self._buffer and self.exchange is not None and self._body is None):
+            self.held = False
+            if not self.transport.is_closing():
+                self.transport.resume_reading()
+
+    # --- writing --------------------------------------------------------------------------------------------------
+
+    def write(self, data: bytes) -> None:
+        """To the client."""
+        self.transport.write(data)
+
+    def pause_writing(self) -> None:
+        """The client reads too slowly for what it is sent."""
+        self.slow = True
+        if self.exchange is not None:
+            self.exchange.hold()
+
+    def resume_writing(self) -> None:
+        """It has caught up."""
+        self.slow = False
+        if self.exchange is not None:
+            self.exchange.go_on()
+        elif self._buffer and not self._serving and not self._closing:
+            self._continue()
+
+    def completed(self, exchange: Exchange) -> None:
+        """The response is with the client, or on its way."""
+        self.exchange = None
+        now = self.clock()
+        self.listener.record(exchange, now)
+        if not self.persistent or self._body is not None:
+            self._last()
+            return
+        self.due = now + self.listener.patience
+        if self.held or self._buffer:
+            self._continue()
+
+    def _continue(self) -> None:
+        """On with the next request, if it has come already."""
+        if self._serving or self.slow:
+            return
+        if self._buffer:
+            data, self._buffer = self._buffer, b""
+            self.due = self.clock() + self.listener.config.head_timeout
+            self._serve(data)
+        if self.exchange is None:
+            self.go_on()
+
+    def _last(self) -> None:
+        """No request follows on this connection."""
+        self._closing = True
+        if self._body is not None or self._buffer or self.held:
+            self._linger()
+        else:
+            self.transport.close()
+
+    def _linger(self) -> None:
+        """Close in a way that lets a client read our last words though it is still sending (RFC 9112 9.6)."""
+        self._closing = True
+        self._buffer = b""
+        self.due = self.clock() + LINGER
+        self.go_on()
+        if self.transport.can_write_eof() and not self.transport.is_closing():
+            self.transport.write_eof()
+
+    def _say_and_close(self, data: bytes, *, lingering: bool) -> None:
+        self._closing = True
+        if self.transport.is_closing():
+            return
+        self.transport.write(data)
+        if lingering:
+            self._linger()
+        else:
+            self.transport.close()
+
+    # --- answers of our own ---------------------------------------------------------------------------------------
+
+    def answer(self, status: int, text: str, reason: str = "", fields: dict[str, str] | None = None) -> None:
+        """Answer the request that is being served; with a `reason` it counts as a refusal."""
+        assert self.request is not None
+        if reason:
+            self.listener.events.refused(self.listener.name, status, reason)
+        if self._body is not None or self.listener.draining:
+            self.persistent = False
+        if not self.request.minor:
+            self.persistent = False
+        self.write(reply(status, text, method=self.request.method, persistent=self.persistent, fields=fields))
+        if not self.persistent:
+            self._last()
+        else:
+            self.due = self.clock() + self.listener.patience
+
+    def refuse(self, error: Refused) -> None:
+        """Answer what is not forwarded, and end the connection: nobody knows where the next request starts."""
+        listener, exchange = self.listener, self.exchange
+        listener.events.refused(listener.name, error.status, error.reason)
+        if exchange is not None:
+            self.exchange = None
+            exchange.client_gone()
+            exchange.flag = error.reason
+            if exchange.status:
+                self.reset()
+                listener.record(exchange, self.clock())
+                return
+            exchange.status = error.status
+            listener.record(exchange, self.clock())
+        self._say_and_close(refusal(error), lingering=True)
+
+    def fail(self, exchange: Exchange, error: UpstreamError) -> None:
+        """Answer in the place of an upstream that did not."""
+        if self._body is not None or not exchange.request.minor or self.listener.draining:
+            self.persistent = False
+        fields = {"Retry-After": "1"} if error.status == 503 else None
+        text = f"podpatterns: {error} ({error.flag})\n"
+        self.write(reply(error.status, text, method=exchange.request.method, persistent=self.persistent, fields=fields))
+        self.completed(exchange)
+
+    def cut(self, exchange: Exchange) -> None:
+        """End a response that cannot be completed, so that it cannot be taken for a complete one."""
+        self.exchange = None
+        self.listener.record(exchange, self.clock())
+        self.reset()
+
+    def reset(self) -> None:
+        """Reset the connection: closing it would look like the end of a body that ends with its connection."""
+        self._closing = True
+        sock = self.transport.get_extra_info("socket")
+        if sock is not None and sock.family != socket.AF_UNIX:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        self.transport.abort()
+
+    def close(self) -> None:
+        """Close once everything is written."""
+        self._closing = True
+        self.transport.close()
+
+    # --- patience -------------------------------------------------------------------------------------------------
+
+    def expired(self) -> None:
+        """The next step has not come in time."""
+        self.due = _FOREVER
+        if self._closing:
+            self.transport.abort()
+        elif self.exchange is not None:
+            self.exchange.expired()
+        elif self._buffer:
+            self.refuse(Refused(408, "head_timeout", "the request's head did not come in time"))
+        else:
+            self.close()

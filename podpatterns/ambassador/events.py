@@ -1,0 +1,183 @@
+"""What happens in an ambassador: one method per happening, which logs and counts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from podpatterns.runtime.telemetry import Cell, Distribution, Telemetry
+
+CLASSES = ("1xx", "2xx", "3xx", "4xx", "5xx")
+
+
+class Tally:
+    """The requests of one listener and route that one version has answered; the hot path adds to it directly."""
+
+    __slots__ = ("classes", "latency", "version")
+
+    def __init__(self, version: str, classes: list[Cell], latency: Distribution) -> None:
+        self.version = version
+        self.classes = classes
+        """By the first digit of the status; index 0 is unused."""
+        self.latency = latency
+
+    @property
+    def requests(self) -> int:
+        """All of them."""
+        return int(sum(cell.value for cell in self.classes))
+
+
+class AmbassadorEvents:
+    """The happenings of listeners, exchanges and upstreams."""
+
+    def __init__(self, telemetry: Telemetry) -> None:
+        self.via = b"podpatterns-" + os.urandom(4).hex().encode()
+        """This ambassador's name in Via; random, so that two of them in a row are not taken for a loop."""
+        self.tallies: dict[tuple[str, str, str], Tally] = {}
+        self.dropped = 0
+        """Requests that were taken and then given up by us: neither the client nor the upstream wanted that."""
+        self._log = telemetry.log
+        self._requests = telemetry.counter(
+            "podpatterns_ambassador_requests",
+            "Requests that were answered, by the class of the status.",
+            ["listener", "route", "version", "status"],
+        )
+        self._latency = telemetry.histogram(
+            "podpatterns_ambassador_request_seconds",
+            "Time from the end of a request's head to the end of its response.",
+            ["listener", "route", "version"],
+        )
+        self._refusals = telemetry.counter(
+            "podpatterns_ambassador_refusals",
+            "Requests that were not forwarded, by the reason.",
+            ["listener", "reason"],
+        )
+        self._failures = telemetry.counter(
+            "podpatterns_ambassador_upstream_failures",
+            "Exchanges that an upstream has failed, by the response flag.",
+            ["version", "flag"],
+        )
+        self._gone = telemetry.counter(
+            "podpatterns_ambassador_clients_gone", "Clients that left before they had their response.", ["listener"]
+        )
+        self._retries = telemetry.counter(
+            "podpatterns_ambassador_retries", "Requests that were sent again, on a new connection.", ["version"]
+        )
+        self._connections = telemetry.counter(
+            "podpatterns_ambassador_upstream_connections", "Connections opened to an upstream.", ["version"]
+        )
+        self._connect_failures = telemetry.counter(
+            "podpatterns_ambassador_connect_failures", "Attempts to connect that failed.", ["version", "reason"]
+        )
+        self._drops = telemetry.counter(
+            "podpatterns_ambassador_dropped", "Requests given up because the grace was over.", ["listener"]
+        )
+        self._weights = telemetry.gauge(
+            "podpatterns_ambassador_weight",
+            "The weight of a version in a route's split.",
+            ["listener", "route", "version"],
+        )
+
+    # --- series ---------------------------------------------------------------------------------------------------
+
+    def tally(self, listener: str, route: str, version: str) -> Tally:
+        """The series of one version in one route; the same one after a reload."""
+        key = (listener, route, version)
+        if key not in self.tallies:
+            cells = [Cell(), *(self._requests.cell(*key, name) for name in CLASSES)]
+            self.tallies[key] = Tally(version, cells, self._latency.series(*key))
+        return self.tallies[key]
+
+    @property
+    def failures(self) -> int:
+        """Exchanges that upstreams have failed."""
+        return int(self._failures.total)
+
+    @property
+    def refusals(self) -> int:
+        """Requests that were not forwarded."""
+        return int(self._refusals.total)
+
+    @property
+    def retries(self) -> int:
+        """Requests that were sent again."""
+        return int(self._retries.total)
+
+    # --- listeners ------------------------------------------------------------------------------------------------
+
+    def listening(self, listener: str, address: str) -> None:
+        """A listener accepts connections."""
+        self._log.info("ambassador.listener.listening", listener=listener, address=address)
+
+    def listener_closed(self, listener: str, connections: int) -> None:
+        """A listener accepts no more; the connections that it has are finished."""
+        self._log.info("ambassador.listener.closed", listener=listener, connections=connections)
+
+    def refused(self, listener: str, status: int, reason: str) -> None:
+        """A message was malformed, ambiguous, too large or not handled here, or the listener is full."""
+        self._refusals.add(listener, reason)
+        self._log.info("ambassador.request.refused", listener=listener, status=status, reason=reason)
+
+    def client_gone(self, listener: str) -> None:
+        """A client left before it had its response."""
+        self._gone.add(listener)
+        self._log.debug("ambassador.client.gone", listener=listener)
+
+    def request_dropped(self, listener: str) -> None:
+        """The grace was over before the response was."""
+        self.dropped += 1
+        self._drops.add(listener)
+        self._log.error("ambassador.request.dropped", listener=listener)
+
+    def access(self, fields: Mapping[str, Any]) -> None:
+        """The access log: one line for one request. It is counted already."""
+        self._log.info("ambassador.request.done", **fields)
+
+    # --- upstreams ------------------------------------------------------------------------------------------------
+
+    def upstream_failed(self, version: str, flag: str, detail: str) -> None:
+        """An upstream gave no response, a bad one, or only a part of one."""
+        self._failures.add(version, flag)
+        self._log.warning("ambassador.upstream.failed", version=version, flag=flag, detail=detail)
+
+    def retried(self, version: str) -> None:
+        """A kept connection turned out to be closed; the request goes out again on a new one."""
+        self._retries.add(version)
+        self._log.debug("ambassador.request.retried", version=version)
+
+    def connected(self, version: str, address: str) -> None:
+        """A connection to an upstream is open."""
+        self._connections.add(version)
+        self._log.debug("ambassador.upstream.connected", version=version, address=address)
+
+    def connect_failed(self, version: str, address: str, reason: str, in_a_row: int) -> None:
+        """An attempt to connect has failed."""
+        self._connect_failures.add(version, reason)
+        self._log.warning(
+            "ambassador.upstream.connect_failed", version=version, address=address, reason=reason, in_a_row=in_a_row
+        )
+
+    def address_rests(self, version: str, address: str, seconds: float) -> None:
+        """An address has failed so often that it is left alone for a while."""
+        self._log.warning("ambassador.address.rests", version=version, address=address, seconds=round(seconds, 1))
+
+    def address_back(self, version: str, address: str) -> None:
+        """An address that rested answers again."""
+        self._log.info("ambassador.address.back", version=version, address=address)
+
+    def idle_closed(self, version: str, keep: float) -> None:
+        """An upstream closes idle connections earlier than they were given up here; from now on we are first."""
+        self._log.info("ambassador.upstream.keeps_shorter", version=version, keep_seconds=round(keep, 2))
+
+    # --- routing --------------------------------------------------------------------------------------------------
+
+    def weights(self, listener: str, route: str, weights: Mapping[str, int]) -> None:
+        """The weights in force."""
+        for version, weight in weights.items():
+            self._weights.cell(listener, route, version).value = weight
+
+    def weights_changed(self, listener: str, route: str, weights: Mapping[str, int]) -> None:
+        """Somebody has changed the weights of a split through the admin endpoint."""
+        self.weights(listener, route, weights)
+        self._log.info("ambassador.weights.changed", listener=listener, route=route, weights=dict(weights))

@@ -1,0 +1,56 @@
+"""The grammar of heads, as compiled expressions.
+
+One anchored expression validates a whole head at C speed; a second one finds the few fields that decide on framing
+and forwarding. Each alternative starts with a character that its neighbour cannot match, so that a failing match
+costs time linear in the head's length: there is nothing to backtrack into.
+
+Strict where readers are known to differ: no bare CR, LF or NUL, no line folding, no space before the colon,
+one space between the parts of the first line.
+"""
+
+from __future__ import annotations
+
+import re
+
+_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
+_VALUE = rb"[\t\x20-\x7e\x80-\xff]"
+_LINES = rb"(?:" + _TOKEN + rb"+:" + _VALUE + rb"*\r\n)*\r\n"
+
+TOKEN = re.compile(_TOKEN + rb"+")
+
+REQUEST = re.compile(rb"(" + _TOKEN + rb"+) ([\x21\x22\x24-\x7e]+) HTTP/1\.([01])\r\n" + _LINES)
+"""Groups: method, target (printable ASCII without `#`: a fragment is never sent), minor version."""
+
+REQUEST_LINE = re.compile(rb"(" + _TOKEN + rb"+) ([\x21\x22\x24-\x7e]+) HTTP/([0-9])\.([0-9])\r\n")
+"""Only used to say what is wrong with a head that REQUEST does not match."""
+
+RESPONSE = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: " + _VALUE + rb"*)?\r\n" + _LINES)
+"""Groups: minor version, status. Some servers leave out the space before an empty reason phrase."""
+
+SPACED_COLON = re.compile(rb"(\r\n" + _TOKEN + rb"+)[ \t]+:")
+"""In a response the space before a colon is removed (RFC 9112 5.1); in a request it is refused."""
+
+TRAILERS = re.compile(_LINES)
+
+REQUEST_FIELDS = re.compile(
+    rb"\r\n(?i:(host|connection|content[-_]length|transfer[-_]encoding|via|expect|upgrade|te|keep-alive"
+    rb"|proxy-connection|http2-settings)):([^\r\n]*)"
+)
+"""The request fields that decide. `Content_Length` is here because many servers read it as `Content-Length`."""
+
+RESPONSE_FIELDS = re.compile(
+    rb"\r\n(?i:(content-length|connection|transfer-encoding|keep-alive|upgrade|te|proxy-connection)):([^\r\n]*)"
+)
+"""The response fields that decide."""
+
+HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+)(?::[0-9]{0,5})?")
+"""A Host field's value (RFC 9110 7.2), not empty."""
+
+ABSOLUTE = re.compile(rb"(?i:http)://([^/?@]*)(/[^?]*)?(\?.*)?")
+"""A target in absolute form: authority, path, query. User information is refused by not matching."""
+
+LENGTH = re.compile(rb"[0-9]{1,18}")
+"""A Content-Length: digits alone, below 2⁶³."""
+
+CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})(;" + _VALUE + rb"*)?")
+"""A chunk's first line without its CRLF: size in hexadecimal below 2⁶⁰, extensions (which are dropped)."""

@@ -1,0 +1,253 @@
+"""HTTP/1.1 from the application."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, ClassVar, Literal
+
+from msgspec import Meta
+
+from podpatterns.ambassador.downstream import Downstream
+from podpatterns.ambassador.events import AmbassadorEvents
+from podpatterns.ambassador.exchange import Exchange
+from podpatterns.ambassador.http1.limits import Limits
+from podpatterns.ambassador.listeners import Listener, ListenerConfig
+from podpatterns.ambassador.plan import Plan
+from podpatterns.ambassador.route import Route, RouteConfig
+from podpatterns.ambassador.upstreams import Upstream
+from podpatterns.errors import StartError
+from podpatterns.runtime.schema import InvalidField
+from podpatterns.runtime.units import Address, Duration, Size
+
+BACKLOG = 1024
+"""Connections that the system queues for us."""
+
+QUIET = 0.3
+"""Seconds without a request after which a kept connection is closed in a drain; a client that is about to send gets through."""
+
+
+class HttpConfig(ListenerConfig, frozen=True, kw_only=True):
+    """Takes HTTP/1.1 requests and routes each by the first route that matches; WebSocket handshakes too."""
+
+    EXAMPLE: ClassVar[str] = """
+type: http
+listen: 127.0.0.1:8000
+routes:
+- match: {prefix: /admin, headers: {x-tester: "*"}}
+  to: test
+- split: {stable: 90, test: 10}
+"""
+
+    routes: tuple[RouteConfig, ...]
+    """What is done with which requests; the first that matches counts, and what none matches is answered 404."""
+
+    head_timeout: Duration = Duration("10s")
+    """How long a request's head may take from its first byte (and a new connection may stay silent); then 408."""
+
+    idle: Duration = Duration("10m")
+    """How long a connection is kept between two requests. Longer than clients keep theirs: who may write next had better be
+    the one that closes."""
+
+    max_connections: Annotated[int, Meta(ge=1)] = 10_000
+    """Connections at the same time; the next one is answered 503 with Retry-After."""
+
+    max_head: Size = Size("64KiB")
+    """Bytes of a request's head; a longer one is answered 431, or 414 where the first line alone is longer."""
+
+    max_fields: Annotated[int, Meta(ge=1)] = 100
+    """Fields of a request's head; more are answered 431."""
+
+    access_log: Literal["off", "errors", "all"] = "errors"
+    """Which requests get a line in the log: `errors` are those that were not answered by the upstream, or with a 5xx."""
+
+    def __post_init__(self) -> None:
+        """At least one route, with names of their own."""
+        if not self.routes:
+            raise InvalidField("routes", "must have at least one route")
+        names = [route.name for route in self.routes if route.name is not None]
+        for name in names:
+            if names.count(name) > 1:
+                raise InvalidField("routes", f'two routes are called "{name}"')
+
+    def mistakes(self, upstreams: Mapping[str, object]) -> Iterator[str]:
+        """See ListenerConfig."""
+        for index, route in enumerate(self.routes):
+            for mistake in route.mistakes(upstreams.keys()):
+                yield f"routes[{index}].{mistake}"
+
+    def plan(self, upstreams: Mapping[str, Upstream], events: AmbassadorEvents) -> Plan:
+        """See ListenerConfig."""
+        return Plan(
+            [
+                Route(route.name or f"route-{index}", self.title, route, upstreams, events)
+                for index, route in enumerate(self.routes)
+            ]
+        )
+
+    def build(self, events: AmbassadorEvents) -> Http:
+        """See ListenerConfig."""
+        return Http(self, events)
+
+
+class Http(Listener):
+    """Owns the listening socket and the clients' connections."""
+
+    def __init__(self, config: HttpConfig, events: AmbassadorEvents) -> None:
+        self.name = config.title
+        self.events = events
+        self.connections: set[Downstream] = set()
+        self.draining = False
+        self.plan = Plan([])
+        self._socket: socket.socket | None = None
+        self._server: asyncio.Server | None = None
+        self._gone = asyncio.Event()
+        self._configure(config)
+
+    def _configure(self, config: HttpConfig) -> None:
+        self.config: HttpConfig = config
+        self.limits = Limits(head=config.max_head, fields=config.max_fields)
+        self._logged = {"off": 1000, "errors": 500, "all": 0}[config.access_log]
+
+    @property
+    def port(self) -> int:
+        """See Listener."""
+        if self._socket is None or self._socket.family == socket.AF_UNIX:
+            return 0
+        port: int = self._socket.getsockname()[1]
+        return port
+
+    @property
+    def routes(self) -> Sequence[Route]:
+        """See Listener."""
+        return self.plan.routes
+
+    @property
+    def patience(self) -> float:
+        """Seconds that a connection may wait for its next request."""
+        return QUIET if self.draining else self.config.idle
+
+    # --- life -----------------------------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """See Listener."""
+        self._socket = listening(self.config.listen)
+        self.events.listening(
+            self.name, f"{self.config.listen.host}:{self.port}" if self.port else str(self.config.listen)
+        )
+
+    async def serve(self) -> None:
+        """See Listener."""
+        assert self._socket is not None
+        loop = asyncio.get_running_loop()
+        clock = loop.time
+        make = loop.create_unix_server if self._socket.family == socket.AF_UNIX else loop.create_server
+        self._server = await make(lambda: Downstream(self, clock), sock=self._socket, backlog=BACKLOG)
+
+    def apply(self, config: ListenerConfig, plan: Plan) -> None:
+        """See Listener."""
+        assert isinstance(config, HttpConfig)
+        old = {route.name: route for route in self.plan.routes}
+        for route in plan.routes:
+            if route.name in old:
+                route.inherit(old[route.name])
+        self._configure(config)
+        self.plan = plan
+
+    def sweep(self, now: float) -> None:
+        """See Listener."""
+        for connection in [each for each in self.connections if each.due <= now]:
+            connection.expired()
+
+    async def drain(self) -> None:
+        """See Listener."""
+        if self._server is not None:
+            # Whoever the system has accepted in our name already, is served: closing the socket would reset them.
+            for _ in range(3):
+                await asyncio.sleep(0)
+            self._server.close()
+        self.events.listener_closed(self.name, len(self.connections))
+        self.draining = True
+        now = asyncio.get_running_loop().time()
+        for connection in self.connections:
+            if connection.idle:
+                connection.due = min(connection.due, now + QUIET)
+        if self.connections:
+            await self._gone.wait()
+
+    def abort(self) -> None:
+        """See Listener."""
+        self.draining = True
+        if self._server is not None:
+            self._server.close()
+        if self._socket is not None:
+            self._socket.close()
+            if self.config.listen.path is not None:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(self.config.listen.path)
+        for connection in list(self.connections):
+            if connection.exchange is not None and not connection.exchange.tunnel:
+                self.events.request_dropped(self.name)
+            connection.reset()
+
+    def lost(self, connection: Downstream) -> None:
+        """A connection is gone."""
+        self.connections.discard(connection)
+        if self.draining and not self.connections:
+            self._gone.set()
+
+    # --- accounts -------------------------------------------------------------------------------------------------
+
+    def record(self, exchange: Exchange, now: float) -> None:
+        """Count an exchange that is over, and log it if it is of the kind that is logged."""
+        status, tally = exchange.status, exchange.tally
+        seconds = now - exchange.started
+        tally.classes[status // 100].value += 1
+        tally.latency.observe(seconds)
+        if status >= self._logged or (exchange.flag and self._logged <= 500):
+            request = exchange.request
+            self.events.access(
+                {
+                    "listener": self.name,
+                    "method": request.method.decode("latin-1"),
+                    # Without the query: that is where secrets stand.
+                    "path": request.path.decode("latin-1"),
+                    "status": status,
+                    "version": exchange.upstream.name,
+                    "seconds": round(seconds, 6),
+                    "flag": exchange.flag,
+                }
+            )
+
+
+def listening(address: Address) -> socket.socket:
+    """A socket that listens. Raises StartError, saying what to do."""
+    try:
+        if address.path is not None:
+            if os.path.exists(address.path) and stat.S_ISSOCK(os.stat(address.path).st_mode):
+                os.unlink(address.path)  # left behind by a process that was killed
+            sock = socket.socket(socket.AF_UNIX)
+            place: tuple[str, int] | str = address.path
+        else:
+            family, _, _, _, place = socket.getaddrinfo(  # type: ignore[assignment]
+                address.host or None, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            )[0]
+            sock = socket.socket(family)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    except OSError as error:
+        raise StartError(f"cannot listen on {address}: {error.strerror}") from None
+    try:
+        sock.bind(place)
+        sock.listen(BACKLOG)
+        sock.setblocking(False)  # noqa: FBT003 - the standard library's signature
+    except OSError as error:
+        sock.close()
+        raise StartError(
+            f"the listener cannot listen on {address}: {(error.strerror or str(error)).lower()}; "
+            f"end what uses it (ss -ltnp shows it), or set another address"
+        ) from None
+    return sock

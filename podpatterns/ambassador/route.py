@@ -1,0 +1,183 @@
+"""Routes: which requests, and what becomes of them. The first route of a listener that matches counts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from podpatterns.runtime.schema import Config, InvalidField
+
+if TYPE_CHECKING:
+    from podpatterns.ambassador.downstream import Downstream
+    from podpatterns.ambassador.events import AmbassadorEvents
+    from podpatterns.ambassador.http1.request import Request
+    from podpatterns.ambassador.upstreams import Upstream
+
+_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+
+
+class MatchConfig(Config, frozen=True, kw_only=True):
+    """What a request must have; everything that is set must hold."""
+
+    hosts: tuple[str, ...] = ()
+    """Host names without port, in any case; `*.example.org` stands for any name below. Empty: every host."""
+
+    path: str | None = None
+    """The whole path, exactly as it is sent (nothing is decoded or normalized). None: see `prefix` and `regex`."""
+
+    prefix: str | None = None
+    """The start of the path, by whole segments: `/api` stands for `/api` and `/api/users`, not `/apis`. None: any path."""
+
+    regex: str | None = None
+    """A regular expression (Python's) for the whole path. None: any path."""
+
+    methods: tuple[str, ...] = ()
+    """Methods, in capitals, such as `GET`. Empty: every method."""
+
+    headers: dict[str, str] = {}
+    """Fields by name, in any case, with their whole value; `*` for any value. A field that occurs more than once matches if
+    one of its values does."""
+
+    def __post_init__(self) -> None:
+        """At most one kind of path, each of them well-formed."""
+        given = [name for name in ("path", "prefix", "regex") if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise InvalidField(given[1], f"only one of path, prefix and regex can be given, not {' and '.join(given)}")
+        for name in ("path", "prefix"):
+            value = getattr(self, name)
+            if value is not None and not value.startswith("/"):
+                raise InvalidField(name, f'must start with "/"; did you mean "/{value}"?')
+        if self.regex is not None:
+            try:
+                re.compile(self.regex.encode())
+            except re.error as error:
+                raise InvalidField("regex", f"is not a regular expression: {error}") from None
+        for method in self.methods:
+            if not _TOKEN.fullmatch(method) or method != method.upper():
+                raise InvalidField("methods", f'"{method}" is not a method; did you mean "{method.upper()}"?')
+        for header in self.headers:
+            if not _TOKEN.fullmatch(header):
+                raise InvalidField("headers", f'"{header}" is not the name of a field')
+
+    def __str__(self) -> str:
+        """For people: `GET, path below /api, x-tester: *`."""
+        parts = [", ".join(self.methods)] if self.methods else []
+        parts += [f"host {' or '.join(self.hosts)}"] if self.hosts else []
+        if self.prefix is not None:
+            parts.append(f"path below {self.prefix}")
+        if self.path is not None or self.regex is not None:
+            parts.append(f"path {self.path if self.path is not None else f'like {self.regex}'}")
+        parts += [f"{name}: {value}" for name, value in self.headers.items()]
+        return ", ".join(parts) or "every request"
+
+
+class RouteConfig(Config, frozen=True, kw_only=True):
+    """Where the requests go that match: to one upstream, or a share of them to each of several versions."""
+
+    name: str | None = None
+    """What metrics, logs and the admin endpoint call it. None: by its place, `route-0` for the first."""
+
+    match: MatchConfig = msgspec.field(default_factory=MatchConfig)
+    """The requests it is for. Empty: every request."""
+
+    to: str | None = None
+    """The one upstream. None: see `split`."""
+
+    split: dict[str, int] | None = None
+    """Upstreams with weights: whole numbers of any sum, such as `{stable: 90, test: 10}`; 0 gets nothing, until its weight is
+    changed while running. None: see `to`."""
+
+    def __post_init__(self) -> None:
+        """Exactly one of `to` and `split`, and weights that can be picked from."""
+        if (self.to is None) == (self.split is None):
+            raise ValueError('a route needs either "to: NAME" or "split: {NAME: WEIGHT, ...}"')
+        if self.split is not None:
+            try:
+                Split(self.split)
+            except ValueError as error:
+                raise InvalidField("split", str(error)) from None
+
+    @property
+    def weights(self) -> Mapping[str, int]:
+        """Upstreams with weights, in either form."""
+        return self.split if self.split is not None else {str(self.to): 1}
+
+    def mistakes(self, upstreams: Collection[str]) -> Iterator[str]:
+        """What is wrong with the names in it."""
+        for name in self.weights:
+            if name not in upstreams:
+                place = "to" if self.split is None else "split"
+                yield f'{place}: unknown upstream "{name}"{suggest(name, upstreams)}'
+
+
+class Target:
+    """One version in a route: its upstream, its series, and how often it was picked."""
+
+    __slots__ = ("picks", "tally", "upstream")
+
+    def __init__(self, upstream: Upstream, tally: Tally) -> None:
+        self.upstream = upstream
+        self.tally = tally
+        self.picks = 0
+
+
+class Route:
+    """A route at work."""
+
+    def __init__(
+        self, name: str, listener: str, config: RouteConfig, upstreams: Mapping[str, Upstream], events: AmbassadorEvents
+    ) -> None:
+        self.name = name
+        self.listener = listener
+        self.config = config
+        self.split = Split(config.weights)
+        self.targets = {
+            version: Target(upstreams[version], events.tally(listener, name, version)) for version in config.weights
+        }
+        self.undisturbed = True
+        """False once a version was taken out because it could not be reached: then the shares are not the weights."""
+        self._events = events
+        self._single = next(iter(self.targets.values())) if len(self.targets) == 1 else None
+        events.weights(listener, name, self.split.weights)
+
+    def inherit(self, old: Route) -> None:
+        """Go on with the counts of the route that this one replaces, unless the weights have changed."""
+        if old.split.weights == self.split.weights:
+            self.undisturbed = old.undisturbed
+            for version, target in old.targets.items():
+                self.targets[version].picks = target.picks
+
+    def reweigh(self, weights: Mapping[str, int]) -> None:
+        """Change weights; those that are not named stay. Raises ValueError, and nothing has changed."""
+        unknown = next((name for name in weights if name not in self.targets), None)
+        if unknown is not None:
+            raise ValueError(f'unknown version "{unknown}"{suggest(unknown, self.targets)}')
+        self.split = Split({**self.split.weights, **weights})
+        self.undisturbed = True
+        for target in self.targets.values():
+            target.picks = 0
+        self._events.weights_changed(self.listener, self.name, self.split.weights)
+
+    def handle(self, client: Downstream, request: Request, payload: bytes, *, complete: bool) -> None:
+        """Answer a request, now or later, through `client`; never blocks.
+
+        `payload` is as much of the body as has come, `complete` whether that is all of it.
+        """
+        target = self._single
+        if target is None:
+            target = self.targets[self.split.pick(random()) or ""]
+            target.picks += 1
+            if not target.upstream.available:
+                target = self._instead(target)
+        client.exchange = exchange = Exchange(client, request, target.upstream, target.tally)
+        exchange.begin(payload, complete=complete)
+
+    def _instead(self, unavailable: Target) -> Target:
+        """Another version in the place of one that cannot be reached; the ratios of the others stay as they are."""
+        self.undisturbed = False
+        available = [name for name, target in self.targets.items() if target.upstream.available]
+        name = self.split.pick(random(), available)
+        return unavailable if name is None else self.targets[name]

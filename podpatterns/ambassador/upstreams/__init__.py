@@ -1,0 +1,87 @@
+"""Upstreams: who answers. An upstream is one version of a service, at one or several addresses."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Coroutine, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from podpatterns.runtime.schema import ComponentConfig
+
+if TYPE_CHECKING:
+    from podpatterns.ambassador.events import AmbassadorEvents
+    from podpatterns.ambassador.exchange import Exchange
+    from podpatterns.ambassador.http1.limits import Limits
+    from podpatterns.ambassador.link import Link
+
+Spawn = Callable[[Coroutine[Any, Any, None]], object]
+"""Starts a task that the runtime owns."""
+
+
+class UpstreamConfig(ComponentConfig, frozen=True, kw_only=True):
+    """Base of every upstream's configuration."""
+
+    DEFAULT: ClassVar[str | None] = "hosts"
+    SHORT: ClassVar[str | None] = "addresses"
+
+    def build(self, name: str, events: AmbassadorEvents, spawn: Spawn) -> Upstream:
+        """The upstream at work; no connection is opened before the first request."""
+        raise NotImplementedError
+
+
+class Upstream(ABC):
+    """An upstream at work: gives an exchange a connection, and takes it back."""
+
+    name: str
+    available: bool
+    """False while a request had better go to another version."""
+
+    limits: Limits
+    """Bounds on its responses."""
+
+    tail: bytes
+    """What is added behind the fields of each request: lines with CRLF, and the closing empty line."""
+
+    host: bytes | None
+    """The Host that it is to see; None: the client's."""
+
+    first_byte: float
+    """Seconds from the end of the request to the start of the response."""
+
+    idle: float
+    """Seconds without any progress in the middle of a message."""
+
+    @abstractmethod
+    def acquire(self, exchange: Exchange, *, fresh: bool = False) -> Link | None:
+        """An idle connection now; or None, and `exchange.connected` or `exchange.failed` is called later.
+
+        `fresh` asks for a connection that has carried nothing yet. Raises UpstreamError when it is overloaded.
+        """
+
+    @abstractmethod
+    def release(self, link: Link) -> None:
+        """Take back a connection that may carry another request."""
+
+    @abstractmethod
+    def withdraw(self, exchange: Exchange) -> None:
+        """The exchange no longer waits for a connection."""
+
+    @abstractmethod
+    def closed(self, link: Link) -> None:
+        """A connection is gone."""
+
+    @abstractmethod
+    def sweep(self, now: float) -> None:
+        """Close what has been idle for too long; called several times a second."""
+
+    @abstractmethod
+    def retire(self) -> None:
+        """It is no longer in the configuration: close idle connections now, and the others once they are free."""
+
+    @abstractmethod
+    def abort(self) -> None:
+        """Close every connection at once."""
+
+    @abstractmethod
+    def describe(self) -> Mapping[str, Any]:
+        """Its state, for the admin endpoint."""

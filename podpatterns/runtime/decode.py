@@ -197,7 +197,7 @@ class Decoder:
         if value is INVALID:
             return INVALID
         # Items have been checked one by one; of a list or mapping only the length is left to check.
-        plain = {list: list[Any], tuple: tuple[Any, ...], dict: dict[str, Any]}.get(type(value), kind)
+        plain = _SHAPES.get(type(value), kind)
         try:
             msgspec.convert(value, Annotated[(plain, *metas)], dec_hook=_passed)
         except msgspec.ValidationError as error:
@@ -250,6 +250,7 @@ class Decoder:
         return INVALID if missing else text
 
 
+_SHAPES: dict[Any, Any] = {list: list[Any], tuple: tuple[Any, ...], dict: dict[str, Any]}
 _WORDS = {
     "int ": "", "float ": "", ">= ": "at least ", "<= ": "at most ", "> ": "more than ", "< ": "less than ",
     "array": "a list", "object": "a mapping", "str": "text",

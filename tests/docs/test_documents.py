@@ -61,7 +61,7 @@ def consoles():
 def test_every_command_shown_prints_what_is_shown(page, tmp_path):
     """A console block's commands, run where every page's `# file:` blocks are, print what stands below them."""
     for body in FILES:
-        if match := re.match(r"# file: (\S+?),? ?.*\n", body):
+        if match := re.match(r"# file: ([^\s,]+)", body):
             (tmp_path / match[1]).write_text(body)
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", **VARIABLES}
     for body in blocks(page, "console"):

@@ -104,8 +104,6 @@ class Downstream(asyncio.Protocol):
                 if seen > 32 and not self._decidable(data, seen):
                     self._buffer = data
                     return
-            elif self.due != _FOREVER and not self._serving:
-                self.due = self.clock() + self.listener.config.head_timeout
             self._serve(data)
 
     def _decidable(self, data: bytes, seen: int) -> bool:
@@ -119,6 +117,7 @@ class Downstream(asyncio.Protocol):
     def _serve(self, data: bytes) -> None:
         """Take requests from `data` until one has to wait for its response."""
         listener = self.listener
+        started = bool(self._buffer)
         self._serving = True
         while data:
             if data[0] == 13:  # One empty line before a request is ignored (RFC 9112 2.2).
@@ -161,10 +160,18 @@ class Downstream(asyncio.Protocol):
                     self.hold()
                 return
             data = self._buffer
+            started = False
             if self.slow:
                 break
         self._buffer = data
         self._serving = False
+        if self.slow and data:
+            self.hold()
+            return
+        if self.held:
+            self.go_on()
+        if data and not started:
+            self.due = self.clock() + listener.config.head_timeout
 
     def _upload(self, exchange: Exchange, body: Body, data: bytes) -> None:
         try:
@@ -242,7 +249,6 @@ class Downstream(asyncio.Protocol):
             return
         if self._buffer:
             data, self._buffer = self._buffer, b""
-            self.due = self.clock() + self.listener.config.head_timeout
             self._serve(data)
         if self.exchange is None:
             self.go_on()
@@ -329,6 +335,11 @@ class Downstream(asyncio.Protocol):
         if sock is not None and sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self.transport.abort()
+
+    def take_ahead(self) -> bytes:
+        """What the client has sent ahead; it belongs to a tunnel now."""
+        data, self._buffer = self._buffer, b""
+        return data
 
     def close(self) -> None:
         """Close once everything is written."""

@@ -28,14 +28,15 @@ REPLAY = 64 * 1024
 CONTINUED = b"\r\n"
 CLOSING = b"Connection: close\r\n\r\n"
 KEPT = b"Connection: keep-alive\r\n\r\n"
-"""What ends a response's head: for HTTP/1.1, for the last response on a connection, for an HTTP/1.0 client that asked."""
+"""What ends a response's head: for HTTP/1.1, for the last response on a connection, for an HTTP/1.0 client that
+asked."""
 
 
 class Exchange:
     """Knows where its request and its response stand, and whether the request may be sent again."""
 
     __slots__ = (
-        "_body", "_buffer", "_chunk", "_heard", "_holding", "_reusable", "_wire",
+        "_body", "_buffer", "_chunk", "_heard", "_holding", "_reusable", "_retried", "_wire",
         "client", "flag", "link", "request", "started", "status", "tally", "tunnel", "uploaded", "upstream",
     )  # fmt: skip
 
@@ -58,6 +59,7 @@ class Exchange:
         self._heard = False
         self._holding = False
         self._reusable = False
+        self._retried = False
         self.started = client.clock()
 
     # --- the request ----------------------------------------------------------------------------------------------
@@ -165,6 +167,8 @@ class Exchange:
             self._respond_streamed(response, data)
             return
         have = len(data) - size
+        if have >= length and not self.uploaded:
+            client.persistent = False  # an early response: the rest of the request is not wanted (RFC 9112 9.5)
         if client.persistent and self.request.minor:
             if have == length and response.verbatim:
                 client.transport.write(data)
@@ -191,7 +195,7 @@ class Exchange:
         self._chunk = bool(self.request.minor)
         if not self._chunk:
             client.persistent = False
-            head = named(b"transfer-encoding").sub(b"", b"\r\n" + head.removesuffix(b"\r\n"))[2:] + b"\r\n"
+            head = named(b"transfer-encoding").sub(b"", head)
         elif response.length == UNTIL_CLOSE:
             head += b"Transfer-Encoding: chunked\r\n"
         client.transport.write(head + (CONTINUED if client.persistent else CLOSING))
@@ -243,6 +247,9 @@ class Exchange:
         self.client.write(
             response.head + b"Connection: Upgrade\r\nUpgrade: %b\r\n\r\n" % response.upgrade + data[response.size :]
         )
+        ahead = self.client.take_ahead()
+        if ahead and self.link is not None:
+            self.link.transport.write(ahead)
         self.client.go_on()
 
     # --- holding back ---------------------------------------------------------------------------------------------
@@ -280,8 +287,8 @@ class Exchange:
             else:
                 self._truncated("truncated", "the connection was closed in the middle of a response")
         elif self._replayable and link is not None and link.used:
-            # Closed while it was idle, most likely: the request was never read. Once; the new connection is not `used`.
-            self.upstream_retry()
+            # Closed while it was idle, most likely: the request was never read.
+            self._retry()
         else:
             self.failed(
                 UpstreamError(
@@ -292,10 +299,12 @@ class Exchange:
     @property
     def _replayable(self) -> bool:
         """True if the request may be sent again: it does no harm twice, and nothing of an answer has come."""
-        return not self._heard and bool(self._wire) and len(self._wire) <= REPLAY and self.request.idempotent
+        return not (self._heard or self._retried) and bool(self._wire) and len(self._wire) <= REPLAY and
+        self.request.idempotent
 
-    def upstream_retry(self) -> None:
-        """Send the request again, on a connection that has carried nothing yet."""
+    def _retry(self) -> None:
+        """Send the request again, once, on a connection that has carried nothing yet."""
+        self._retried = True
         self.client.listener.events.retried(self.upstream.name)
         self._acquire(fresh=True)
 

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from random import random
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from podpatterns.ambassador.events import AmbassadorEvents, Tally
+from podpatterns.ambassador.exchange import Exchange
+from podpatterns.ambassador.http1.request import Request
+from podpatterns.ambassador.split import Split
+from podpatterns.ambassador.upstreams import Upstream
+from podpatterns.runtime.decode import suggest
 from podpatterns.runtime.schema import Config, InvalidField
 
 if TYPE_CHECKING:
     from podpatterns.ambassador.downstream import Downstream
-    from podpatterns.ambassador.events import AmbassadorEvents
-    from podpatterns.ambassador.http1.request import Request
-    from podpatterns.ambassador.upstreams import Upstream
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 
@@ -29,7 +33,8 @@ class MatchConfig(Config, frozen=True, kw_only=True):
     """The whole path, exactly as it is sent (nothing is decoded or normalized). None: see `prefix` and `regex`."""
 
     prefix: str | None = None
-    """The start of the path, by whole segments: `/api` stands for `/api` and `/api/users`, not `/apis`. None: any path."""
+    """The start of the path, by whole segments: `/api` stands for `/api` and `/api/users`, not `/apis`. None: any
+    path."""
 
     regex: str | None = None
     """A regular expression (Python's) for the whole path. None: any path."""
@@ -38,8 +43,8 @@ class MatchConfig(Config, frozen=True, kw_only=True):
     """Methods, in capitals, such as `GET`. Empty: every method."""
 
     headers: dict[str, str] = {}
-    """Fields by name, in any case, with their whole value; `*` for any value. A field that occurs more than once matches if
-    one of its values does."""
+    """Fields by name, in any case, with their whole value; `*` for any value. A field that occurs more than once
+    matches if one of its values does."""
 
     def __post_init__(self) -> None:
         """At most one kind of path, each of them well-formed."""
@@ -87,8 +92,8 @@ class RouteConfig(Config, frozen=True, kw_only=True):
     """The one upstream. None: see `split`."""
 
     split: dict[str, int] | None = None
-    """Upstreams with weights: whole numbers of any sum, such as `{stable: 90, test: 10}`; 0 gets nothing, until its weight is
-    changed while running. None: see `to`."""
+    """Upstreams with weights: whole numbers of any sum, such as `{stable: 90, test: 10}`; 0 gets nothing, until its
+    weight is changed while running. None: see `to`."""
 
     def __post_init__(self) -> None:
         """Exactly one of `to` and `split`, and weights that can be picked from."""
@@ -105,12 +110,12 @@ class RouteConfig(Config, frozen=True, kw_only=True):
         """Upstreams with weights, in either form."""
         return self.split if self.split is not None else {str(self.to): 1}
 
-    def mistakes(self, upstreams: Collection[str]) -> Iterator[str]:
-        """What is wrong with the names in it."""
+    def mistakes(self, upstreams: Collection[str]) -> Iterator[InvalidField]:
+        """Names in it that are not those of upstreams; where they stand."""
         for name in self.weights:
             if name not in upstreams:
-                place = "to" if self.split is None else "split"
-                yield f'{place}: unknown upstream "{name}"{suggest(name, upstreams)}'
+                place = "to" if self.split is None else f"split.{name}"
+                yield InvalidField(place, f'unknown upstream "{name}"{suggest(name, upstreams)}')
 
 
 class Target:

@@ -45,5 +45,7 @@ def reply(
 
 
 def refusal(error: Refused, method: bytes = b"GET") -> bytes:
-    """The answer to a refused request; the connection ends with it, since nobody knows where the next request starts."""
+    """The answer to a refused request; the connection ends with it, since nobody knows where the next request
+    starts.
+    """
     return reply(error.status, f"podpatterns: {error}\n", method=method)

@@ -41,7 +41,8 @@ class Request:
     """One request's head.
 
     `head` is what goes to the upstream: first line and fields, each with its CRLF, without the closing empty line, so
-    that fields can be added behind it. `size` bytes were taken from the input. `length` is that of the body, or CHUNKED.
+    that fields can be added behind it. `size` bytes were taken from the input. `length` is that of the body, or
+    CHUNKED.
     """
 
     __slots__ = ("expects", "head", "host", "length", "method", "minor", "persistent", "size", "target", "upgrade")

@@ -16,9 +16,9 @@ _VERSION = b"HTTP/1.1"
 class Response:
     """One response's head.
 
-    `head` is what goes to the client: status line and fields, each with its CRLF, without the closing empty line. `size`
-    bytes were taken from the input. `length` is that of the body, CHUNKED or UNTIL_CLOSE. `persistent`: the upstream's
-    connection may carry another request. `verbatim`: nothing had to be changed in the head.
+    `head` is what goes to the client: status line and fields, each with its CRLF, without the closing empty line.
+    `size` bytes were taken from the input. `length` is that of the body, CHUNKED or UNTIL_CLOSE. `persistent`: the
+    upstream's connection may carry another request. `verbatim`: nothing had to be changed in the head.
     """
 
     __slots__ = ("head", "length", "persistent", "size", "status", "upgrade", "verbatim")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar
 
-from podpatterns.runtime.schema import ComponentConfig
+from podpatterns.runtime.schema import ComponentConfig, InvalidField
 from podpatterns.runtime.units import Address
 
 if TYPE_CHECKING:
@@ -19,9 +19,11 @@ if TYPE_CHECKING:
 class ListenerConfig(ComponentConfig, frozen=True, kw_only=True):
     """Base of every listener's configuration."""
 
+    DEFAULT: ClassVar[str | None] = "http"
+
     listen: Address
-    """Where to listen: `127.0.0.1:8000` for the containers of this pod alone, `:8000` for everyone, `unix:/path`. Port 0 takes a
-    free one."""
+    """Where to listen: `127.0.0.1:8000` for the containers of this pod alone, `:8000` for everyone, `unix:/path`.
+    Port 0 takes a free one."""
 
     name: str | None = None
     """What metrics, logs and the admin endpoint call it. None: its address."""
@@ -31,8 +33,8 @@ class ListenerConfig(ComponentConfig, frozen=True, kw_only=True):
         """The name, or the address in its place."""
         return self.name or str(self.listen)
 
-    def mistakes(self, upstreams: Mapping[str, object]) -> Iterator[str]:
-        """What is wrong with the names in it."""
+    def mistakes(self, upstreams: Collection[str]) -> Iterator[InvalidField]:
+        """Names in it that are not those of upstreams; where they stand."""
         raise NotImplementedError
 
     def plan(self, upstreams: Mapping[str, Upstream], events: AmbassadorEvents) -> Plan:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
 import socket
-import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta
@@ -28,7 +26,8 @@ BACKLOG = 1024
 """Connections that the system queues for us."""
 
 QUIET = 0.3
-"""Seconds without a request after which a kept connection is closed in a drain; a client that is about to send gets through."""
+"""Seconds without a request after which a kept connection is closed in a drain; a client that is about to send gets
+through."""
 
 
 class HttpConfig(ListenerConfig, frozen=True, kw_only=True):
@@ -50,8 +49,8 @@ routes:
     """How long a request's head may take from its first byte (and a new connection may stay silent); then 408."""
 
     idle: Duration = Duration("10m")
-    """How long a connection is kept between two requests. Longer than clients keep theirs: who may write next had better be
-    the one that closes."""
+    """How long a connection is kept between two requests. Longer than clients keep theirs: who may write next had
+    better be the one that closes."""
 
     max_connections: Annotated[int, Meta(ge=1)] = 10_000
     """Connections at the same time; the next one is answered 503 with Retry-After."""
@@ -63,7 +62,8 @@ routes:
     """Fields of a request's head; more are answered 431."""
 
     access_log: Literal["off", "errors", "all"] = "errors"
-    """Which requests get a line in the log: `errors` are those that were not answered by the upstream, or with a 5xx."""
+    """Which requests get a line in the log: `errors` are those that were not answered by the upstream, or with a
+    5xx."""
 
     def __post_init__(self) -> None:
         """At least one route, with names of their own."""
@@ -74,11 +74,11 @@ routes:
             if names.count(name) > 1:
                 raise InvalidField("routes", f'two routes are called "{name}"')
 
-    def mistakes(self, upstreams: Mapping[str, object]) -> Iterator[str]:
+    def mistakes(self, upstreams: Collection[str]) -> Iterator[InvalidField]:
         """See ListenerConfig."""
         for index, route in enumerate(self.routes):
-            for mistake in route.mistakes(upstreams.keys()):
-                yield f"routes[{index}].{mistake}"
+            for mistake in route.mistakes(upstreams):
+                yield InvalidField(f"routes[{index}].{mistake.field}", str(mistake))
 
     def plan(self, upstreams: Mapping[str, Upstream], events: AmbassadorEvents) -> Plan:
         """See ListenerConfig."""
@@ -106,6 +106,7 @@ class Http(Listener):
         self._socket: socket.socket | None = None
         self._server: asyncio.Server | None = None
         self._gone = asyncio.Event()
+        self._port = 0
         self._configure(config)
 
     def _configure(self, config: HttpConfig) -> None:
@@ -116,10 +117,7 @@ class Http(Listener):
     @property
     def port(self) -> int:
         """See Listener."""
-        if self._socket is None or self._socket.family == socket.AF_UNIX:
-            return 0
-        port: int = self._socket.getsockname()[1]
-        return port
+        return self._port
 
     @property
     def routes(self) -> Sequence[Route]:
@@ -136,6 +134,8 @@ class Http(Listener):
     def open(self) -> None:
         """See Listener."""
         self._socket = listening(self.config.listen)
+        if self._socket.family != socket.AF_UNIX:
+            self._port = self._socket.getsockname()[1]
         self.events.listening(
             self.name, f"{self.config.listen.host}:{self.port}" if self.port else str(self.config.listen)
         )
@@ -187,9 +187,9 @@ class Http(Listener):
         if self._socket is not None:
             self._socket.close()
             if self.config.listen.path is not None:
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(self.config.listen.path)
-        for connection in list(self.connections):
+                Path(self.config.listen.path).unlink(missing_ok=True)
+        connections, self.connections = self.connections, set()
+        for connection in connections:
             if connection.exchange is not None and not connection.exchange.tunnel:
                 self.events.request_dropped(self.name)
             connection.reset()
@@ -228,8 +228,8 @@ def listening(address: Address) -> socket.socket:
     """A socket that listens. Raises StartError, saying what to do."""
     try:
         if address.path is not None:
-            if os.path.exists(address.path) and stat.S_ISSOCK(os.stat(address.path).st_mode):
-                os.unlink(address.path)  # left behind by a process that was killed
+            if Path(address.path).is_socket():
+                Path(address.path).unlink()  # left behind by a process that was killed
             sock = socket.socket(socket.AF_UNIX)
             place: tuple[str, int] | str = address.path
         else:

@@ -39,38 +39,41 @@ first_byte: 5s
 """
 
     addresses: tuple[Address, ...]
-    """Where it answers: `host:port` or `unix:/path`; new connections take them in turn. A host name is resolved anew for each
-    new connection."""
+    """Where it answers: `host:port` or `unix:/path`; new connections take them in turn. A host name is resolved anew
+    for each new connection."""
 
     host: str | None = None
     """The Host that it is to see, for services that go by their name. None: the one that the application has sent."""
 
     connect: Duration = Duration("1s")
-    """How long a connection may take, and how long a request may wait for a free one. In one cluster a second is long: then
-    the next address is tried, and after the last the client gets 504."""
+    """How long a connection may take, and how long a request may wait for a free one. In one cluster a second is
+    long: then the next address is tried, and after the last the client gets 504."""
 
     first_byte: Duration = Duration("15s")
-    """How long it may think, from the last byte of the request to the first of the response; then the client gets 504."""
+    """How long it may think, from the last byte of the request to the first of the response; then the client gets
+    504."""
 
     idle: Duration = Duration("60s")
     """How long nothing may move in the middle of a body, in either direction; then the exchange is aborted."""
 
     keep: Duration = Duration("4s")
-    """How long an unused connection is kept. Shorter than the 5 s after which many servers (Node, uvicorn) close theirs, so
-    that a request is hardly ever written onto a connection that is about to be closed. `0s`: one request for each."""
+    """How long an unused connection is kept. Shorter than the 5 s after which many servers (Node, uvicorn) close
+    theirs, so that a request is hardly ever written onto a connection that is about to be closed. `0s`: one request
+    for each."""
 
     max_connections: Annotated[int, Meta(ge=1)] = 1024
     """Connections to all its addresses together. What goes beyond waits for a free one."""
 
     max_pending: Annotated[int, Meta(ge=0)] = 1024
-    """Requests that may wait for a connection; the next one is answered 503 at once, because a longer queue helps nobody."""
+    """Requests that may wait for a connection; the next one is answered 503 at once, because a longer queue helps
+    nobody."""
 
     max_head: Size = Size("64KiB")
     """Bytes of a response's head; a longer one is answered 502."""
 
     failures: Annotated[int, Meta(ge=1)] = 3
-    """Failed connections in a row after which an address rests, first for about a second, then longer, up to 30 s. While
-    all of them rest, requests go to the other versions of the split, or are answered 503."""
+    """Failed connections in a row after which an address rests, first for about a second, then longer, up to 30 s.
+    While all of them rest, requests go to the other versions of the split, or are answered 503."""
 
     def __post_init__(self) -> None:
         """At least one address, and a Host that is one."""
@@ -104,7 +107,9 @@ class Host:
 
 
 class Hosts(Upstream):
-    """A pool of kept connections (the last one back is the first one out), and turns among the addresses for new ones."""
+    """A pool of kept connections (the last one back is the first one out), and turns among the addresses for new
+    ones.
+    """
 
     _REST = Backoff(first=1.0, cap=30.0)
 
@@ -218,7 +223,6 @@ class Hosts(Upstream):
                 self._waiting.popleft().connected(link)
             else:
                 self.release(link)
-                link.used = False
         elif self._waiting:
             self._waiting.popleft().failed(
                 error

@@ -1,0 +1,80 @@
+"""What an ambassador would do with a request, in plain text. Opens and sends nothing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from podpatterns.ambassador.http1.body import CHUNKED
+from podpatterns.ambassador.http1.errors import Refused
+from podpatterns.ambassador.http1.limits import Limits
+from podpatterns.ambassador.http1.request import Request, read_request
+from podpatterns.ambassador.listeners.http import HttpConfig
+from podpatterns.ambassador.plan import compile_match
+from podpatterns.ambassador.split import Split
+from podpatterns.ambassador.upstreams.hosts import HostsConfig
+
+if TYPE_CHECKING:
+    from podpatterns.ambassador.config import AmbassadorConfig
+    from podpatterns.ambassador.route import RouteConfig
+
+SAMPLE = "GET /items?id=3 HTTP/1.1\nHost: localhost\nConnection: keep-alive\n"
+
+
+def explain(config: AmbassadorConfig, sample: str | None) -> Iterator[str]:
+    """For every HTTP listener: the route, versions with their shares, what is added and removed, timeouts."""
+    text = (SAMPLE if sample is None else sample).replace("\r\n", "\n").strip("\n")
+    lines = text.partition("\n\n")[0].split("\n")
+    head = "\r\n".join(lines).encode() + b"\r\n\r\n"
+    for listener in config.listeners:
+        yield f"{listener.title}: {lines[0]}"
+        if not isinstance(listener, HttpConfig):
+            yield "  passes every connection on as it is"
+            continue
+        try:
+            request = read_request(head, Limits(head=listener.max_head, fields=listener.max_fields))
+        except Refused as error:
+            yield f"  refused with {error.status}: {error} ({error.reason})"
+            continue
+        if request is None:
+            yield "  waits for the rest of the head: the sample is not a whole one"
+            continue
+        index, route = _route(listener, request)
+        if route is None:
+            yield "  no route matches: answered 404"
+            continue
+        yield f"  route {route.name or f'route-{index}'} ({route.match})"
+        split = Split(route.weights)
+        for name in route.weights:
+            yield f"  {split.share(name):7.2%} to {name}{_upstream(config, name)}"
+        yield from _changes(head, request)
+
+
+def _route(listener: HttpConfig, request: Request) -> tuple[int, RouteConfig | None]:
+    for index, route in enumerate(listener.routes):
+        test = compile_match(route.match)
+        if test is None or test(request):
+            return index, route
+    return 0, None
+
+
+def _upstream(config: AmbassadorConfig, name: str) -> str:
+    upstream = config.upstreams[name]
+    if not isinstance(upstream, HostsConfig):
+        return ""
+    times = f"connect {upstream.connect}, first byte {upstream.first_byte}, idle {upstream.idle}"
+    host = f"; Host becomes {upstream.host}" if upstream.host else ""
+    return f": {', '.join(upstream.addresses)}; {times}{host}"
+
+
+def _changes(head: bytes, request: Request) -> Iterator[str]:
+    for line in head.split(b"\r\n")[1:-2]:
+        name = line.partition(b":")[0].lower()
+        if not re.search(rb"(?im)^" + re.escape(name) + rb":", request.head):
+            yield f"  removes {line.decode('latin-1')}: it concerns this connection alone"
+    yield "  adds Via: 1.1 podpatterns-…"
+    body = "in chunks" if request.length == CHUNKED else f"{request.length} bytes" if request.length else "none"
+    again = "once, if a kept connection turns out to be closed" if request.idempotent else "never"
+    yield f"  body: {body}; sent again: {again}"
+    yield f"  the client's connection is {'kept' if request.persistent else 'closed'} afterwards"

@@ -15,9 +15,7 @@ if TYPE_CHECKING:
 
 
 class Weights(msgspec.Struct, forbid_unknown_fields=True):
-    """The body of `PUT /ambassador/weights`; `listener` and `route` are needed only where several splits have the
-    names.
-    """
+    """The body of `PUT /ambassador/weights`; listener and route are needed where several splits have the versions."""
 
     weights: dict[str, int]
     listener: str | None = None

@@ -68,7 +68,7 @@ class Downstream(asyncio.Protocol):
                 reply(503, "podpatterns: too many connections\n", fields={"Retry-After": "1"}), lingering=True
             )
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         """The client is gone."""
         exchange, self.exchange = self.exchange, None
         if exchange is not None:

@@ -36,8 +36,24 @@ class Exchange:
     """Knows where its request and its response stand, and whether the request may be sent again."""
 
     __slots__ = (
-        "_body", "_buffer", "_chunk", "_heard", "_holding", "_reusable", "_retried", "_wire",
-        "client", "flag", "link", "request", "started", "status", "tally", "tunnel", "uploaded", "upstream",
+        "_body",
+        "_buffer",
+        "_chunk",
+        "_heard",
+        "_holding",
+        "_retried",
+        "_reusable",
+        "_wire",
+        "client",
+        "flag",
+        "link",
+        "request",
+        "started",
+        "status",
+        "tally",
+        "tunnel",
+        "uploaded",
+        "upstream",
     )  # fmt: skip
 
     def __init__(self, client: Downstream, request: Request, upstream: Upstream, tally: Tally) -> None:
@@ -299,8 +315,9 @@ class Exchange:
     @property
     def _replayable(self) -> bool:
         """True if the request may be sent again: it does no harm twice, and nothing of an answer has come."""
-        return not (self._heard or self._retried) and bool(self._wire) and len(self._wire) <= REPLAY and
-        self.request.idempotent
+        if self._heard or self._retried or not self.request.idempotent:
+            return False
+        return bool(self._wire) and len(self._wire) <= REPLAY
 
     def _retry(self) -> None:
         """Send the request again, once, on a connection that has carried nothing yet."""

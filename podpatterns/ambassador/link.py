@@ -11,9 +11,7 @@ if TYPE_CHECKING:
 
 
 class Link(asyncio.Protocol):
-    """Passes what the upstream sends to the exchange it carries; without one, anything that comes is a reason to
-    close.
-    """
+    """Passes what the upstream sends to the exchange it carries; without one, whatever comes makes it close."""
 
     __slots__ = ("address", "exchange", "idle_since", "transport", "upstream", "used")
 

@@ -173,7 +173,7 @@ class Route:
         """
         target = self._single
         if target is None:
-            target = self.targets[self.split.pick(random()) or ""]
+            target = self.targets[self.split.pick(random()) or ""]  # noqa: S311 - a share, not a secret
             target.picks += 1
             if not target.upstream.available:
                 target = self._instead(target)
@@ -184,5 +184,5 @@ class Route:
         """Another version in the place of one that cannot be reached; the ratios of the others stay as they are."""
         self.undisturbed = False
         available = [name for name, target in self.targets.items() if target.upstream.available]
-        name = self.split.pick(random(), available)
+        name = self.split.pick(random(), available)  # noqa: S311 - a share, not a secret
         return unavailable if name is None else self.targets[name]

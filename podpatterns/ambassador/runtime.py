@@ -73,7 +73,7 @@ class Ambassador(Pattern[AmbassadorConfig]):
                 # While the group still takes tasks: nothing may ask for a connection after it has ended.
                 self._close()
 
-    async def drain(self, deadline: Deadline) -> None:
+    async def drain(self, deadline: Deadline) -> None:  # noqa: ARG002 - cancelled at the deadline
         """Accept nothing new; finish what was taken."""
         async with asyncio.TaskGroup() as tasks:
             for listener in self.listeners:

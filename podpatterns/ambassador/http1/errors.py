@@ -5,7 +5,7 @@ from __future__ import annotations
 from podpatterns.errors import PodpatternsError
 
 
-class Refused(PodpatternsError):
+class Refused(PodpatternsError):  # noqa: N818 - named after what happened to the message
     """A message that is not forwarded.
 
     `status` answers a client (in a response from an upstream, whatever is wrong is a 502 to the client); `reason` is

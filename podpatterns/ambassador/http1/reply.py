@@ -33,7 +33,7 @@ def reply(
     """
     body = text.encode()
     lines = [f"HTTP/1.1 {status} {phrase(status)}"]
-    if status != 204 and status != 304:
+    if status not in {204, 304}:
         lines += [f"Content-Type: {content_type}", f"Content-Length: {len(body)}"]
     else:
         body = b""
@@ -45,7 +45,5 @@ def reply(
 
 
 def refusal(error: Refused, method: bytes = b"GET") -> bytes:
-    """The answer to a refused request; the connection ends with it, since nobody knows where the next request
-    starts.
-    """
+    """The answer to a refused request. The connection ends with it: nobody knows where the next request starts."""
     return reply(error.status, f"podpatterns: {error}\n", method=method)

@@ -11,6 +11,7 @@ from podpatterns.ambassador.http1.grammar import LENGTH, RESPONSE, RESPONSE_FIEL
 from podpatterns.ambassador.http1.limits import Limits
 
 _VERSION = b"HTTP/1.1"
+_BODILESS = frozenset({204, 304})
 
 
 class Response:
@@ -23,7 +24,9 @@ class Response:
 
     __slots__ = ("head", "length", "persistent", "size", "status", "upgrade", "verbatim")
 
-    def __init__(self, status: int, head: bytes, size: int, length: int, persistent: bool, verbatim: bool) -> None:
+    def __init__(  # noqa: PLR0917 - one per response: positional arguments are the fastest
+        self, status: int, head: bytes, size: int, length: int, persistent: bool, verbatim: bool
+    ) -> None:
         self.status = status
         self.head = head
         self.size = size
@@ -52,7 +55,7 @@ def read_response(data: bytes, method: bytes, limits: Limits) -> Response | None
     if len(found) == 1 and match[1] == b"1" and method != b"HEAD":
         name, value = found[0]
         status = int(match[2])
-        if len(name) == 14 and status >= 200 and status != 204 and status != 304:
+        if len(name) == 14 and status >= 200 and status not in _BODILESS:
             value = value.strip(b" \t")
             if LENGTH.fullmatch(value) is not None and data.count(b"\r\n", 0, size) <= limits.fields + 2:
                 return Response(status, data[: size - 2], size, int(value), True, True)  # noqa: FBT003

@@ -107,9 +107,7 @@ class Host:
 
 
 class Hosts(Upstream):
-    """A pool of kept connections (the last one back is the first one out), and turns among the addresses for new
-    ones.
-    """
+    """A pool of kept connections, the last one back being the first one out; new ones take addresses in turn."""
 
     _REST = Backoff(first=1.0, cap=30.0)
 

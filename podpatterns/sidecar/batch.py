@@ -40,8 +40,22 @@ class Source:
 class Batch:
     """Lines of one source, from byte `start` to byte `end` of it; lines are valid UTF-8 without their newline."""
 
-    __slots__ = ("_lines", "_ndjson", "_offsets", "_records", "_text", "dropped", "end", "failed", "fields", "mark")
-    __slots__ += ("notes", "read", "source", "start")
+    __slots__ = (
+        "_lines",
+        "_ndjson",
+        "_offsets",
+        "_records",
+        "_text",
+        "dropped",
+        "end",
+        "failed",
+        "fields",
+        "mark",
+        "notes",
+        "read",
+        "source",
+        "start",
+    )
 
     def __init__(
         self,

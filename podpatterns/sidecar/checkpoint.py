@@ -59,8 +59,8 @@ class Checkpoint:
             self._lock = os.open(self.path.with_name(self.path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
             raise StartError(
-                f"the checkpoint cannot be kept in {self.path.parent}: {error.strerror}; mount a volume there that this "
-                f"user (uid {os.getuid()}) can write, such as an emptyDir, or set sidecar.checkpoint to another path"
+                f"the checkpoint cannot be kept in {self.path.parent}: {error.strerror}; mount a volume there that "
+                f"uid {os.getuid()} can write, such as an emptyDir, or set sidecar.checkpoint to another path"
             ) from None
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -91,7 +91,7 @@ class Checkpoint:
 
     def _set_aside(self, reason: str) -> Document:
         kept = self.path.with_name(f"{self.path.name}.corrupt")
-        os.replace(self.path, kept)
+        self.path.replace(kept)
         self._events.checkpoint_unreadable(str(self.path), reason, str(kept))
         return Document()
 

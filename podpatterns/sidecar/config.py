@@ -36,7 +36,8 @@ class SidecarConfig(PatternConfig, frozen=True, kw_only=True):
     """Fixed fields of every record, such as `{pod: "${POD_NAME}"}`; they win over fields of the same name in a line."""
 
     checkpoint: Annotated[str, msgspec.Meta(min_length=1)] = "/var/lib/podpatterns/sidecar/checkpoint.json"
-    """The file that says how far has been acknowledged. It should outlive the container (an emptyDir does): without it a
+    """The file that says how far has been acknowledged. It should outlive the container (an emptyDir does): without
+    it a
     restart ships everything again."""
 
     dead_letters: Annotated[str, msgspec.Meta(min_length=1)] | None = None
@@ -50,10 +51,12 @@ class SidecarConfig(PatternConfig, frozen=True, kw_only=True):
     """How long a line may wait for others to travel with. Shorter means sooner, and more deliveries."""
 
     memory: Size = Size("8MiB")
-    """Bytes, raw and encoded, that may be on their way at once. When it is full, reading waits: the log file is the buffer."""
+    """Bytes, raw and encoded, that may be on their way at once. When it is full, reading waits: the log file is the
+    buffer."""
 
     retry_cap: Duration = Duration("30s")
-    """The longest pause between two tries of a delivery; the pauses grow from 0.2 s to it, drawn evenly from zero on so that
+    """The longest pause between two tries of a delivery; the pauses grow from 0.2 s to it, drawn evenly from zero on
+    so that
     many sidecars do not come back at once. Tries never end: only the shutdown's grace does."""
 
     def __post_init__(self) -> None:

@@ -15,7 +15,7 @@ def replace_file(path: Path, data: bytes) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-    os.replace(temporary, path)
+    temporary.replace(path)
     directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(directory)  # the rename itself
@@ -35,7 +35,7 @@ def append(path: Path, data: bytes) -> None:
 
 
 def append_whole(descriptor: int, data: bytes) -> None:
-    """Append and fsync; on failure the file is as it was, so that a second try does not repeat a part. Raises OSError."""
+    """Append and fsync; on failure the file is as it was, and a second try repeats nothing. Raises OSError."""
     end = os.fstat(descriptor).st_size
     try:
         write_all(descriptor, data)

@@ -55,12 +55,14 @@ class Pipeline:
 
     def add(self, name: str, output: Output) -> None:
         """An output that takes every parcel."""
-        self.senders.append(Sender(name, output, self._letters, self._events, self._settle, self._backoff))
+        self.senders.append(
+            Sender(name, output, letters=self._letters, events=self._events, settle=self._settle, backoff=self._backoff)
+        )
 
     async def emit(self, source: Input, batch: Batch) -> None:
         """Take a batch; returns when there is room for another."""
         if self.transforms:
-            for part in await self._transformed(source, batch):
+            for part in await self._transformed(batch):
                 await self._take(source, part)
         else:
             await self._take(source, batch)
@@ -117,7 +119,7 @@ class Pipeline:
 
     # --- transforms -----------------------------------------------------------------------------------------------
 
-    async def _transformed(self, source: Input, batch: Batch) -> list[Batch]:
+    async def _transformed(self, batch: Batch) -> list[Batch]:
         lines, offsets = batch.lines, batch.offsets
         try:
             for transform in self.transforms:

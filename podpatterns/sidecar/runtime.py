@@ -84,7 +84,7 @@ class Sidecar(Pattern[SidecarConfig]):
             for name, each in self.inputs.items():
                 tasks.create_task(each.run(partial(self.pipeline.emit, each)), name=f"input {name}")
 
-    async def drain(self, deadline: Deadline) -> None:
+    async def drain(self, deadline: Deadline) -> None:  # noqa: ARG002 - the supervisor cancels at the deadline
         """Read to the end of everything, deliver it, and write the checkpoint."""
         async with asyncio.TaskGroup() as tasks:
             for each in self.inputs.values():

@@ -49,6 +49,7 @@ class Sender:
         self,
         name: str,
         output: Output,
+        *,
         letters: DeadLetters,
         events: SidecarEvents,
         settle: Callable[[Parcel], None],

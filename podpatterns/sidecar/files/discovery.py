@@ -1,6 +1,7 @@
 """Finding log files: by pattern, and what rotation has made of them.
 
-What rotation leaves (`access.log.1` beside `access.log`) is found as well, whether or not the pattern matches it: a file
+What rotation leaves (`access.log.1` beside `access.log`) is found as well, whether or not the pattern matches it: a
+file
 may be created, filled and rotated away while nobody is looking.
 """
 
@@ -14,6 +15,7 @@ import stat
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import NamedTuple
 
 ROTATED = r"[.\-_](?:\d[\dT:.\-_]*|old)"
@@ -59,9 +61,10 @@ class Discovery:
         self.unreadable = {}
         by_directory: dict[str, list[re.Pattern[str]]] = {}
         for directory, pattern in self._patterns:
-            for place in glob.glob(directory, recursive=True) if glob.has_magic(directory) else [directory]:
+            places = glob.glob(directory, recursive=True) if glob.has_magic(directory) else [directory]  # noqa: PTH207 - Path.glob takes no absolute pattern
+            for place in places:
                 by_directory.setdefault(place, []).append(pattern)
-        self.directories = [place for place in by_directory if os.path.isdir(place)]
+        self.directories = [place for place in by_directory if Path(place).is_dir()]
         for place, patterns in by_directory.items():
             for file in self._in(place, patterns):
                 # Of two names for one file the shorter is the one that it was born with.
@@ -97,7 +100,7 @@ class Discovery:
 
 def neighbours(path: str) -> Iterator[tuple[str, int, int]]:
     """Path, device and inode of every regular file in the same directory."""
-    directory = os.path.dirname(path) or "."
+    directory = Path(path).parent
     try:
         entries = list(os.scandir(directory))
     except OSError:

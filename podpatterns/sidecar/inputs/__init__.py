@@ -39,7 +39,7 @@ class InputContext:
 class Input(ABC):
     """A running input."""
 
-    async def start(self, entries: Any) -> None:
+    async def start(self, entries: Any) -> None:  # noqa: B027 - not every input has to
         """Get ready, from what `snapshot` gave before the restart (None: nothing). Raises StartError."""
 
     @abstractmethod
@@ -52,7 +52,7 @@ class Input(ABC):
 
     @abstractmethod
     def commit(self, batch: Batch, dead: int) -> None:
-        """The batch is settled: `dead` of its lines are dead letters, `batch.dropped` filtered, the others delivered."""
+        """Settled: `dead` of its lines are dead letters, `batch.dropped` are filtered, the others delivered."""
 
     def snapshot(self) -> Any:
         """What a restart needs, as plain JSON; None for nothing."""
@@ -66,7 +66,7 @@ class Input(ABC):
         """What must hold after a drain."""
         return ()
 
-    async def stop(self) -> None:
+    async def stop(self) -> None:  # noqa: B027 - as above
         """Release everything."""
 
 

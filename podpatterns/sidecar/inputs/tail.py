@@ -40,7 +40,8 @@ class TailConfig(InputConfig, frozen=True, kw_only=True):
     """Patterns of paths or names that are not read although `paths` matches them."""
 
     rotated: bool = True
-    """Whether what rotation has left of a file (`name.1`, `name-20261123`) is read as well, as far as it has not been. On by
+    """Whether what rotation has left of a file (`name.1`, `name-20261123`) is read as well, as far as it has not
+    been. On by
     default, because a file may be rotated away while the sidecar is not running. Compressed files are not read."""
 
     start: Annotated[str, msgspec.Meta(pattern="^(beginning|end)$")] = "beginning"
@@ -48,7 +49,8 @@ class TailConfig(InputConfig, frozen=True, kw_only=True):
     application may have started before it, or `end`, to skip what is old. Files that appear later are read whole."""
 
     max_line: Size = Size("256KiB")
-    """Bytes of a line that are kept; a longer line is cut, marked with `...[truncated]`, and counted. The default is far
+    """Bytes of a line that are kept; a longer line is cut, marked with `...[truncated]`, and counted. The default is
+    far
     above what people write and keeps memory bounded."""
 
     encoding: str = "utf-8"
@@ -62,7 +64,8 @@ class TailConfig(InputConfig, frozen=True, kw_only=True):
     """How often the open files are looked at (one `fstat` each). Half of it is what polling adds to a line's way."""
 
     release: Duration = Duration("1m")
-    """How long a file that was deleted or moved out of reach is held after its last line has been read and acknowledged:
+    """How long a file that was deleted or moved out of reach is held after its last line has been read and
+    acknowledged:
     its writer may not have noticed yet."""
 
     def __post_init__(self) -> None:
@@ -210,7 +213,7 @@ class Tail(Input):
         return True
 
     def _is_copy(self, file: Found) -> bool:
-        """Whether a file is what copytruncate is making, or has made, of one that is followed: its lines are read there."""
+        """Whether copytruncate is making, or has made, this file of one that is followed: its lines are read there."""
         for other in (*self._files.values(), *self._ended):
             if not (other.prefix and file.path != other.path and file.path.startswith(other.path)):
                 continue

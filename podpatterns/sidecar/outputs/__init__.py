@@ -28,7 +28,7 @@ ACCEPTED = Receipt()
 class Output(ABC):
     """A running output."""
 
-    async def start(self) -> None:
+    async def start(self) -> None:  # noqa: B027 - not every output has to
         """Get ready. Raises StartError for what only a person can mend; a far side that is down is not that."""
 
     @abstractmethod
@@ -43,7 +43,7 @@ class Output(ABC):
             Rejected: never, none of it.
         """
 
-    async def stop(self) -> None:
+    async def stop(self) -> None:  # noqa: B027 - as above
         """Release everything."""
 
 

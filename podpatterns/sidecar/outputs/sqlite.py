@@ -6,10 +6,10 @@ import asyncio
 import os
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import msgspec
 
@@ -91,7 +91,7 @@ class Sqlite(Output):
         except sqlite3.Error as error:
             raise Retryable(f"{self.config.path}: {error}") from None
 
-    async def _in_thread(self, function, *args) -> None:  # type: ignore[no-untyped-def]
+    async def _in_thread(self, function: Callable[..., None], *args: Any) -> None:
         await asyncio.get_running_loop().run_in_executor(self._thread, function, *args)
 
     async def stop(self) -> None:

@@ -13,7 +13,7 @@ class Transform(ABC):
 
     @abstractmethod
     def apply(self, batch: Batch) -> Batch:
-        """The batch as it goes on. It must not block; an exception sets the line that caused it aside as a dead letter."""
+        """The batch as it goes on. Must not block; a line on which it raises becomes a dead letter."""
 
 
 class TransformConfig(ComponentConfig, frozen=True, kw_only=True):

@@ -10,7 +10,7 @@ from podpatterns.sidecar.transforms import Transform, TransformConfig
 
 
 class PythonConfig(TransformConfig, frozen=True, kw_only=True):
-    """Calls a Python function with each batch. In an application, `@podpatterns.transform` on the function does the same."""
+    """Calls a Python function with each batch; in an application, `@podpatterns.transform` on it does the same."""
 
     EXAMPLE: ClassVar[str] = "{type: python, function: 'podpatterns.sidecar.transforms.python:unchanged'}"
 

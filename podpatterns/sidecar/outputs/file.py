@@ -1,0 +1,86 @@
+"""A file of NDJSON."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+import msgspec
+
+from podpatterns.errors import StartError
+from podpatterns.formats import jsonlines
+from podpatterns.sidecar.batch import Batch
+from podpatterns.sidecar.durable import append_whole, mend
+from podpatterns.sidecar.outputs import ACCEPTED, Output, OutputConfig, Receipt
+
+
+class FileConfig(OutputConfig, frozen=True, kw_only=True):
+    """Appends records to a file, one JSON object per line, flushed to the disk before they count as acknowledged."""
+
+    EXAMPLE: ClassVar[str] = "{type: file, path: /var/lib/store/logs.ndjson}"
+
+    path: Annotated[str, msgspec.Meta(min_length=1)]
+    """The file; it and its directory are created if they are not there. It grows without bound: rotate it from
+    outside."""
+
+    event_id: bool = False
+    """Whether each record begins with its `id`. After a crash a delivery may be repeated, with the same ids."""
+
+    def build(self) -> File:
+        """The output."""
+        return File(self)
+
+
+class File(Output):
+    """Appends in a thread, because flushing waits for the disk."""
+
+    def __init__(self, config: FileConfig) -> None:
+        self.config = config
+        self._descriptor: int | None = None
+
+    async def start(self) -> None:
+        """Open the file; a line that a crash has torn is cut off, for it is delivered again. Raises StartError."""
+        try:
+            await asyncio.to_thread(self._open)
+        except OSError as error:
+            raise StartError(
+                f"the file {self.config.path} cannot be written: {error.strerror}; "
+                f"its directory must be writable for uid {os.getuid()}"
+            ) from None
+
+    def _open(self) -> int:
+        path = Path(self.config.path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._close()
+        self._descriptor = descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
+        mend(descriptor)
+        return descriptor
+
+    async def deliver(self, batches: Sequence[Batch]) -> Receipt:
+        """Append and flush."""
+        if self.config.event_id:
+            data = b"".join(jsonlines.with_ids(batch.ndjson, batch.ids) for batch in batches)
+        else:
+            data = b"".join(batch.ndjson for batch in batches)
+        await asyncio.to_thread(self._append, data)
+        return ACCEPTED
+
+    def _append(self, data: bytes) -> None:
+        descriptor = self._descriptor
+        assert descriptor is not None, "started"
+        here, there = os.fstat(descriptor), Path(self.config.path)
+        if not there.exists() or (here.st_dev, here.st_ino) != (there.stat().st_dev, there.stat().st_ino):
+            descriptor = self._open()  # rotated from outside
+        append_whole(descriptor, data)
+
+    def _close(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    async def stop(self) -> None:
+        """Close the file."""
+        self._close()

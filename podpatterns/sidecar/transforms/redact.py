@@ -1,0 +1,109 @@
+"""Removing what must not leave the pod."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, ClassVar, Literal
+
+from podpatterns.runtime.schema import InvalidField
+from podpatterns.sidecar.batch import Batch
+from podpatterns.sidecar.transforms import Transform, TransformConfig
+
+KINDS = {
+    "email": r"[A-Za-z0-9._%+\-]{1,64}@[A-Za-z0-9\-]{1,63}(?:\.[A-Za-z0-9\-]{1,63}){1,8}",
+    "bearer": r"(?i:\bbearer) +[A-Za-z0-9\-._~+/]{8,}=*",
+    "jwt": r"\beyJ[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]*",
+    "password": r"""(?i:\b(?:password|passwd|secret|api_?key|token))["']?[=:] ?["']?[^\s"'&,;]+""",
+    "card": r"\b(?:\d[ -]?){12,18}\d\b",
+    "aws_key": r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b",
+}
+"""Built-in patterns; each is bounded, so that no line makes the search slow."""
+
+
+class RedactConfig(TransformConfig, frozen=True, kw_only=True):
+    """Replaces secrets and personal data in lines, or in every text of a parsed record, at any depth."""
+
+    EXAMPLE: ClassVar[str] = "{type: redact, kinds: [email, bearer], patterns: ['session=[0-9a-f]+']}"
+
+    kinds: tuple[Literal["email", "bearer", "jwt", "password", "card", "aws_key"], ...] = (
+        "bearer",
+        "jwt",
+        "password",
+        "aws_key",
+    )
+    """Built-in patterns. By default those of credentials; `email` and `card` (numbers of 13 to 19 digits) are added
+    where
+    they are wanted."""
+
+    patterns: tuple[str, ...] = ()
+    """Regular expressions of your own; `.` and `\\s` in them should not reach across lines."""
+
+    replacement: str = "[redacted]"
+    """What stands there instead, as it is."""
+
+    def __post_init__(self) -> None:
+        """Check the expressions."""
+        if not self.kinds and not self.patterns:
+            raise ValueError("needs something to look for: kinds or patterns")
+        if "\n" in self.replacement:
+            raise InvalidField("replacement", "must be one line")
+        for pattern in self.patterns:
+            try:
+                matched = re.compile(pattern).search("")
+            except re.error as error:
+                raise InvalidField("patterns", f'"{pattern}" is not a regular expression: {error}') from None
+            if matched:
+                raise InvalidField("patterns", f'"{pattern}" matches nothing at all, and so everywhere')
+
+    def build(self) -> Redact:
+        """The transform."""
+        return Redact(self)
+
+
+class Redact(Transform):
+    """One expression for all kinds, one search through the whole batch where nothing has been parsed."""
+
+    def __init__(self, config: RedactConfig) -> None:
+        parts = [*(KINDS[kind] for kind in config.kinds), *config.patterns]
+        self._expressions = [re.compile(part) for part in parts]
+        self._replacement = config.replacement
+
+    def apply(self, batch: Batch) -> Batch:
+        """The batch without what was found; how often is noted as `redacted`."""
+        if not len(batch):
+            return batch
+        if batch.parsed:
+            count = 0
+            records = []
+            for record in batch.records:
+                clean, found = self._value(record)
+                records.append(clean)
+                count += found
+            batch.note("redacted", count)
+            return batch.with_records(records)
+        lines = batch.text.decode().split("\n")
+        text, count = self._text("\n".join(lines))
+        if count and text.count("\n") + 1 != len(lines):
+            # An expression has reached across a line's end: each line alone, then.
+            pairs = [self._text(line) for line in lines]
+            text, count = "\n".join(clean for clean, _ in pairs), sum(found for _, found in pairs)
+        batch.note("redacted", count)
+        return batch.with_text(text.encode()) if count else batch
+
+    def _text(self, text: str) -> tuple[str, int]:
+        count = 0
+        for expression in self._expressions:
+            text, found = expression.subn(lambda _: self._replacement, text)
+            count += found
+        return text, count
+
+    def _value(self, value: Any) -> tuple[Any, int]:
+        if isinstance(value, str):
+            return self._text(value)
+        if isinstance(value, dict):
+            pairs = {name: self._value(item) for name, item in value.items()}
+            return {name: clean for name, (clean, _) in pairs.items()}, sum(found for _, found in pairs.values())
+        if isinstance(value, list):
+            items = [self._value(item) for item in value]
+            return [clean for clean, _ in items], sum(found for _, found in items)
+        return value, 0

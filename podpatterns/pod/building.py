@@ -100,7 +100,9 @@ class PodBuilder:
         mains = tuple(self._containers(spec, base, "containers"))
         if spec.get("containers") == []:
             self._fail(f"{base}.containers", "is empty; a pod has at least one container")
-        deadlines = [d for d in (spec.get("activeDeadlineSeconds"), outer.get("activeDeadlineSeconds")) if d is not None]
+        deadlines = [
+            d for d in (spec.get("activeDeadlineSeconds"), outer.get("activeDeadlineSeconds")) if d is not None
+        ]
         job = self._kind == "Job"
         return PodSpec(
             name=self._name,
@@ -167,7 +169,8 @@ class PodBuilder:
         for probe in ("livenessProbe", "readinessProbe", "startupProbe", "lifecycle"):
             if kind is Kind.INIT and probe in value:
                 self._fail(
-                    f"{path}.{probe}", 'cannot be set on an init container that runs to completion; add restartPolicy: "Always"?'
+                    f"{path}.{probe}",
+                    'cannot be set on an init container that runs to completion; add restartPolicy: "Always"?',
                 )
         ports = tuple(self._ports(value, path))
         image = images.known(value.get("image", ""))
@@ -287,7 +290,9 @@ class PodBuilder:
                 target = inner.get("path", "/")
                 port = self._port(inner, here, ports)
                 scheme = inner.get("scheme", "HTTP")
-                return HttpGet(port, target if target.startswith("/") else f"/{target}", inner.get("host"), scheme, headers)
+                return HttpGet(
+                    port, target if target.startswith("/") else f"/{target}", inner.get("host"), scheme, headers
+                )
         return TcpSocket(self._port(inner, here, ports), inner.get("host"))
 
     def _port(self, value: Mapping[str, Any], path: str, ports: tuple[Port, ...]) -> int:
@@ -311,7 +316,9 @@ class PodBuilder:
         for index, variable in enumerate(value.get("env", ())):
             here, name = f"{path}.env[{index}]", variable.get("name", "")
             if name and ("=" in name or not name.isprintable()):
-                self._fail(f"{here}.name", f'cannot be "{name}": a variable\'s name has printable characters without "="')
+                self._fail(
+                    f"{here}.name", f'cannot be "{name}": a variable\'s name has printable characters without "="'
+                )
             self.paths[f"{container}/env/{name}"] = here
             if "valueFrom" not in variable:
                 yield EnvVar(name, variable.get("value", ""))
@@ -337,7 +344,14 @@ class PodBuilder:
     def _field(self, value: Mapping[str, Any], path: str) -> FieldRef:
         found = value.get("fieldPath", "")
         if found and not _FIELD_PATH.fullmatch(found):
-            known = ("metadata.name", "metadata.namespace", "metadata.uid", "status.podIP", "status.hostIP", "spec.nodeName")
+            known = (
+                "metadata.name",
+                "metadata.namespace",
+                "metadata.uid",
+                "status.podIP",
+                "status.hostIP",
+                "spec.nodeName",
+            )
             self._fail(f"{path}.fieldPath", f'cannot be "{found}"{suggest(found, known)}')
         return FieldRef(found)
 
@@ -357,7 +371,9 @@ class PodBuilder:
             here, name, target = f"{path}.volumeMounts[{index}]", mount.get("name", ""), mount.get("mountPath", "")
             if name and f"volume/{name}" not in self.paths:
                 known = [key.removeprefix("volume/") for key in self.paths if key.startswith("volume/")]
-                self._fail(f"{here}.name", f'names the volume "{name}", which the pod does not have{suggest(name, known)}')
+                self._fail(
+                    f"{here}.name", f'names the volume "{name}", which the pod does not have{suggest(name, known)}'
+                )
                 continue
             if target and (not target.startswith("/") or ":" in target or target.strip("/") == ""):
                 self._fail(f"{here}.mountPath", f'must be an absolute path below "/", not "{target}"')
@@ -430,6 +446,8 @@ class PodBuilder:
             return Downward(tuple(found))
         source: Source = "ConfigMap" if kind == "configMap" else "Secret"
         items = value.get("items")
-        chosen = None if items is None else tuple(Item(i.get("key", ""), i.get("path", ""), i.get("mode")) for i in items)
+        chosen = (
+            None if items is None else tuple(Item(i.get("key", ""), i.get("path", ""), i.get("mode")) for i in items)
+        )
         name = value.get("secretName", value.get("name", ""))
         return Keys(source, name, chosen, value.get("optional", False))

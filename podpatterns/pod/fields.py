@@ -86,7 +86,9 @@ METADATA: dict[str, Field] = {
     "generateName": _emulated(Shape.TEXT, "the name ends in -local"),
     "namespace": _emulated(Shape.TEXT, "names the place of ConfigMaps and Secrets, and nothing else"),
     "labels": _emulated(Shape.LABELS, "for the downward API and selectors"),
-    "annotations": _emulated(Shape.LABELS, "for the downward API; podpatterns.dev/look-… are shown in the live summary"),
+    "annotations": _emulated(
+        Shape.LABELS, "for the downward API; podpatterns.dev/look-… are shown in the live summary"
+    ),
     "uid": _emulated(Shape.TEXT, "a local one is made up"),
     "creationTimestamp": _emulated(Shape.ANY, "set by servers; has no meaning in a manifest"),
     "resourceVersion": _emulated(Shape.ANY, "set by servers; has no meaning in a manifest"),
@@ -314,7 +316,11 @@ _ENVELOPE: dict[str, Field] = {
     "metadata": _done(Shape.MAPPING, required=True),
     **_below("metadata", METADATA),
 }
-_WORKLOAD: dict[str, Field] = {**_ENVELOPE, "spec": _done(Shape.MAPPING, required=True), "status": _emulated(Shape.ANY, "set by servers")}
+_WORKLOAD: dict[str, Field] = {
+    **_ENVELOPE,
+    "spec": _done(Shape.MAPPING, required=True),
+    "status": _emulated(Shape.ANY, "set by servers"),
+}
 _TEMPLATE: dict[str, Field] = {
     "template": _done(Shape.MAPPING, required=True),
     "template.metadata": _MAPPING,

@@ -22,10 +22,33 @@ MS_RDONLY, MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE, MS_UNBINDABLE = 1, 32, 4096,
 MNT_DETACH: Final = 2
 PR_SET_PDEATHSIG: Final = 1
 SIGKILL, SIGPIPE, SIGXFSZ = 9, 13, 25
-SYS_PIVOT_ROOT: Final = {"x86_64": 155, "aarch64": 41, "riscv64": 41, "s390x": 217, "ppc64le": 203, "armv7l": 218, "i686": 217}
+SYS_PIVOT_ROOT: Final = {
+    "x86_64": 155,
+    "aarch64": 41,
+    "riscv64": 41,
+    "s390x": 217,
+    "ppc64le": 203,
+    "armv7l": 218,
+    "i686": 217,
+}
 
 # What a container finds in /dev (OCI runtime specification, "Default Devices"), and nothing of the machine's disks.
-DEVICES = ("null", "zero", "full", "random", "urandom", "tty", "ptmx", "pts", "shm", "mqueue", "fd", "stdin", "stdout", "stderr")
+DEVICES = (
+    "null",
+    "zero",
+    "full",
+    "random",
+    "urandom",
+    "tty",
+    "ptmx",
+    "pts",
+    "shm",
+    "mqueue",
+    "fd",
+    "stdin",
+    "stdout",
+    "stderr",
+)
 
 _libc: Any = None
 
@@ -110,7 +133,9 @@ def fill(here: str, there: str, wanted: dict[str, Any]) -> None:
                 try:
                     bind(old, new)
                 except PermissionError:
-                    os.rmdir(new) if os.path.isdir(new) else os.unlink(new)  # not visible to this user before, and not now
+                    os.rmdir(new) if os.path.isdir(new) else os.unlink(
+                        new
+                    )  # not visible to this user before, and not now
     for name, below in wanted.items():
         new = os.path.join(there, name)
         if isinstance(below, tuple):

@@ -155,7 +155,9 @@ class _Reader:
                 )
             elif key is not None and key not in found:
                 self.problems.append(
-                    document.mark(path).problem(f'{path}: the {source} "{name}" has no key "{key}"{suggest(key, found)}')
+                    document.mark(path).problem(
+                        f'{path}: the {source} "{name}" has no key "{key}"{suggest(key, found)}'
+                    )
                 )
 
     def _ports(self) -> None:
@@ -210,7 +212,9 @@ def _contents(document: Document, kind: str) -> dict[str, bytes]:
     result.update({key: text.encode() for key, text in value.get(plain, {}).items()})
     for key in result:
         if not key or not all(char.isalnum() or char in "-_." for char in key) or key in (".", ".."):
-            document.fail(plain, f'has the key "{key}", which cannot be a file name; use letters, digits, "-", "_" and "."')
+            document.fail(
+                plain, f'has the key "{key}", which cannot be a file name; use letters, digits, "-", "_" and "."'
+            )
     return result
 
 

@@ -131,4 +131,6 @@ class Member:
             "readiness": self.spec.readiness,
         }
         # Until it has been asked often enough, a container counts as alive and as not ready.
-        self.probes = {kind: ProbeCount(probe, kind == "liveness") for kind, probe in kinds.items() if probe is not None}
+        self.probes = {
+            kind: ProbeCount(probe, kind == "liveness") for kind, probe in kinds.items() if probe is not None
+        }

@@ -1,0 +1,127 @@
+"""`podpatterns pod run`: run pods on this machine."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from podpatterns.pod.model import Manifest
+    from podpatterns.pod.session import Session
+    from podpatterns.pod.writing import Writer
+
+SUMMARY_EVERY = 5.0
+"""Seconds between two summaries."""
+
+
+@click.command("run", short_help="Run pods from their manifests, as local processes.")
+@click.argument("manifests", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--with", "extra", multiple=True, type=click.Path(path_type=Path), help="Take ConfigMaps and Secrets from FILE."
+)
+@click.option("--for", "duration", metavar="TIME", help="End the pods after this time, such as 20s.")
+@click.option("--strict", is_flag=True, help="Refuse a manifest with fields that have no effect here.")
+@click.option(
+    "--mounts",
+    type=click.Choice(["auto", "namespace", "rewrite"]),
+    default="auto",
+    show_default=True,
+    help="How volumes get to their paths: mount namespaces, or rewriting the paths that containers are given.",
+)
+@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option(
+    "--speed", type=click.FloatRange(0.1, 1000), default=1.0, help="Let back-off, graces and periods pass faster."
+)
+@click.option("--keep", metavar="DIR", type=click.Path(path_type=Path), help="Keep the volumes' folders there.")
+def command(
+    manifests: tuple[Path, ...],
+    extra: tuple[Path, ...],
+    duration: str | None,
+    strict: bool,
+    mounts: str,
+    output: str,
+    speed: float,
+    keep: Path | None,
+) -> None:
+    """Run the Pods, Jobs and Deployments in MANIFESTS side by side until they end, or until Ctrl-C.
+
+    A second Ctrl-C ends them at once. Exit code 0: every container did what it should; 1: not; 2: the manifest is wrong.
+    """
+    from podpatterns.pod import manifest as manifests_
+    from podpatterns.pod.writing import JsonWriter, TextWriter
+
+    seconds = _seconds(duration)
+    manifest = manifests_.load(manifests, extra)
+    if strict:
+        _refuse_notices(manifest)
+    writer = JsonWriter() if output == "json" else TextWriter()
+    if not asyncio.run(_run(manifest, writer, seconds, mounts, speed, keep)):
+        raise click.exceptions.Exit(1)
+
+
+def _seconds(duration: str | None) -> float | None:
+    from podpatterns.runtime.units import Duration
+
+    if duration is None:
+        return None
+    try:
+        return float(Duration(duration))
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--for") from None
+
+
+def _refuse_notices(manifest: Manifest) -> None:
+    from podpatterns.errors import ConfigError
+    from podpatterns.runtime.nodes import Mark
+
+    problems = [
+        mark.problem(f"{notice.what}: {notice.why}")
+        for notice in manifest.notices
+        for mark in notice.marks or (Mark(),)
+    ]
+    if problems:
+        raise ConfigError(problems)
+
+
+async def _run(
+    manifest: Manifest, writer: Writer, seconds: float | None, mounts: str, speed: float, keep: Path | None
+) -> bool:
+    from podpatterns.pod.closing import judge
+    from podpatterns.pod.session import session
+    from podpatterns.pod.timeline import Timeline
+    from podpatterns.runtime.signals import handled
+
+    timeline = Timeline()
+    timeline.listen(writer.entry)
+    loop = asyncio.get_running_loop()
+    async with session(manifest, timeline, mounts=mounts, speed=speed, keep=keep) as running:
+        with handled(lambda *_: running.end("asked to end"), lambda *_: running.end("")):
+            if seconds is not None:
+                loop.call_later(seconds, lambda: running.killed or running.end(f"{seconds:g} s are over"))
+            summaries = asyncio.create_task(_summaries(running, writer))
+            try:
+                await running.run()
+            finally:
+                summaries.cancel()
+        verdicts = [
+            verdict for runner in running.runners for verdict in judge(runner.pod, runner.messages, runner.at_the_end)
+        ]
+        writer.closing(verdicts, _look(running) if keep else [])
+        return all(verdict.ok for verdict in verdicts) and not running.killed
+
+
+async def _summaries(running: Session, writer: Writer) -> None:
+    from podpatterns.pod import live
+
+    while True:
+        await asyncio.sleep(SUMMARY_EVERY)
+        writer.summary(await live.facts(running.runners), _look(running))
+
+
+def _look(running: Session) -> list[str]:
+    from podpatterns.pod import live
+
+    return [line for runner in running.runners for line in live.where_to_look(runner.spec, runner.paths)]

@@ -1,0 +1,57 @@
+"""What the patterns say of themselves while they run: asked at their admin endpoints."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from podpatterns.pod import http_get
+from podpatterns.pod.environment import ADDRESS
+from podpatterns.pod.model import Container, PodSpec
+from podpatterns.pod.runner import PodRunner
+
+LOOK = "podpatterns.dev/look-"
+_TIMEOUT = 1.0
+
+
+async def facts(runners: list[PodRunner]) -> list[tuple[str, Mapping[str, Any]]]:
+    """(container, facts) for each container of ours that answers, in the order of the manifest."""
+    asked = [
+        (container, container.admin_port)
+        for runner in runners
+        for container in runner.spec.containers
+        if container.admin_port is not None and runner.pod.members[container.name].alive
+    ]
+    answers = await asyncio.gather(*(_ask(container, port) for container, port in asked))
+    return [(container.name, answer) for (container, _), answer in zip(asked, answers, strict=True) if answer]
+
+
+async def _ask(container: Container, port: int) -> dict[str, Any]:
+    try:
+        async with asyncio.timeout(_TIMEOUT):
+            status, body = await http_get.get(ADDRESS, port, "/status", body=True)
+        patterns = json.loads(body)["patterns"] if status == 200 else {}
+        return {name: fact for pattern in patterns.values() for name, fact in pattern.get("facts", {}).items()}
+    except (TimeoutError, OSError, http_get.BadAnswer, ValueError, KeyError, AttributeError):
+        return {}  # it is starting or ending; the next look is soon
+
+
+def where_to_look(spec: PodSpec, paths: Mapping[str, Path]) -> list[str]:
+    """The pod's own hints, with `{volume:NAME}` replaced by the volume's folder on this machine."""
+    lines = []
+    for key in sorted(spec.annotations):
+        if key.startswith(LOOK):
+            text = spec.annotations[key]
+            for name, path in paths.items():
+                text = text.replace(f"{{volume:{name}}}", _short(path))
+            lines.append(text)
+    return lines
+
+
+def _short(path: Path) -> str:
+    """Relative to the working directory if it lies below it."""
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)

@@ -1,0 +1,65 @@
+"""Where containers find their volumes: at their real paths in namespaces, or by rewriting the paths they are given."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping, Sequence
+
+from podpatterns.errors import PodpatternsError
+from podpatterns.pod import process
+from podpatterns.pod.process import LaunchFailed, Plan
+from podpatterns.pod.workspace import Workspace
+
+
+class Mounts(enum.Enum):
+    """How volumes get to their paths."""
+
+    NAMESPACE = "namespace"
+    """Each container has its own view of the file system."""
+    REWRITE = "rewrite"
+    """Mount paths at the start of values, arguments and words are replaced by the volumes' folders."""
+
+
+async def choose(wanted: str, workspace: Workspace) -> tuple[Mounts, str]:
+    """The way to take for `auto`, `namespace` or `rewrite`, and why it is not the first one. Raises PodpatternsError."""
+    if wanted == "rewrite":
+        return Mounts.REWRITE, "as asked for"
+    try:
+        # The real thing, once: whether namespaces are allowed depends on more than can be read anywhere.
+        target = ("/podpatterns", str(workspace.folder), True)
+        await process.run(Plan(["/bin/true"], {}, root=str(workspace.root), mounts=[target]), 10)
+    except (LaunchFailed, TimeoutError) as error:
+        if wanted == "namespace":
+            raise PodpatternsError(
+                f"this machine gives this user no mount namespace ({error or 'no answer'}); try --mounts rewrite"
+            ) from None
+        return Mounts.REWRITE, f"this machine gives this user no mount namespace: {error or 'no answer'}"
+    return Mounts.NAMESPACE, ""
+
+
+class Rewriter:
+    """Replaces mount paths; the longest one that fits counts."""
+
+    def __init__(self, paths: Mapping[str, str]) -> None:
+        self._paths = sorted(paths.items(), key=lambda item: -len(item[0]))
+
+    def text(self, text: str) -> str:
+        """A value: a path, or `name=path`, is replaced at its start and after `=`; the rest stays."""
+        head, equals, tail = text.partition("=")
+        if equals and not head.startswith("/") and tail.startswith("/"):
+            return f"{head}={self._start(tail)}"
+        return self._start(text)
+
+    def _start(self, text: str) -> str:
+        for target, folder in self._paths:
+            if text == target or text.startswith(f"{target}/"):
+                return folder + text[len(target) :]
+        return text
+
+    def words(self, words: Sequence[str]) -> list[str]:
+        """A command."""
+        return [self.text(word) for word in words]
+
+    def variables(self, variables: Mapping[str, str]) -> dict[str, str]:
+        """An environment; a PATH is left alone."""
+        return {name: value if name == "PATH" else self.text(value) for name, value in variables.items()}

@@ -1,0 +1,217 @@
+"""A process of a container, from its launch to its last line of output.
+
+Every process is started through `launcher.py`, in a session of its own, and is watched by a pidfd: no threads, and no signal
+can reach a process that has taken over a process id.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import marshal
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from podpatterns.errors import PodpatternsError
+
+LAUNCHER = Path(__file__).with_name("launcher.py")
+LINE_LIMIT = 16 * 1024
+"""Bytes after which a line of output is cut in two, as container runtimes do (CRI: 16 KiB)."""
+LAST_OUTPUT = 0.5
+"""Seconds that a container which has ended is given to have its pipes closed: a process that it left behind may hold them."""
+
+OnLine = Callable[[str, str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to start. `mounts`: (target, source, read-only), inside namespaces if `root` names an empty folder;
+    `enter`: the process whose namespaces are joined instead."""
+
+    argv: Sequence[str]
+    env: Mapping[str, str]
+    cwd: str = "/"
+    mounts: Sequence[tuple[str, str, bool]] = ()
+    root: str | None = None
+    enter: int | None = None
+
+
+class LaunchFailed(PodpatternsError):  # noqa: N818 - what happened to the launch
+    """The command did not come to run; `stage` is the launcher's (namespace, mount, enter, workingDir, command)."""
+
+    def __init__(self, stage: str, message: str) -> None:
+        self.stage = stage
+        super().__init__(message)
+
+
+class Process:
+    """A running process. `ended` gives its exit code (128 + n for signal n) after its output has been read."""
+
+    def __init__(self, child: subprocess.Popen[bytes], pidfd: int, pipes: list[_Pipe]) -> None:
+        self.pid = child.pid
+        self._child = child
+        self._pidfd: int | None = pidfd
+        self._pipes = pipes
+        self._loop = asyncio.get_running_loop()
+        self.ended: asyncio.Future[int] = self._loop.create_future()
+        self._tail: asyncio.Task[None] | None = None
+        self._loop.add_reader(pidfd, self._exited)
+
+    @classmethod
+    async def start(cls, plan: Plan, on_line: OnLine) -> Process:
+        """Start it, and return when its command runs. Raises LaunchFailed."""
+        read_status, write_status = os.pipe()
+        order = os.memfd_create("plan", 0)
+        outputs = {"stdout": os.pipe(), "stderr": os.pipe()}
+        try:
+            what = {
+                "argv": list(plan.argv), "env": dict(plan.env), "cwd": plan.cwd, "status": write_status,
+                "parent": os.getpid(), "mounts": list(plan.mounts), "root": plan.root, "enter": plan.enter,
+            }  # fmt: skip
+            os.write(order, marshal.dumps(what))
+            os.lseek(order, 0, os.SEEK_SET)
+            child = subprocess.Popen(
+                [sys.executable, "-I", "-S", str(LAUNCHER), str(order)],
+                stdin=subprocess.DEVNULL,
+                stdout=outputs["stdout"][1],
+                stderr=outputs["stderr"][1],
+                pass_fds=(write_status, order),
+                start_new_session=True,
+                env=dict(plan.env),  # so that it carries the run's mark before the command does
+            )
+        except BaseException:
+            for reader, _ in outputs.values():
+                os.close(reader)
+            os.close(read_status)
+            raise
+        finally:
+            os.close(order)
+            os.close(write_status)
+            for _, writer in outputs.values():
+                os.close(writer)
+        pipes = [_Pipe(reader, stream, on_line) for stream, (reader, _) in outputs.items()]
+        process = cls(child, os.pidfd_open(child.pid), pipes)
+        try:
+            failure = (await _Pipe.whole(read_status)).decode("utf-8", "replace")
+        except asyncio.CancelledError:
+            process.kill()
+            raise
+        if failure:
+            await process.ended
+            stage, _, message = failure.partition(": ")
+            raise LaunchFailed(stage, message)
+        return process
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the main process; nothing happens if it has ended."""
+        if self._pidfd is not None:
+            signal.pidfd_send_signal(self._pidfd, number)
+
+    def kill(self) -> None:
+        """SIGKILL to the whole group."""
+        if self._pidfd is not None:
+            os.killpg(self.pid, signal.SIGKILL)
+
+    def _exited(self) -> None:
+        assert self._pidfd is not None
+        self._loop.remove_reader(self._pidfd)
+        # It is still a zombie, so its group's number is its own: on a cluster, its children would end with it.
+        self.kill()
+        os.close(self._pidfd)
+        self._pidfd = None
+        code = self._child.wait()
+        self._tail = self._loop.create_task(self._finish(code if code >= 0 else 128 - code))
+
+    async def _finish(self, code: int) -> None:
+        try:
+            async with asyncio.timeout(LAST_OUTPUT):
+                for pipe in self._pipes:
+                    await pipe.closed
+        except TimeoutError:
+            pass  # somebody in another session holds them; nothing of the container itself is missing
+        finally:
+            for pipe in self._pipes:
+                pipe.close()
+            if not self.ended.done():
+                self.ended.set_result(code)
+
+
+class _Pipe:
+    """Reads a pipe and cuts it into lines."""
+
+    def __init__(self, descriptor: int, stream: str, on_line: OnLine) -> None:
+        self._descriptor: int | None = descriptor
+        self._stream = stream
+        self._on_line = on_line
+        self._rest = b""
+        self._loop = asyncio.get_running_loop()
+        self.closed: asyncio.Future[None] = self._loop.create_future()
+        os.set_blocking(descriptor, False)
+        self._loop.add_reader(descriptor, self._readable)
+
+    @classmethod
+    async def whole(cls, descriptor: int) -> bytes:
+        """Everything up to the end of a pipe, in one piece."""
+        parts: list[str] = []
+        pipe = cls(descriptor, "", lambda _stream, line: parts.append(line))
+        try:
+            await pipe.closed
+        finally:
+            pipe.close()
+        return "\n".join(parts).encode()
+
+    def _readable(self) -> None:
+        assert self._descriptor is not None
+        try:
+            data = os.read(self._descriptor, 1 << 16)
+        except BlockingIOError:
+            return
+        if not data:
+            self.close()
+            return
+        *lines, rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            self._pass_on(line)
+        while len(rest) > LINE_LIMIT:
+            self._pass_on(rest[:LINE_LIMIT])
+            rest = rest[LINE_LIMIT:]
+        self._rest = rest
+
+    def _pass_on(self, line: bytes) -> None:
+        self._on_line(self._stream, line.removesuffix(b"\r").decode("utf-8", "replace"))
+
+    def close(self) -> None:
+        """Read no further."""
+        if self._descriptor is None:
+            return
+        self._loop.remove_reader(self._descriptor)
+        os.close(self._descriptor)
+        self._descriptor = None
+        if self._rest:
+            self._pass_on(self._rest)
+            self._rest = b""
+        if not self.closed.done():
+            self.closed.set_result(None)
+
+
+async def run(plan: Plan, timeout: float) -> tuple[int, str]:  # noqa: ASYNC109 - kills what has not ended by then
+    """Run a command to its end; its exit code and the beginning of what it wrote. Raises LaunchFailed, TimeoutError."""
+    lines: list[str] = []
+
+    def keep(_stream: str, line: str) -> None:
+        if len(lines) < 20:
+            lines.append(line)
+
+    process: Process | None = None
+    try:
+        async with asyncio.timeout(timeout):
+            process = await Process.start(plan, keep)
+            code = await asyncio.shield(process.ended)
+    finally:
+        if process is not None:
+            process.kill()
+    return code, "; ".join(line for line in lines if line.strip())[:500]

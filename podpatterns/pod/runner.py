@@ -1,0 +1,309 @@
+"""Carries a pod's life out: the state machine's actions become processes, probes and signals, and their ends its events."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from podpatterns.pod import environment, process, volumes
+from podpatterns.pod.environment import Unresolved
+from podpatterns.pod.events import (
+    Action,
+    Delete,
+    Event,
+    Exited,
+    HookDone,
+    Kill,
+    KillNow,
+    Launch,
+    Probed,
+    RunHook,
+    RunProbe,
+    Start,
+    Started,
+    StartFailed,
+    Tell,
+    Terminate,
+    Tick,
+    What,
+)
+from podpatterns.pod.lifecycle import Pod
+from podpatterns.pod.model import Container, EmptyDir, Manifest, PodSpec, Projected
+from podpatterns.pod.mounts import Mounts, Rewriter
+from podpatterns.pod.probing import perform
+from podpatterns.pod.process import LaunchFailed, Plan, Process
+from podpatterns.pod.timeline import Timeline
+from podpatterns.pod.workspace import MARK, Workspace
+
+MESSAGE_LIMIT = 4096
+"""Bytes of a termination message (Kubernetes: MaxContainerTerminationMessageLength)."""
+LOG_LIMIT = (80, 2048)
+"""Lines and bytes of output that stand in for it with FallbackToLogsOnError."""
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What all pods of a run share. `speed` above 1 lets back-off, graces and periods pass faster."""
+
+    manifest: Manifest
+    workspace: Workspace
+    timeline: Timeline
+    mounts: Mounts
+    speed: float = 1
+
+
+@dataclass(slots=True)
+class Incarnation:
+    """One run of a container."""
+
+    number: int
+    plan: Plan
+    process: Process | None = None
+    tail: deque[str] = field(default_factory=lambda: deque(maxlen=LOG_LIMIT[0]))
+    tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+
+class PodRunner:
+    """Runs one pod: `await PodRunner(spec, surroundings).run()`."""
+
+    def __init__(self, spec: PodSpec, surroundings: Surroundings) -> None:
+        self.spec = spec
+        self.pod = Pod(spec)
+        self.messages: dict[str, str] = {}
+        """The last termination message of each container that has ended."""
+        self.at_the_end: dict[str, tuple[bool, bool]] = {}
+        """For each container, whether it was alive and ready when the pod was told to end."""
+        self.paths: dict[str, Path] = {}
+        """The volumes' folders by name, once they are there."""
+        self._around = surroundings
+        self._inbox: asyncio.Queue[Event] = asyncio.Queue()
+        self._runs: dict[str, Incarnation] = {}
+        self._tasks: asyncio.TaskGroup | None = None
+        self._containers = {container.name: container for container in spec.containers}
+        self._carry_out: dict[type[Action], Callable[..., None]] = {
+            Start: self._on_start,
+            RunHook: self._on_hook,
+            RunProbe: self._on_probe,
+            Terminate: self._on_terminate,
+            Kill: self._on_kill,
+            Tell: self._on_tell,
+        }
+
+    # --- the outside ----------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Until every container has ended. Cancelled, it kills them all."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                self._tasks = tasks
+                self._volumes()
+                self._handle(Launch())
+                while not self.pod.finished:
+                    self._handle(await self._next())
+                for run in self._runs.values():
+                    self._forget(run)
+        finally:
+            for run in self._runs.values():
+                if run.process is not None:
+                    run.process.kill()
+
+    def end(self, reason: str, grace: float | None = None) -> None:
+        """End the pod in order."""
+        self._inbox.put_nowait(Delete(grace, reason))
+
+    def kill(self) -> None:
+        """End it at once."""
+        self._inbox.put_nowait(KillNow())
+
+    def signal(self, container: str, number: int = signal.SIGKILL) -> None:
+        """Send a signal to a container's main process, as if from outside."""
+        run = self._runs.get(container)
+        if run is not None and run.process is not None:
+            run.process.signal(number)
+
+    # --- time and events ------------------------------------------------------------------------------------------
+
+    def _now(self) -> float:
+        return time.monotonic() * self._around.speed
+
+    async def _next(self) -> Event:
+        due = self.pod.due
+        wait = None if due is None else max(0.0, (due - self._now()) / self._around.speed)
+        try:
+            async with asyncio.timeout(wait):
+                return await self._inbox.get()
+        except TimeoutError:
+            return Tick()
+
+    def _handle(self, event: Event) -> None:
+        if isinstance(event, (Delete, KillNow)) and self.pod.ending is None:
+            self.at_the_end = {name: (m.alive, m.ready) for name, m in self.pod.members.items()}
+        for action in self.pod.handle(event, self._now()):
+            self._carry_out[type(action)](action)
+
+    def _spawn(self, work: Coroutine[Any, Any, None], run: Incarnation | None = None) -> None:
+        assert self._tasks is not None
+        task = self._tasks.create_task(work)
+        if run is not None:
+            run.tasks.add(task)
+            task.add_done_callback(run.tasks.discard)
+
+    def _forget(self, run: Incarnation) -> None:
+        for task in run.tasks:
+            task.cancel()
+
+    # --- volumes --------------------------------------------------------------------------------------------------
+
+    def _volumes(self) -> None:
+        for volume in self.spec.volumes:
+            folder = self._around.workspace.volume(self.spec.name, volume.name)
+            # What is missing is said by each container that wants it, and looked for again when it is restarted.
+            with contextlib.suppress(Unresolved, OSError):
+                self.paths[volume.name] = volumes.prepare(self.spec, volume, folder, self._around.manifest.sources)
+
+    def _sources(self, container: Container, variables: dict[str, str]) -> dict[str, tuple[str, bool]]:
+        """For each mount path, what is to be seen there and whether it is read-only. Raises Unresolved, OSError."""
+        result = {}
+        by_name = {volume.name: volume for volume in self.spec.volumes}
+        for mount in container.mounts:
+            volume = by_name[mount.volume]
+            if mount.volume not in self.paths:
+                folder = self._around.workspace.volume(self.spec.name, volume.name)
+                self.paths[volume.name] = volumes.prepare(self.spec, volume, folder, self._around.manifest.sources)
+            path = self.paths[mount.volume]
+            if mount.sub_path:
+                sub = environment.expand(mount.sub_path, variables) if mount.expand else mount.sub_path
+                if sub.startswith("/") or ".." in sub.split("/"):
+                    raise Unresolved(f'subPathExpr "{mount.sub_path}" gives "{sub}", which leaves the volume')
+                path = path / sub
+                if not path.exists():
+                    if not isinstance(volume.source, EmptyDir):
+                        raise Unresolved(f'the volume "{volume.name}" has no "{sub}"')
+                    path.mkdir(parents=True)
+                    path.chmod(0o777)
+            result[mount.path] = (str(path), mount.read_only or isinstance(volume.source, Projected))
+        return result
+
+    # --- starting -------------------------------------------------------------------------------------------------
+
+    def _plan(self, container: Container) -> Plan:
+        around = self._around
+        base = {**environment.machine(str(Path(sys.executable).parent)), MARK: around.workspace.run}
+        variables = environment.resolve(self.spec, container, around.manifest.sources, base)
+        sources = self._sources(container, variables)
+        argv = [environment.expand(word, variables) for word in container.command]
+        cwd = container.working_dir or "/"
+        message = around.workspace.termination_message(self.spec.name, container.name)
+        message.write_bytes(b"")
+        message.chmod(0o666)
+        if around.mounts is Mounts.NAMESPACE:
+            mounts = [(target, source, read_only) for target, (source, read_only) in sources.items()]
+            mounts.append((container.termination_path, str(message), False))
+            return Plan(argv, variables, cwd, mounts, root=str(around.workspace.root))
+        rewriter = Rewriter({target: source for target, (source, _) in sources.items()})
+        variables = rewriter.variables(variables)
+        variables["PODPATTERNS_TERMINATION_LOG"] = str(message)
+        return Plan(rewriter.words(argv), variables, rewriter.text(cwd))
+
+    def _on_start(self, action: Start) -> None:
+        self._spawn(self._start(action.container, action.run))
+
+    async def _start(self, name: str, number: int) -> None:
+        container, timeline = self._containers[name], self._around.timeline
+        try:
+            plan = self._plan(container)
+        except (Unresolved, OSError) as error:
+            self._inbox.put_nowait(StartFailed(name, number, str(error), retry=True))
+            return
+        run = self._runs[name] = Incarnation(number, plan)
+
+        def on_line(stream: str, line: str) -> None:
+            run.tail.append(line)
+            timeline.line(self.spec.name, name, stream, line)
+
+        try:
+            run.process = await Process.start(plan, on_line)
+        except LaunchFailed as error:
+            outside = error.stage in ("namespace", "mount", "start")
+            self._inbox.put_nowait(StartFailed(name, number, str(error), retry=outside))
+            return
+        self._inbox.put_nowait(Started(name, number))
+        code = await asyncio.shield(run.process.ended)
+        self._forget(run)
+        self.messages[name] = self._message(container, run, code)
+        self._inbox.put_nowait(Exited(name, number, code))
+
+    def _message(self, container: Container, run: Incarnation, code: int) -> str:
+        path = self._around.workspace.termination_message(self.spec.name, container.name)
+        try:
+            with path.open("rb") as file:
+                message = file.read(MESSAGE_LIMIT)
+        except OSError:
+            message = b""  # the container has removed it
+        if not message and container.logs_on_error and code != 0:
+            message = "\n".join(run.tail).encode()[-LOG_LIMIT[1] :]
+        return message.decode("utf-8", "replace")
+
+    # --- probes and hooks -----------------------------------------------------------------------------------------
+
+    def _current(self, name: str, number: int) -> Incarnation | None:
+        run = self._runs.get(name)
+        return run if run is not None and run.number == number and run.process is not None else None
+
+    def _on_probe(self, action: RunProbe) -> None:
+        run = self._current(action.container, action.run)
+        if run is not None:
+            self._spawn(self._probe(action, run), run)
+
+    async def _probe(self, action: RunProbe, run: Incarnation) -> None:
+        probe = self.pod.members[action.container].probes[action.probe].probe
+        ok, detail = await perform(probe.handler, probe.timeout, self._inside(run), self._around.speed)
+        self._inbox.put_nowait(Probed(action.container, action.run, action.probe, ok, detail))
+
+    def _on_hook(self, action: RunHook) -> None:
+        run = self._current(action.container, action.run)
+        if run is not None:
+            self._spawn(self._hook(action, run), run)
+
+    async def _hook(self, action: RunHook, run: Incarnation) -> None:
+        container = self._containers[action.container]
+        handler = container.post_start if action.hook == "postStart" else container.pre_stop
+        assert handler is not None
+        # A hook has no timeout of its own: preStop is bounded by the grace, postStart by nothing.
+        ok, detail = await perform(handler, 1e6, self._inside(run), self._around.speed)
+        self._inbox.put_nowait(HookDone(action.container, action.run, action.hook, ok, detail))
+
+    def _inside(self, run: Incarnation) -> Callable[[tuple[str, ...], float], Coroutine[Any, Any, tuple[int, str]]]:
+        """Runs a command where the container is: its variables, directory and mounts."""
+
+        async def inside(command: tuple[str, ...], timeout: float) -> tuple[int, str]:  # noqa: ASYNC109
+            plan = run.plan
+            assert run.process is not None
+            enter = run.process.pid if plan.root is not None else None
+            argv = [environment.expand(word, plan.env) for word in command]
+            return await process.run(Plan(argv, plan.env, plan.cwd, enter=enter), timeout)
+
+        return inside
+
+    # --- ending ---------------------------------------------------------------------------------------------------
+
+    def _on_terminate(self, action: Terminate) -> None:
+        run = self._current(action.container, action.run)
+        if run is not None and run.process is not None:
+            run.process.signal(signal.SIGTERM)
+
+    def _on_kill(self, action: Kill) -> None:
+        run = self._current(action.container, action.run)
+        if run is not None and run.process is not None:
+            run.process.kill()
+
+    def _on_tell(self, action: Tell) -> None:
+        self._around.timeline.tell(self.spec.name, action.container, action.what, action.detail, action.code)

@@ -1,0 +1,95 @@
+"""The folders of a run, and the guard that removes them if the runner is killed."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from podpatterns.errors import PodpatternsError
+from podpatterns.pod import guard
+
+GUARD = Path(__file__).with_name("guard.py")
+MARK = "PODPATTERNS_RUN"
+"""The variable that every process of a run carries."""
+_OURS = ".made-by-podpatterns"
+
+
+class Workspace:
+    """Where a run keeps its files. `kept`: the folder that stays, with the volumes in it; None if all goes."""
+
+    def __init__(self, folder: Path, run: str, kept: Path | None) -> None:
+        self.folder = folder
+        self.run = run
+        self.kept = kept
+        self.root = folder / "root"
+        self.root.mkdir()
+
+    def volume(self, pod: str, name: str) -> Path:
+        """The folder for a volume."""
+        return (self.kept or self.folder / "volumes") / pod / name
+
+    def termination_message(self, pod: str, container: str) -> Path:
+        """The file for a container's termination message."""
+        folder = self.folder / "messages" / pod
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder / container
+
+
+@contextmanager
+def workspace(keep: Path | None = None) -> Iterator[Workspace]:
+    """Folders for one run, gone at its end whatever happens to this process.
+
+    Raises:
+        PodpatternsError: `keep` holds somebody else's files.
+    """
+    kept = None if keep is None else _prepare_kept(keep)
+    folder = Path(tempfile.mkdtemp(prefix="podpatterns-"))
+    run = secrets.token_hex(8)
+    read_end, write_end = os.pipe()
+    try:
+        watcher = subprocess.Popen(
+            [sys.executable, "-I", "-S", str(GUARD), str(read_end), f"{MARK}={run}", str(folder)],
+            pass_fds=(read_end,),
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+            cwd="/",
+        )
+    except BaseException:
+        os.close(write_end)
+        shutil.rmtree(folder)
+        raise
+    finally:
+        os.close(read_end)
+    try:
+        yield Workspace(folder, run, kept)
+    finally:
+        guard.kill_marked(f"{MARK}={run}".encode())  # what has left its container's group
+        guard.remove(str(folder))
+        os.write(write_end, b".")
+        os.close(write_end)
+        watcher.wait()
+
+
+def _prepare_kept(keep: Path) -> Path:
+    keep = keep.resolve()
+    if keep.exists() and not keep.is_dir():
+        raise PodpatternsError(f"--keep {keep}: is not a folder")
+    if keep.is_dir():
+        entries = list(keep.iterdir())
+        if entries and not (keep / _OURS).is_file():
+            raise PodpatternsError(f"--keep {keep}: holds files that no earlier run has made; name another folder")
+        for entry in entries:
+            guard.remove(str(entry)) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+    try:
+        keep.mkdir(parents=True, exist_ok=True)
+        (keep / _OURS).write_text("The next run with --keep empties this folder.\n", "utf-8")
+    except OSError as error:
+        raise PodpatternsError(f"--keep {keep}: {error.strerror}") from None
+    return keep

@@ -1,0 +1,173 @@
+"""Upstreams that do byte for byte as a test says, and clients that send what no library would."""
+
+import asyncio
+from contextlib import asynccontextmanager
+
+import pytest
+import uvloop
+
+from podpatterns import Ambassador, AmbassadorConfig
+from podpatterns.ambassador.listeners.http import HttpConfig
+from podpatterns.ambassador.route import RouteConfig
+from podpatterns.ambassador.upstreams.hosts import HostsConfig
+from podpatterns.runtime.service import Context
+from podpatterns.runtime.units import Address
+
+PATIENCE = 10.0
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+def pytest_asyncio_loop_factories(config, item):
+    """The process runs on uvloop, an application that embeds us on asyncio's own loop: every test on both."""
+    return {"uvloop": uvloop.new_event_loop, "asyncio": asyncio.new_event_loop}
+
+
+class Peer:
+    """One end of a connection, with time limits on everything."""
+
+    def __init__(self, reader, writer):
+        self.reader, self.writer = reader, writer
+
+    async def send(self, data):
+        self.writer.write(data)
+        async with asyncio.timeout(PATIENCE):
+            await self.writer.drain()
+
+    async def until(self, end):
+        async with asyncio.timeout(PATIENCE):
+            return await self.reader.readuntil(end)
+
+    async def exactly(self, count):
+        async with asyncio.timeout(PATIENCE):
+            return await self.reader.readexactly(count)
+
+    async def rest(self):
+        async with asyncio.timeout(PATIENCE):
+            return await self.reader.read()
+
+    def close(self):
+        self.writer.close()
+
+    def reset(self):
+        self.writer.transport.abort()
+
+
+class Upstream:
+    """Runs a handler for each connection; remembers every head it was sent."""
+
+    def __init__(self, handler):
+        self.handler = handler
+        self.heads = []
+        self.connections = 0
+        self.event = asyncio.Event()
+        self.tasks = set()
+
+    async def _serve(self, reader, writer):
+        self.tasks.add(asyncio.current_task())
+        self.connections += 1
+        peer = Peer(reader, writer)
+        try:
+            await self.handler(self, peer)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+    async def head(self, peer):
+        head = await peer.reader.readuntil(b"\r\n\r\n")
+        self.heads.append(head)
+        return head
+
+    async def start(self):
+        self.server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port = self.server.sockets[0].getsockname()[1]
+
+    async def stop(self):
+        self.server.close()
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+
+
+@pytest.fixture
+async def upstream():
+    """Start an upstream from a handler `async def (server, peer)`, or from the bytes of every answer."""
+    started = []
+
+    async def start(behaviour=OK):
+        async def answering(server, peer):
+            while True:
+                await server.head(peer)
+                await peer.send(behaviour)
+
+        server = Upstream(behaviour if callable(behaviour) else answering)
+        await server.start()
+        started.append(server)
+        return server
+
+    yield start
+    for server in started:
+        await server.stop()
+
+
+def configured(ports, *, routes=None, hosts=None, **listener):
+    """A configuration with one listener on a free port and an upstream for each name."""
+    first = next(iter(ports))
+    return AmbassadorConfig(
+        listeners=(HttpConfig(listen=Address("127.0.0.1:0"), routes=routes or (RouteConfig(to=first),), **listener),),
+        upstreams={
+            name: HostsConfig(**{"addresses": (Address(f"127.0.0.1:{port}"),), **(hosts or {})})
+            for name, port in ports.items()
+        },
+    )
+
+
+@pytest.fixture
+def running():
+    """Run an ambassador in front of ports by name."""
+
+    @asynccontextmanager
+    async def run(ports, *, grace=10.0, **options):
+        if not isinstance(ports, dict):
+            ports = {"stable": getattr(ports, "port", ports)}
+        ports = {name: getattr(port, "port", port) for name, port in ports.items()}
+        config = configured(ports, **options)
+        context = Context(grace=grace)
+        async with Ambassador(config, context) as proxy:
+            yield proxy
+
+    return run
+
+
+@pytest.fixture
+async def connect():
+    """Connect to a port."""
+    peers = []
+
+    async def open_one(port, **options):
+        peer = Peer(*await asyncio.open_connection("127.0.0.1", getattr(port, "port", lambda: port)(), **options))
+        peers.append(peer)
+        return peer
+
+    yield open_one
+    for peer in peers:
+        peer.writer.transport.abort()
+
+
+@pytest.fixture
+def ask(connect):
+    """Send bytes on a connection of their own; everything that comes back until it is closed."""
+
+    async def send(port, data):
+        peer = await connect(port)
+        await peer.send(data)
+        return await peer.rest()
+
+    return send
+
+
+async def eventually(condition):
+    """Wait until something holds that another task brings about."""
+    async with asyncio.timeout(PATIENCE):
+        while not condition():
+            await asyncio.sleep(0.005)

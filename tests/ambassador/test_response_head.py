@@ -1,0 +1,81 @@
+"""Response heads: what is passed on, and what becomes a 502."""
+
+import pytest
+
+from podpatterns.ambassador.http1.body import CHUNKED, UNTIL_CLOSE
+from podpatterns.ambassador.http1.errors import Refused
+from podpatterns.ambassador.http1.limits import Limits
+from podpatterns.ambassador.http1.response import read_response
+
+LIMITS = Limits(head=1024, fields=10)
+
+
+def head(*fields, line=b"HTTP/1.1 200 OK"):
+    return b"\r\n".join([line, *fields]) + b"\r\n\r\n"
+
+
+def bytewise(data, method=b"GET"):
+    for size in range(1, len(data) + 1):
+        result = read_response(data[:size], method, LIMITS)
+        if result is not None:
+            return result
+    return None
+
+
+BROKEN = {
+    "bare LF": head(b"A: b\nC: d"),
+    "bare CR": head(b"A: b\rC: d"),
+    "NUL": head(b"A: \x00"),
+    "folding": head(b"A: b\r\n c"),
+    "Content-Length beside Transfer-Encoding": head(b"Content-Length: 5", b"Transfer-Encoding: chunked"),
+    "two Content-Lengths": head(b"Content-Length: 5", b"Content-Length: 5"),
+    "bad Content-Length": head(b"Content-Length: 5x"),
+    "negative Content-Length": head(b"Content-Length: -5"),
+    "unknown coding": head(b"Transfer-Encoding: gzip"),
+    "coding before chunked": head(b"Transfer-Encoding: gzip, chunked"),
+    "chunked in HTTP/1.0": head(b"Transfer-Encoding: chunked", line=b"HTTP/1.0 200 OK"),
+    "HTTP/2": head(line=b"HTTP/2 200"),
+    "not HTTP": b"SSH-2.0-OpenSSH_9.2\r\n\r\n",
+    "two-digit status": head(line=b"HTTP/1.1 20 OK"),
+    "status beyond 599": head(line=b"HTTP/1.1 600 What"),
+    "too large": head(b"A: " + b"b" * 1100),
+    "too many fields": head(*[b"A: b"] * 11),
+    "Connection lists Content-Length": head(b"Connection: content-length", b"Content-Length: 5"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_what_is_ambiguous_is_a_502(name):
+    """A response that two readers could read differently never reaches the client, at once or byte by byte."""
+    for read in (lambda data: read_response(data, b"GET", LIMITS), bytewise):
+        with pytest.raises(Refused) as caught:
+            read(BROKEN[name])
+        assert caught.value.status == 502
+
+
+PASSED = [
+    (head(b"Content-Length: 5"), b"GET", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n", 5, True),
+    (head(b"Content-Length: 5"), b"HEAD", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n", 0, True),
+    (head(b"Transfer-Encoding: chunked"), b"GET", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n", CHUNKED, True),
+    (head(), b"GET", b"HTTP/1.1 200 OK\r\n", UNTIL_CLOSE, False),
+    (head(line=b"HTTP/1.0 200 OK"), b"GET", b"HTTP/1.1 200 OK\r\n", UNTIL_CLOSE, False),
+    (head(b"Content-Length: 1", line=b"HTTP/1.0 200 OK"), b"GET", b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n", 1, False),
+    (head(b"Content-Length: 1", b"Connection: close"), b"GET", b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n", 1, False),
+    (
+        head(b"Connection: keep-alive, X", b"Keep-Alive: timeout=5", b"X: 1", b"Y: 2", b"Content-Length: 1"),
+        b"GET", b"HTTP/1.1 200 OK\r\nY: 2\r\nContent-Length: 1\r\n", 1, True,
+    ),
+    (head(b"Content-Length: 7", line=b"HTTP/1.1 304 Not Modified"), b"GET", b"HTTP/1.1 304 Not Modified\r\nContent-Length: 7\r\n", 0, True),
+    (head(b"Content-Length: 0", line=b"HTTP/1.1 204 No Content"), b"GET", b"HTTP/1.1 204 No Content\r\n", 0, True),
+    (head(b"Link: a", line=b"HTTP/1.1 103 Early Hints"), b"GET", b"HTTP/1.1 103 Early Hints\r\nLink: a\r\n", 0, True),
+    (head(b"Content-Length: 1", line=b"HTTP/1.1 200"), b"GET", b"HTTP/1.1 200\r\nContent-Length: 1\r\n", 1, True),
+    (head(b"A\t : b", b"Content-Length : 1"), b"GET", b"HTTP/1.1 200 OK\r\nA: b\r\nContent-Length: 1\r\n", 1, True),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("data", "method", "forwarded", "length", "persistent"), PASSED)
+def test_what_is_passed_on(data, method, forwarded, length, persistent):
+    """Our own version, hop-by-hop fields gone, all the rest as it was; however the bytes were cut."""
+    for response in (read_response(data + b"x", method, LIMITS), bytewise(data, method)):
+        assert (response.head, response.length, response.persistent) == (forwarded, length, persistent)
+        assert response.size == len(data)

@@ -120,13 +120,13 @@ class Pipeline:
     # --- transforms -----------------------------------------------------------------------------------------------
 
     async def _transformed(self, batch: Batch) -> list[Batch]:
-        lines, offsets = batch.lines, batch.offsets
+        whole, lines, offsets = batch, batch.lines, batch.offsets
         try:
             for transform in self.transforms:
                 batch = transform.apply(batch)
         except Exception as error:  # noqa: BLE001 - transforms run code of the user's; what it raises costs a line, not the sidecar
             self._events.transform_failed(error)
-            return await self._one_by_one(batch, lines, offsets)
+            return await self._one_by_one(whole, lines, offsets)
         return [batch]
 
     async def _one_by_one(self, batch: Batch, lines: Sequence[bytes], offsets: Sequence[int]) -> list[Batch]:
@@ -150,6 +150,6 @@ class Pipeline:
 
     @staticmethod
     def _single(batch: Batch, line: bytes, offset: int, end: int) -> Batch:
-        last = end == batch.end
-        mark = batch.mark if last else None
-        return Batch(batch.source, None, offset, end, lines=[line], offsets=[offset], fields=batch.fields, mark=mark)
+        return Batch(
+            batch.source, None, offset, end, lines=[line], offsets=[offset], fields=batch.fields, mark=batch.mark
+        )

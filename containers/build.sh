@@ -16,7 +16,7 @@ tag=${TAG:-dev}
 engine=
 case ${1:-} in docker | podman) engine=$1; shift ;; esac
 if [ -z "$engine" ]; then
-  if command -v docker > /dev/null; then engine=docker
+  if docker info > /dev/null 2>&1; then engine=docker  # the client alone is not enough
   elif command -v podman > /dev/null; then engine=podman
   else echo "containers/build.sh: neither docker nor podman is installed" >&2; exit 1
   fi

@@ -1,6 +1,6 @@
 """An application that embeds a sidecar: it takes orders, logs them, and ships its own log.
 
-    python orders.py /tmp/orders          # takes orders until Ctrl-C; the store is /tmp/orders/store.ndjson
+python orders.py /tmp/orders          # takes orders until Ctrl-C; the store is /tmp/orders/store.ndjson
 """
 
 from __future__ import annotations

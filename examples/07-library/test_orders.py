@@ -3,8 +3,9 @@
 import json
 
 import orders
-import podpatterns
 import pytest
+
+import podpatterns
 from podpatterns.sidecar.batch import Batch
 from podpatterns.sidecar.outputs.http import HttpConfig
 from podpatterns.testing import Answer

@@ -26,7 +26,7 @@ sidecar:
 """,
     "ambassador": """
 ambassador:
-  listeners: [{type: http, listen: "127.0.0.1:8080", routes: [{upstream: api}]}]
+  listeners: [{type: http, listen: "127.0.0.1:8080", routes: [{to: api}]}]
   upstreams: {api: {addresses: ["127.0.0.1:9"]}}
 """,
     "adapter": """

@@ -2,6 +2,8 @@
 
 import json
 import os
+import signal
+import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 PORT = int(os.environ.get("PORT", "8781"))
@@ -28,5 +30,7 @@ class Catalog(BaseHTTPRequestHandler):
         """Quiet."""
 
 
+# The first process of a container has no default action for SIGTERM.
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 print(f"the {VERSION} catalog listens on port {PORT}", flush=True)
 ThreadingHTTPServer(("", PORT), Catalog).serve_forever()

@@ -8,7 +8,9 @@ import json
 import logging
 import logging.handlers
 import os
+import signal
 import socket
+import sys
 import time
 import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -84,5 +86,7 @@ class Shop(BaseHTTPRequestHandler):
         """The access log is written above."""
 
 
+# The first process of a container has no default action for SIGTERM.
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 print(f"the shop is open on port {PORT}", flush=True)
 ThreadingHTTPServer(("", PORT), Shop).serve_forever()

@@ -161,13 +161,9 @@ def ask(connect):
     async def send(port, data):
         peer = await connect(port)
         await peer.send(data)
-        return await peer.rest()
+        try:
+            return await peer.rest()
+        finally:
+            peer.close()
 
     return send
-
-
-async def eventually(condition):
-    """Wait until something holds that another task brings about."""
-    async with asyncio.timeout(PATIENCE):
-        while not condition():
-            await asyncio.sleep(0.005)

@@ -134,7 +134,7 @@ async def test_the_admin_page(upstream, running, connect):
 
 
 async def test_reload(upstream, running, connect):
-    """Routes and upstreams are swapped between two requests, on connections that stay; what is unchanged keeps its pool."""
+    """Routes and upstreams are swapped between two requests on one connection; what is unchanged keeps its pool."""
     servers = await versions(upstream)
     async with running(servers, routes=SPLIT) as proxy:
         client = await connect(proxy)
@@ -189,7 +189,7 @@ async def test_reloads_under_load(upstream, running, connect):
 
 
 async def test_a_drain_finishes_what_was_taken(upstream, running, connect):
-    """The request under way is answered, with word that the connection ends; idle connections close; nobody new comes in."""
+    """The request under way is answered, as the last one; idle connections close; nobody new comes in."""
     asked_for, go = asyncio.Event(), asyncio.Event()
 
     async def slow(server, peer):
@@ -251,7 +251,7 @@ async def test_what_the_grace_cuts_off_is_counted(upstream, running, connect):
     async with running(server, grace=0.2) as proxy:
         client = await connect(proxy)
         await client.send(GET)
-        while not server.heads:
+        while not server.heads:  # noqa: ASYNC110 - the fake knows of no event
             await asyncio.sleep(0.005)
     with pytest.raises(ConnectionResetError):
         await client.rest()

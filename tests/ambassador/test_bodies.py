@@ -1,5 +1,7 @@
 """Bodies: strict chunk framing, exact lengths, the same result at any cut."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -101,7 +103,7 @@ def test_framing_round_trip(payloads, cuts, after):
     """What is framed anew is read as the same payload, at any cuts, with any message behind it."""
     data = b"".join(map(chunk, payloads)) + last_chunk(b"A: b\r\n") + after
     places = sorted({0, len(data), *(min(cut, len(data)) for cut in cuts)})
-    pieces = [data[left:right] for left, right in zip(places, places[1:], strict=False)]
+    pieces = [data[left:right] for left, right in pairwise(places)]
     assert fed(CHUNKED, pieces) == (b"".join(payloads), after, b"A: b\r\n")
 
 

@@ -76,7 +76,7 @@ REFUSED = {
     "Content-Length with an underscore": (head(b"Content-Length: 1_0"), 400),
     "empty Content-Length": (head(b"Content-Length: "), 400),
     "Content-Length beyond 64 bits": (head(b"Content-Length: 99999999999999999999"), 400),
-    "Content-Length in Arabic digits": (head("Content-Length: ٥".encode()), 400),
+    "Content-Length in Arabic digits": (head(b"Content-Length: \xd9\xa5"), 400),
     "Content_Length": (head(b"Content_Length: 5"), 400),
     "Transfer_Encoding": (head(b"Transfer_Encoding: chunked"), 400),
     "unknown coding": (head(b"Transfer-Encoding: gzip"), 400),
@@ -204,9 +204,9 @@ def test_max_forwards_runs_out():
 
 
 WORDS = st.sampled_from(
-    [b"GET", b"POST", b" ", b"/", b"/a", b"http://h/", b"HTTP/1.1", b"HTTP/1.0", b"HTTP/2.0", b"\r\n", b"\n", b"\r", b":", b"Host",
-     b"Host: h\r\n", b"Content-Length: 3\r\n", b"Transfer-Encoding: chunked\r\n", b"Connection: close\r\n", b"\r\n\r\n", b"\x00",
-     b"\t", b"a", b"PRI * HTTP/2.0\r\n\r\n", b"\xff", b"GET / HTTP/1.1\r\n"]
+    [b"GET", b"POST", b" ", b"/", b"/a", b"http://h/", b"HTTP/1.1", b"HTTP/1.0", b"HTTP/2.0", b"\r\n", b"\n", b"\r",
+     b":", b"Host", b"Host: h\r\n", b"Content-Length: 3\r\n", b"Transfer-Encoding: chunked\r\n", b"Connection: close\r\n", b"\r\n\r\n",
+     b"\x00", b"\t", b"a", b"PRI * HTTP/2.0\r\n\r\n", b"\xff", b"GET / HTTP/1.1\r\n"]
 )  # fmt: skip
 
 

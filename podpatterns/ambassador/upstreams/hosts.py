@@ -7,7 +7,7 @@ import re
 from collections import deque
 from collections.abc import Mapping
 from random import random
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from msgspec import Meta
 
@@ -235,7 +235,7 @@ class Hosts(Upstream):
             _, protocol = await self._loop.create_unix_connection(link, address.path)
         else:
             _, protocol = await self._loop.create_connection(link, address.host, address.port)
-        return cast("Link", protocol)
+        return protocol
 
     # --- addresses ------------------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import signal
@@ -71,18 +72,20 @@ def test_kill_9_loses_nothing_and_repeats_nothing(tmp_path: Path) -> None:
         process.communicate()
         writer.rotate()  # while it is not running
         writer.write(50)
+    writer.file.close()
     process = start(config)
     wait_for_lines(store, writer.count)
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=20)
     assert process.returncode == 0, errors.decode()
-    writer.file.close()
     with sqlite3.connect(store) as database:
         stored = [
             row[0] for row in database.execute("SELECT substr(json_extract(record, '$.message'), 6, 8) FROM logs")
         ]
     database.close()
-    assert sorted(map(int, stored)) == list(range(writer.count))
+    numbers = sorted(map(int, stored))
+    assert [n for n, m in itertools.pairwise(numbers) if n == m] == [], "stored twice"
+    assert numbers == list(range(writer.count))
 
 
 def wait_for_lines(store: Path, count: int) -> None:
@@ -90,7 +93,9 @@ def wait_for_lines(store: Path, count: int) -> None:
     while time.monotonic() < deadline:
         if store.exists():
             database = sqlite3.connect(store)
-            found = database.execute("SELECT count(*) FROM logs").fetchone()[0]
+            found = database.execute(
+                "SELECT count(DISTINCT substr(json_extract(record, '$.message'), 6, 8)) FROM logs"
+            ).fetchone()[0]
             database.close()
             if found >= count:
                 return

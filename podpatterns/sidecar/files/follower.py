@@ -68,6 +68,22 @@ def hashed(data: bytes) -> str:
     return blake2b(data, digest_size=8).hexdigest()
 
 
+def fresh(identity: str, generation: int, path: str, dev: int, ino: int) -> Entry:
+    """The entry of a file of which nothing has been read."""
+    nothing = 0, hashed(b"")
+    return Entry(
+        id=identity,
+        generation=generation,
+        path=path,
+        dev=dev,
+        ino=ino,
+        offset=0,
+        size=0,
+        prefix=nothing,
+        before=nothing,
+    )
+
+
 class Mark(NamedTuple):
     """What a follower notes on each batch: what to remember once it is acknowledged."""
 

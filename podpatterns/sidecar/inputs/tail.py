@@ -11,18 +11,21 @@ from typing import Annotated, Any, ClassVar
 
 import msgspec
 
+from podpatterns.errors import StartError
 from podpatterns.runtime.schema import InvalidField
 from podpatterns.runtime.service import Check
 from podpatterns.runtime.units import Duration, Size
 from podpatterns.sidecar.batch import Batch
 from podpatterns.sidecar.files.discovery import Discovery, Found, neighbours
-from podpatterns.sidecar.files.follower import Entry, Follower, Mark, Truncated, hashed
+from podpatterns.sidecar.files.follower import BEFORE, Entry, Follower, Mark, Truncated, fresh, hashed
 from podpatterns.sidecar.files.lines import newline_is_plain
 from podpatterns.sidecar.inputs import Emit, Input, InputConfig, InputContext
 from podpatterns.sidecar.ledger import Account
 
 LOOK = 1.0
 """Seconds between two looks for new files while nothing else calls for one."""
+LOOKS = 20
+"""Looks at a directory before a file of the checkpoint counts as gone."""
 
 Path = Annotated[str, msgspec.Meta(min_length=1)]
 
@@ -120,21 +123,16 @@ class Tail(Input):
         self._complain()
 
     def _resume(self, entries: list[Entry], found: list[Found]) -> None:
-        """Match entries of the checkpoint with files, by what is in them."""
-        rest = sorted(entries, key=lambda entry: -entry.generation)
+        """Match entries of the checkpoint with files, by what is in them. Raises StartError."""
         at = {(file.dev, file.ino): file.path for file in found}
-        for entry in list(rest):
+        rest: list[Entry] = []
+        for entry in sorted(entries, key=lambda entry: -entry.generation):
             key = entry.dev, entry.ino
-            path = at.get(key) or next((path for path, *where in neighbours(entry.path) if tuple(where) == key), None)
-            if path is not None and key not in self._files and self._reopen(entry, path):
-                rest.remove(entry)
+            path = None if key in self._files else self._locate(entry, at.get(key))
+            if path is None or not self._reopen(entry, path):
+                rest.append(entry)
         for entry in rest:
-            # The same inode with other contents: truncated, or used for another file. Either way a new generation.
-            key = entry.dev, entry.ino
-            if key in at and key not in self._files:
-                self._open(Found(entry.path, *key, 0, 0.0), entry.id, entry.generation + 1, at[key])
             old = self._follower(entry, None)
-            # What was in flight when the process ended is unread again.
             copy = self._adopt_copy(old)
             lost = old.unread if copy is None else 0
             if lost:
@@ -143,17 +141,38 @@ class Tail(Input):
                 self._context.retire(old.account)
             self._events.file_gone(entry.path, lost)
 
-    def _reopen(self, entry: Entry, path: str) -> bool:
-        descriptor = self._descriptor(path)
-        if descriptor is None:
-            return False
-        status = os.fstat(descriptor)
-        if (status.st_dev, status.st_ino) != (entry.dev, entry.ino) or not entry.describes(descriptor):
-            os.close(descriptor)
-            return False
-        self._files[entry.dev, entry.ino] = self._follower(entry, descriptor)
-        self._events.file_found(path, entry.offset)
-        return True
+    def _locate(self, entry: Entry, path: str | None) -> int | None:
+        """Open the file with the entry's inode, whatever its name is by now; None if there is none. Raises StartError.
+
+        Rotation may be going on: a name that was seen may lead to another file by the time that it is opened, and a
+        file that is renamed may be missing from one look at the directory. Hence several looks.
+        """
+        for _ in range(LOOKS):
+            names = [name for name, *where in neighbours(entry.path) if where == [entry.dev, entry.ino]]
+            for name in [path, *names] if path else names:
+                descriptor = self._descriptor(name)
+                if descriptor is None and name in self._discovery.unreadable:
+                    raise StartError(
+                        f"{name} cannot be read any more: {self._discovery.unreadable[name]}; "
+                        f"the checkpoint knows unread lines in it, so give uid {os.getuid()} access to it"
+                    )
+                if descriptor is None:
+                    continue
+                status = os.fstat(descriptor)
+                if (status.st_dev, status.st_ino) == (entry.dev, entry.ino):
+                    return descriptor
+                os.close(descriptor)
+        return None
+
+    def _reopen(self, entry: Entry, descriptor: int) -> bool:
+        """Go on with a file; False if its contents are others, and a new generation of it has begun."""
+        same = entry.describes(descriptor)
+        key = entry.dev, entry.ino
+        # The same inode with other contents: truncated, or used for another file. Either way a new generation.
+        now = entry if same else fresh(entry.id, entry.generation + 1, entry.path, *key)
+        self._files[key] = self._follower(now, descriptor)
+        self._events.file_found(entry.path, now.offset)
+        return same
 
     def _follower(self, entry: Entry, descriptor: int | None) -> Follower:
         field = self.config.file_field
@@ -181,10 +200,10 @@ class Tail(Input):
         for file in found:
             if not file.size or (file.dev, file.ino) in self._files or self._is_copy(file):
                 continue
-            opened = self._open(file, None, 0, file.path, at_end=at_end) or opened
+            opened = self._open(file.path, at_end=at_end) or opened
         return opened
 
-    def _open(self, file: Found, identity: str | None, generation: int, path: str, *, at_end: bool = False) -> bool:
+    def _open(self, path: str, *, at_end: bool) -> bool:
         descriptor = self._descriptor(path)
         if descriptor is None:
             return False
@@ -194,22 +213,14 @@ class Tail(Input):
             os.close(descriptor)  # renamed between the look and the opening
             return False
         # Unique for ever, as inodes are not: and on disk before the first line is delivered, so that it stays the same.
-        identity = identity or f"{key[0]:x}-{key[1]:x}-{time.time_ns():x}"
-        offset = _last_line_end(descriptor, status.st_size) if at_end else 0
-        before = os.pread(descriptor, 64, max(0, offset - 64))[:offset] if offset else b""
-        entry = Entry(
-            id=identity,
-            generation=generation,
-            path=file.path,
-            dev=key[0],
-            ino=key[1],
-            offset=offset,
-            size=status.st_size,
-            prefix=(0, hashed(b"")),
-            before=(len(before), hashed(before)),
-        )
+        entry = fresh(f"{key[0]:x}-{key[1]:x}-{time.time_ns():x}", 0, path, *key)
+        entry.size = status.st_size
+        if at_end:
+            entry.offset = _last_line_end(descriptor, status.st_size)
+            length = min(BEFORE, entry.offset)
+            entry.before = length, hashed(os.pread(descriptor, length, entry.offset - length))
         self._files[key] = self._follower(entry, descriptor)
-        self._events.file_found(path, offset)
+        self._events.file_found(path, entry.offset)
         return True
 
     def _is_copy(self, file: Found) -> bool:
@@ -250,17 +261,7 @@ class Tail(Input):
         assert descriptor is not None
         size = old.size
         del self._files[key]
-        entry = Entry(
-            id=old.id,
-            generation=old.generation + 1,
-            path=old.path,
-            dev=old.dev,
-            ino=old.ino,
-            offset=0,
-            size=0,
-            prefix=(0, hashed(b"")),
-            before=(0, hashed(b"")),
-        )
+        entry = fresh(old.id, old.generation + 1, old.path, *key)
         self._files[key] = self._follower(entry, descriptor)
         copy = self._adopt_copy(old)
         lost = max(0, size - (copy.size if copy else old.offset))

@@ -1,0 +1,1 @@
+"""The pod: Kubernetes manifests, and the kubelet's rules for running them on a laptop."""

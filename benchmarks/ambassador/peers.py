@@ -1,4 +1,4 @@
-"""The other ends of the benchmark: a back end that costs little, and the reverse proxy that people write with aiohttp."""
+"""The other ends of the benchmark: a cheap back end, and the reverse proxy that people write with aiohttp."""
 
 from __future__ import annotations
 
@@ -17,9 +17,11 @@ class Backend(asyncio.Protocol):
     """Answers every head with the same 64 bytes; wrk sends no bodies, and one head at a time."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Connected."""
         self.transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
+        """One head."""
         if data.endswith(b"\r\n\r\n"):
             self.transport.write(ANSWER)
 
@@ -36,7 +38,7 @@ HOP_BY_HOP = {"connection", "keep-alive", "proxy-connection", "te", "transfer-en
 
 
 async def aiohttp_proxy(port: int, stable: int, test: int) -> None:
-    """Server and client of aiohttp, 90/10, bodies streamed: no limits, no metrics, no strictness beyond the library's."""
+    """Server and client of aiohttp, 90/10: no limits, no metrics, no strictness beyond the library's."""
     import aiohttp
     from aiohttp import web
 

@@ -107,7 +107,8 @@ async def test_weights_change_without_a_dropped_request(upstream, running, conne
 
 @pytest.mark.parametrize(
     "body",
-    [b"{", {"weights": {"stable": -1}}, {"weights": {"stable": 0, "test": 0}}, {"weights": {"other": 1}}, {"wieghts": {}},
+    [b"{", {"weights": {"stable": -1}}, {"weights": {"stable": 0, "test": 0}}, {"weights": {"other": 1}},
+     {"wieghts": {}},
      {"weights": {"test": 1}, "route": "other"}, {"weights": {"test": "1"}}],
 )  # fmt: skip
 async def test_bad_weights_change_nothing(upstream, running, body):

@@ -123,11 +123,17 @@ def configured(ports, *, routes=None, hosts=None, **listener):
 
 
 @pytest.fixture
-def running():
-    """Run an ambassador in front of ports by name."""
+def peers():
+    """Every client of a test."""
+    return []
+
+
+@pytest.fixture
+def running(peers):
+    """Run an ambassador in front of ports by name; clients leave first, unless the drain is what is tested."""
 
     @asynccontextmanager
-    async def run(ports, *, grace=10.0, **options):
+    async def run(ports, *, grace=10.0, clients_stay=False, **options):
         if not isinstance(ports, dict):
             ports = {"stable": getattr(ports, "port", ports)}
         ports = {name: getattr(port, "port", port) for name, port in ports.items()}
@@ -135,14 +141,16 @@ def running():
         context = Context(grace=grace)
         async with Ambassador(config, context) as proxy:
             yield proxy
+            if not clients_stay:
+                for peer in peers:
+                    peer.reset()
 
     return run
 
 
 @pytest.fixture
-async def connect():
+async def connect(peers):
     """Connect to a port."""
-    peers = []
 
     async def open_one(port, **options):
         peer = Peer(*await asyncio.open_connection("127.0.0.1", getattr(port, "port", lambda: port)(), **options))

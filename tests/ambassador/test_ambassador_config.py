@@ -42,7 +42,7 @@ def test_short_forms():
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
-        ("test: 10}", "tset: 10}", 'a.yaml:7:33: ambassador.listeners[0].routes[1].split.tset: unknown'),
+        ("test: 10}", "tset: 10}", "a.yaml:7:33: ambassador.listeners[0].routes[1].split.tset: unknown"),
         ("to: test}", "to: tst}", 'unknown upstream "tst"; did you mean "test"?'),
         ("{stable: 90, test: 10}", "{stable: 0, test: 0}", "at least one weight must be above 0"),
         ("{stable: 90, test: 10}", "{stable: -1}", "negative"),

@@ -201,7 +201,7 @@ async def test_a_drain_finishes_what_was_taken(upstream, running, connect):
         await peer.reader.read()
 
     server = await upstream(slow)
-    async with running(server) as proxy:
+    async with running(server, clients_stay=True) as proxy:
         port = proxy.port()
         idle, busy = await connect(proxy), await connect(proxy)
         await busy.send(GET)
@@ -225,7 +225,7 @@ async def test_a_drain_finishes_what_was_taken(upstream, running, connect):
 async def test_a_request_just_before_the_close_is_answered(upstream, running, connect):
     """In a drain a kept connection gets a moment more: a client that was about to send is not cut off."""
     server = await upstream()
-    async with running(server) as proxy:
+    async with running(server, clients_stay=True) as proxy:
         client = await connect(proxy)
         await client.send(GET)
         await client.until(b"ok")
@@ -249,7 +249,7 @@ async def test_what_the_grace_cuts_off_is_counted(upstream, running, connect):
         await peer.reader.read()
 
     server = await upstream(silent)
-    async with running(server, grace=0.2) as proxy:
+    async with running(server, clients_stay=True, grace=0.2) as proxy:
         client = await connect(proxy)
         await client.send(GET)
         while not server.heads:  # noqa: ASYNC110 - the fake knows of no event

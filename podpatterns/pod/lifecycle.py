@@ -271,7 +271,9 @@ class Pod:
         was = count.passing
         settled = count.add(event.ok)
         self._timers[member.name, event.probe] = max(self._now, count.issued + count.probe.period)
-        if not event.ok and (count.row == 1 or (settled and (was or event.probe == "startup"))):
+        # Until it has passed once, a container is starting up, and a probe that fails says nothing new.
+        news = count.row == 1 if count.passed else settled and (was or event.probe == "startup")
+        if not event.ok and (news or (settled and was)):
             times = f" ({count.row} of {count.probe.failure})" if count.probe.failure > 1 else ""
             self._tell(What.UNHEALTHY, member, f"{event.probe} probe failed{times}: {event.detail}")
         if not settled:

@@ -39,12 +39,12 @@ async def _ask(container: Container, port: int) -> dict[str, Any]:
         return {}  # it is starting or ending; the next look is soon
 
 
-def where_to_look(spec: PodSpec, paths: Mapping[str, Path]) -> list[str]:
-    """The pod's own hints, with `{volume:NAME}` replaced by the volume's folder on this machine."""
+def where_to_look(spec: PodSpec, paths: Mapping[str, Path], *, after: bool = False) -> list[str]:
+    """The pod's own hints, with `{volume:NAME}` replaced by the volume's folder; `after` the end, only those with a folder."""
     lines = []
     for key in sorted(spec.annotations):
-        if key.startswith(LOOK):
-            text = spec.annotations[key]
+        text = spec.annotations[key]
+        if key.startswith(LOOK) and ("{volume:" in text or not after):
             for name, path in paths.items():
                 text = text.replace(f"{{volume:{name}}}", _short(path))
             lines.append(text)

@@ -56,6 +56,8 @@ class ProbeCount:
     probe: Probe
     passing: bool
     issued: float = 0
+    passed: bool = False
+    """It has passed at least once."""
     _last: bool | None = None
     row: int = 0
 
@@ -63,6 +65,7 @@ class ProbeCount:
         """Count an answer; True if the result has been settled (again) by it."""
         self.row = self.row + 1 if ok == self._last else 1
         self._last = ok
+        self.passed = self.passed or ok
         if self.row >= (self.probe.success if ok else self.probe.failure):
             self.passing = ok
             return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable
 
 from podpatterns.pod import http_get
@@ -38,7 +39,13 @@ async def perform(handler: Handler, timeout: float, run: RunCommand, speed: floa
     except LaunchFailed as error:
         return False, str(error)
     except (OSError, http_get.BadAnswer) as error:
-        return False, f"{_place(handler)}: {getattr(error, 'strerror', None) or error}"
+        return False, f"{_place(handler)}: {_why(error)}"
+
+
+def _why(error: Exception) -> str:
+    """The system's own words, which asyncio covers with the address."""
+    number = getattr(error, "errno", None)
+    return os.strerror(number).lower() if isinstance(number, int) and number > 0 else str(error)
 
 
 def _url(handler: HttpGet) -> str:

@@ -31,6 +31,11 @@ class Session:
         self._asked = asyncio.Event()
         self._reason = ""
 
+    @property
+    def ending(self) -> bool:
+        """Whether the pods have been asked to end."""
+        return self._asked.is_set()
+
     def end(self, reason: str) -> None:
         """End all pods in order; asked a second time, at once."""
         if self._asked.is_set():

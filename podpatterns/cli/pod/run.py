@@ -98,9 +98,9 @@ async def _run(
     timeline.listen(writer.entry)
     loop = asyncio.get_running_loop()
     async with session(manifest, timeline, mounts=mounts, speed=speed, keep=keep) as running:
-        with handled(lambda *_: running.end("asked to end"), lambda *_: running.end("")):
+        with handled(lambda signal: running.end(f"{signal} received"), lambda: running.end("")):
             if seconds is not None:
-                loop.call_later(seconds, lambda: running.killed or running.end(f"{seconds:g} s are over"))
+                loop.call_later(seconds, _time_is_over, running, seconds)
             summaries = asyncio.create_task(_summaries(running, writer))
             try:
                 await running.run()
@@ -109,8 +109,13 @@ async def _run(
         verdicts = [
             verdict for runner in running.runners for verdict in judge(runner.pod, runner.messages, runner.at_the_end)
         ]
-        writer.closing(verdicts, _look(running) if keep else [])
+        writer.closing(verdicts, _look(running, after=True) if keep else [])
         return all(verdict.ok for verdict in verdicts) and not running.killed
+
+
+def _time_is_over(running: Session, seconds: float) -> None:
+    if not running.ending:
+        running.end(f"{seconds:g} s are over")
 
 
 async def _summaries(running: Session, writer: Writer) -> None:
@@ -121,7 +126,7 @@ async def _summaries(running: Session, writer: Writer) -> None:
         writer.summary(await live.facts(running.runners), _look(running))
 
 
-def _look(running: Session) -> list[str]:
+def _look(running: Session, *, after: bool = False) -> list[str]:
     from podpatterns.pod import live
 
-    return [line for runner in running.runners for line in live.where_to_look(runner.spec, runner.paths)]
+    return [line for runner in running.runners for line in live.where_to_look(runner.spec, runner.paths, after=after)]

@@ -1,0 +1,271 @@
+"""The runner with real processes: what a manifest says happens, and nothing is left behind."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from podpatterns.errors import ConfigError
+from podpatterns.pod import LocalPod, What
+
+ROOT = Path(__file__).parents[2]
+CLI = [sys.executable, "-m", "podpatterns", "pod", "run"]
+
+
+def shell(name, script, **more):
+    return {"name": name, "command": ["sh", "-c", script], **more}
+
+
+def pod(*mains, name="test", **spec):
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name},
+        "spec": {"containers": list(mains), "terminationGracePeriodSeconds": 5, **spec},
+    }
+
+
+def config_map(name, **data):
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data}
+
+
+STAY = "trap 'exit 0' TERM; echo up; sleep 100 & wait"
+
+
+@pytest.mark.parametrize("mounts", ["auto", "rewrite"])
+async def test_a_volume_is_at_its_path_in_every_container_that_mounts_it(mounts):
+    """What an init container writes into an emptyDir, the main one reads; the machine has no such path."""
+    mount = [{"name": "v", "mountPath": "/var/log/nowhere"}]
+    at = [{"name": "FILE", "value": "/var/log/nowhere/f"}]
+    document = pod(
+        shell("main", 'cat "$FILE"', volumeMounts=mount, env=at),
+        initContainers=[shell("first", 'echo written > "$FILE"', volumeMounts=mount, env=at)],
+        volumes=[{"name": "v", "emptyDir": {}}],
+        restartPolicy="Never",
+    )
+    async with LocalPod(document, mounts=mounts) as local:
+        await local.finished()
+    assert local.output("main") == ["written"]
+    assert not Path("/var/log/nowhere").exists()
+    assert all(verdict.ok for verdict in local.verdicts())
+
+
+async def test_files_of_a_config_map_appear_through_data_and_are_read_only():
+    """A configMap volume holds `..data`, and a container cannot write into it."""
+    document = pod(
+        shell(
+            "main",
+            "ls -a /etc/thing | grep data; cat /etc/thing/a; touch /etc/thing/b || echo refused",
+            volumeMounts=[{"name": "v", "mountPath": "/etc/thing"}],
+        ),
+        volumes=[{"name": "v", "configMap": {"name": "c"}}],
+        restartPolicy="Never",
+    )
+    async with LocalPod(document, config_map("c", a="hello\n")) as local:
+        await local.finished()
+    lines = local.output("main")
+    assert lines[0] == "..data"
+    assert {"hello", "refused"} <= set(lines)
+
+
+async def test_variables_come_in_order_and_are_expanded_in_the_command():
+    """envFrom, then env; `$(NAME)` sees earlier ones, `$$(` is an escape, and the unknown stays."""
+    main = {
+        "name": "main",
+        "command": ["printf", "%s\\n", "$(C)", "$$(C)", "$(UNKNOWN)", "$(POD)"],
+        "envFrom": [{"configMapRef": {"name": "c"}, "prefix": "P_"}],
+        "env": [
+            {"name": "EARLY", "value": "$(LATE)"},
+            {"name": "LATE", "value": "x"},
+            {"name": "C", "value": "$(P_A)-$(EARLY)"},
+            {"name": "POD", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+        ],
+    }
+    async with LocalPod(pod(main, restartPolicy="Never"), config_map("c", A="1")) as local:
+        await local.finished()
+    assert local.output("main") == ["1-$(LATE)", "$(C)", "$(UNKNOWN)", "test"]
+
+
+async def test_a_sidecar_that_is_killed_is_restarted_and_ends_after_the_main_container():
+    """kill -9 of a native sidecar: restarted at once; at the end its turn comes after the main container's."""
+    document = pod(shell("main", STAY), initContainers=[shell("side", STAY, restartPolicy="Always")])
+    async with LocalPod(document) as local:
+        await local.wait_ready()
+        local.kill("side")
+        await local.wait(What.RESTARTED, "side")
+    story = local.story()
+    assert story.index("side started") < story.index("main started")
+    assert story.index("main ended") < len(story) - 1 - story[::-1].index("side ended")
+    assert local.restarts("side") == 1
+    assert [verdict.faults for verdict in local.verdicts()] == [(), ()]
+
+
+async def test_probes_and_hooks_run_where_the_container_is():
+    """An exec probe and the hooks see the container's mounts and variables."""
+    mount = [{"name": "v", "mountPath": "/opt/nowhere"}]
+    main = shell(
+        "main",
+        "while [ ! -e /opt/nowhere/ready ]; do sleep 0.01; done; " + STAY,
+        volumeMounts=mount,
+        lifecycle={
+            "postStart": {"exec": {"command": ["touch", "/opt/nowhere/ready"]}},
+            "preStop": {"exec": {"command": ["cp", "/opt/nowhere/ready", "/opt/nowhere/$(NAME)"]}},
+        },
+        readinessProbe={"exec": {"command": ["test", "-e", "/opt/nowhere/ready"]}, "periodSeconds": 1},
+        env=[{"name": "NAME", "value": "stopped"}],
+    )
+    async with LocalPod(pod(main, volumes=[{"name": "v", "emptyDir": {}}])) as local:
+        await local.wait_ready("main")
+        await local.wait_line("main", "up")
+        folder = local.volume("v")
+        await local.end()
+        assert (folder / "stopped").exists()
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("script", "policy", "expected"),
+    [
+        ("echo said > /dev/termination-log; exit 1", "File", "said\n"),
+        ("echo said > /dev/termination-log", "File", "said\n"),
+        ("echo logged; exit 1", "File", ""),
+        ("echo logged; exit 1", "FallbackToLogsOnError", "logged"),
+        ("echo logged", "FallbackToLogsOnError", ""),
+    ],
+    ids=["file-on-failure", "file-on-success", "no-file", "log-on-failure", "no-log-on-success"],
+)
+async def test_termination_message(script, policy, expected):
+    """The file's contents; with FallbackToLogsOnError the log's end, on failure only."""
+    document = pod(shell("main", script, terminationMessagePolicy=policy), restartPolicy="Never")
+    async with LocalPod(document, mounts="namespace") as local:
+        await local.finished()
+    assert local.message("main") == expected
+
+
+async def test_a_command_that_is_not_there_says_so():
+    """No traceback: the timeline names the command, and the container waits to restart."""
+    async with LocalPod(pod({"name": "main", "command": ["no-such-program"]})) as local:
+        await local.wait(What.FAILED, "main", text='"no-such-program" is not on this machine')
+        await local.wait(What.BACK_OFF, "main")
+
+
+async def test_a_port_that_is_taken_is_refused_before_anything_starts():
+    """The error names the port and the container."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        number = taken.getsockname()[1]
+        with pytest.raises(ConfigError, match=f"port {number} of container main is taken"):
+            async with LocalPod(pod(shell("main", STAY, ports=[{"containerPort": number}]))):
+                pass
+
+
+async def test_a_container_that_ignores_sigterm_is_killed_after_its_grace():
+    """Exit code 137, and the verdict says why."""
+    document = pod(shell("main", "trap '' TERM; echo up; while :; do sleep 0.1; done"), terminationGracePeriodSeconds=0)
+    async with LocalPod(document, speed=20) as local:
+        await local.wait_line("main", "up")
+    (verdict,) = local.verdicts()
+    assert verdict.exit_code == 137
+    assert verdict.faults == ("did not end within its grace and was killed",)
+
+
+async def test_pods_end_in_the_reverse_order():
+    """The next pod ends when the one after it is gone."""
+    async with LocalPod(pod(shell("a", STAY), name="one"), pod(shell("b", STAY), name="two")) as local:
+        await local.wait_ready()
+    ends = [entry.pod for entry in local.timeline.entries if entry.what is What.FINISHED]
+    assert ends == ["two", "one"]
+
+
+# --- the command --------------------------------------------------------------------------------------------------
+
+
+def marked(run):
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                if f"PODPATTERNS_RUN={run}".encode() in (entry / "environ").read_bytes():
+                    found.append(int(entry.name))
+            except OSError:
+                continue
+    return found
+
+
+async def test_kill_9_of_the_runner_leaves_nothing(tmp_path):
+    """No process (not even one that left its session) and no folder outlives the runner."""
+    file = tmp_path / "pod.json"
+    script = 'setsid sleep 100 & echo "run $PODPATTERNS_RUN"; ' + STAY
+    file.write_text(json.dumps(pod(shell("main", script))))
+    runner = await asyncio.create_subprocess_exec(
+        *CLI, str(file), stdout=asyncio.subprocess.PIPE, env={**os.environ, "TMPDIR": str(tmp_path)}
+    )
+    run = ""
+    while not run:
+        line = (await runner.stdout.readline()).decode()
+        assert line, "the runner has ended"
+        run = line.partition("│ run ")[2].strip()
+    assert marked(run)
+    runner.send_signal(signal.SIGKILL)
+    await runner.wait()
+    async with asyncio.timeout(10):
+        while marked(run) or list(tmp_path.glob("podpatterns-*")):
+            await asyncio.sleep(0.02)
+    await runner.stdout.read()
+
+
+@pytest.mark.parametrize("output", ["text", "json"])
+def test_the_smallest_example_runs(output):
+    """`--for` ends it by itself with exit code 0."""
+    example = ROOT / "examples/00-init-container/pod.yaml"
+    done = subprocess.run(
+        [*CLI, example, "--for", "1s", "--strict", "--output", output],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "The app is running!" in done.stdout
+    if output == "json":
+        last = json.loads(done.stdout.splitlines()[-1])
+        assert last["type"] == "closing"
+        assert last["ok"] is True
+
+
+def test_keep_keeps_the_volumes_and_spares_other_peoples_files(tmp_path):
+    """The folder is emptied only if an earlier run has made it."""
+    file = tmp_path / "pod.json"
+    mounts = [{"name": "v", "mountPath": "/data"}]
+    document = pod(shell("m", "echo kept > /data/f", volumeMounts=mounts), restartPolicy="Never")
+    document["spec"]["volumes"] = [{"name": "v", "emptyDir": {}}]
+    file.write_text(json.dumps(document))
+    kept = tmp_path / "kept"
+    for _ in range(2):
+        subprocess.run([*CLI, file, "--keep", kept], check=True, timeout=30, capture_output=True)
+        assert (kept / "test/v/f").read_text() == "kept\n"
+        (kept / "stale").touch()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/precious").touch()
+    done = subprocess.run(
+        [*CLI, file, "--keep", tmp_path / "mine"], check=False, timeout=30, capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert "holds files that no earlier run has made" in done.stderr
+    assert (tmp_path / "mine/precious").exists()
+
+
+def test_metadata_sauce(tmp_path):
+    """The project's first mistake: file, line, column, and what was meant; exit 2."""
+    (tmp_path / "pod.yaml").write_text("apiVersion: v1\nkind: Pod\nmetadata: sauce\nspec:\n  containers: []\n")
+    done = subprocess.run([*CLI, "pod.yaml"], cwd=tmp_path, check=False, timeout=30, capture_output=True, text=True)
+    assert done.returncode == 2
+    expected = 'pod.yaml:3:11: metadata must be a mapping; did you mean "metadata: {name: sauce}"?'
+    assert done.stderr.splitlines()[0] == expected

@@ -30,7 +30,7 @@ def explain(config: AmbassadorConfig, sample: str | None) -> Iterator[str]:
     for listener in config.listeners:
         yield f"{listener.title}: {lines[0]}"
         if not isinstance(listener, HttpConfig):
-            yield "  passes every connection on as it is"
+            yield "  a listener of another kind: what it does with HTTP is not known here"
             continue
         try:
             request = read_request(head, Limits(head=listener.max_head, fields=listener.max_fields))

@@ -36,12 +36,15 @@ async def shop():
                 await ws.send_str(message.data.upper())
         return ws
 
+    async def nothing(_request):
+        return web.Response(status=204)
+
     app = web.Application(client_max_size=1 << 24)
     app.router.add_route("*", "/echo", echo)
     app.router.add_get("/stream", stream)
     app.router.add_get("/compressed", compressed)
     app.router.add_get("/socket", socket)
-    app.router.add_get("/nothing", lambda _request: asyncio.sleep(0, web.Response(status=204)))
+    app.router.add_get("/nothing", nothing)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)

@@ -206,7 +206,8 @@ def test_max_forwards_runs_out():
 WORDS = st.sampled_from(
     [b"GET", b"POST", b" ", b"/", b"/a", b"http://h/", b"HTTP/1.1", b"HTTP/1.0", b"HTTP/2.0", b"\r\n", b"\n", b"\r",
      b":", b"Host", b"Host: h\r\n", b"Transfer-Encoding: chunked\r\n", b"Connection: close\r\n",
-     b"Content-Length: 3\r\n", b"\r\n\r\n", b"\x00", b"\t", b"a", b"PRI * HTTP/2.0\r\n\r\n", b"\xff", b"GET / HTTP/1.1\r\n"]
+     b"Content-Length: 3\r\n", b"\r\n\r\n", b"\x00", b"\t", b"a", b"PRI * HTTP/2.0\r\n\r\n", b"\xff",
+     b"GET / HTTP/1.1\r\n"]
 )  # fmt: skip
 
 

@@ -1,6 +1,6 @@
 """MB per CPU-second of tail → HTTP NDJSON, counted at the receiver, and the sidecar's resident memory.
 
-python benchmarks/sidecar/ship.py [MEGABYTES]. Prints a table, then `row figure ratio floor ok|short`; exit 1 if short.
+`python -m benchmarks.sidecar [MEGABYTES]`. Prints a table, then `row figure ratio floor ok|short`; exit 1 if short.
 """
 
 from __future__ import annotations

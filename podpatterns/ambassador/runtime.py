@@ -109,6 +109,7 @@ class Ambassador(Pattern[AmbassadorConfig]):
         # From here on nothing can fail, and nothing awaits: no request sees half of the change.
         for listener, each, plan in zip(self.listeners, config.listeners, plans, strict=True):
             listener.apply(each, plan)
+        self._retired = [upstream for upstream in self._retired if upstream.busy]
         for name, upstream in self.upstreams.items():
             if upstreams.get(name) is not upstream:
                 upstream.retire()

@@ -259,6 +259,47 @@ async def test_what_the_grace_cuts_off_is_counted(upstream, running, connect):
     assert not proxy.status().checks[0].ok
 
 
+@pytest.mark.parametrize(("listen", "hosts"), [("localhost:0", ["127.0.0.1"]), (":0", ["127.0.0.1", "::1"])])
+async def test_names_and_all_interfaces(upstream, running, listen, hosts):
+    """`localhost` is there for clients that take it for IPv4; no host at all means every interface of both kinds."""
+    server = await upstream()
+    async with running(server) as proxy:
+        config = proxy.config
+    listener = msgspec.structs.replace(config.listeners[0], listen=Address(listen))
+    async with Ambassador(msgspec.structs.replace(config, listeners=(listener,))) as proxy:
+        for host in hosts if socket.has_dualstack_ipv6() else hosts[:1]:
+            reader, writer = await asyncio.open_connection(host, proxy.port())
+            writer.write(GET)
+            assert (await reader.readuntil(b"ok")).startswith(b"HTTP/1.1 200")
+            writer.transport.abort()
+
+
+async def test_requests_outlive_their_upstream(upstream, running, connect):
+    """An upstream that leaves the configuration ends what it has begun, also what still waits for a connection."""
+    go = asyncio.Event()
+
+    async def slow(server, peer):
+        await server.head(peer)
+        await go.wait()
+        await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\nConnection: close\r\n\r\nold   ")
+
+    old = await upstream(slow)
+    new = await upstream(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nnew   ")
+    async with running(old, hosts={"max_connections": 1}) as proxy:
+        clients = [await connect(proxy) for _ in range(3)]
+        for client in clients:
+            await client.send(GET)
+        while proxy.upstreams["stable"].describe()["waiting"] != 2:  # noqa: ASYNC110 - the pool knows of no event
+            await asyncio.sleep(0.005)
+        changed = {"stable": HostsConfig(addresses=(Address(f"127.0.0.1:{new.port}"),))}
+        await proxy.reload(msgspec.structs.replace(proxy.config, upstreams=changed))
+        assert await asked(await connect(proxy), 1) == ["new"]
+        go.set()
+        for client in clients:
+            assert (await client.until(b"   ")).endswith(b"old   ")
+        assert proxy.events.failures == 0
+
+
 async def test_a_unix_socket(upstream, running, tmp_path):
     """A listener can be a file; one that a killed process has left behind is no obstacle."""
     server = await upstream()

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+from io import BytesIO
 
 import pytest
 from aiohttp import ClientSession, WSMsgType, web
@@ -59,7 +60,7 @@ async def test_every_kind_of_exchange(shop, running):
         for _ in range(2):
             for size in (0, 1, 70_000, 3_000_000):
                 body = b"0123456789" * (size // 10) + b"x" * (size % 10)
-                async with session.post("/echo", data=body) as answer:
+                async with session.post("/echo", data=BytesIO(body)) as answer:
                     data = await answer.json()
                 assert (data["size"], data["sha"]) == (size, hashlib.sha256(body).hexdigest())
                 assert data["host"] == f"127.0.0.1:{proxy.port()}"

@@ -150,9 +150,7 @@ def _unusual(data: bytes, match: re.Match[bytes], limits: Limits, own_via: bytes
     if len(method) > MAX_METHOD:
         raise Refused(501, "method", f"a method may have {MAX_METHOD} bytes")
     if method in (b"CONNECT", b"TRACE"):
-        raise Refused(
-            501, "method", f"{method.decode()} is not forwarded: this is a gateway to its upstreams, not a tunnel"
-        )
+        raise Refused(501, "method", f"{method.decode()} is not forwarded: this is a gateway, not a tunnel")
     fields: dict[bytes, list[bytes]] = {}
     cuts: list[tuple[int, int]] = []
     for found in REQUEST_FIELDS.finditer(data, start, size):

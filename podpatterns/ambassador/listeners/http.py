@@ -103,8 +103,8 @@ class Http(Listener):
         self.connections: set[Downstream] = set()
         self.draining = False
         self.plan = Plan([])
-        self._socket: socket.socket | None = None
-        self._server: asyncio.Server | None = None
+        self._sockets: list[socket.socket] = []
+        self._servers: list[asyncio.Server] = []
         self._gone = asyncio.Event()
         self._port = 0
         self._configure(config)
@@ -133,20 +133,20 @@ class Http(Listener):
 
     def open(self) -> None:
         """See Listener."""
-        self._socket = listening(self.config.listen)
-        if self._socket.family != socket.AF_UNIX:
-            self._port = self._socket.getsockname()[1]
+        self._sockets = listening(self.config.listen)
+        if self.config.listen.path is None:
+            self._port = self._sockets[0].getsockname()[1]
         self.events.listening(
             self.name, f"{self.config.listen.host}:{self.port}" if self.port else str(self.config.listen)
         )
 
     async def serve(self) -> None:
         """See Listener."""
-        assert self._socket is not None
         loop = asyncio.get_running_loop()
         clock = loop.time
-        make = loop.create_unix_server if self._socket.family == socket.AF_UNIX else loop.create_server
-        self._server = await make(lambda: Downstream(self, clock), sock=self._socket, backlog=BACKLOG)
+        make = loop.create_server if self.config.listen.path is None else loop.create_unix_server
+        for sock in self._sockets:
+            self._servers.append(await make(lambda: Downstream(self, clock), sock=sock, backlog=BACKLOG))
 
     def apply(self, config: ListenerConfig, plan: Plan) -> None:
         """See Listener."""
@@ -165,11 +165,11 @@ class Http(Listener):
 
     async def drain(self) -> None:
         """See Listener."""
-        if self._server is not None:
-            # Whoever the system has accepted in our name already, is served: closing the socket would reset them.
-            for _ in range(3):
-                await asyncio.sleep(0)
-            self._server.close()
+        # Whoever the system has accepted in our name already is served: closing the socket would reset them.
+        for _ in range(3):
+            await asyncio.sleep(0)
+        for server in self._servers:
+            server.close()
         self.events.listener_closed(self.name, len(self.connections))
         self.draining = True
         now = asyncio.get_running_loop().time()
@@ -182,12 +182,12 @@ class Http(Listener):
     def abort(self) -> None:
         """See Listener."""
         self.draining = True
-        if self._server is not None:
-            self._server.close()
-        if self._socket is not None:
-            self._socket.close()
-            if self.config.listen.path is not None:
-                Path(self.config.listen.path).unlink(missing_ok=True)
+        for server in self._servers:
+            server.close()
+        for sock in self._sockets:
+            sock.close()
+        if self._sockets and self.config.listen.path is not None:
+            Path(self.config.listen.path).unlink(missing_ok=True)
         connections, self.connections = self.connections, set()
         for connection in connections:
             if connection.exchange is not None and not connection.exchange.tunnel:
@@ -224,30 +224,49 @@ class Http(Listener):
             )
 
 
-def listening(address: Address) -> socket.socket:
-    """A socket that listens. Raises StartError, saying what to do."""
+def listening(address: Address) -> list[socket.socket]:
+    """Sockets that listen: one for each address of a name such as `localhost`. Raises StartError, saying what to do."""
+    found: list[socket.socket] = []
     try:
         if address.path is not None:
             if Path(address.path).is_socket():
                 Path(address.path).unlink()  # left behind by a process that was killed
-            sock = socket.socket(socket.AF_UNIX)
-            place: tuple[str, int] | str = address.path
+            found.append(_bound(socket.AF_UNIX, address.path))
+        elif not address.host and socket.has_dualstack_ipv6():
+            found.append(_bound(socket.AF_INET6, ("::", address.port), dual=True))
         else:
-            family, _, _, _, place = socket.getaddrinfo(  # type: ignore[assignment]
-                address.host or None, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-            )[0]
-            sock = socket.socket(family)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            for family, place in _places(address):
+                port = found[0].getsockname()[1] if found else address.port
+                found.append(_bound(family, (place, port)))
     except OSError as error:
-        raise StartError(f"cannot listen on {address}: {error.strerror}") from None
-    try:
-        sock.bind(place)
-        sock.listen(BACKLOG)
-        sock.setblocking(False)  # noqa: FBT003 - the standard library's signature
-    except OSError as error:
-        sock.close()
+        for sock in found:
+            sock.close()
         raise StartError(
             f"the listener cannot listen on {address}: {(error.strerror or str(error)).lower()}; "
             f"end what uses it (ss -ltnp shows it), or set another address"
         ) from None
+    return found
+
+
+def _places(address: Address) -> list[tuple[socket.AddressFamily, str]]:
+    """The addresses of a host, IPv4 first; those that this machine does not have are left out."""
+    infos = socket.getaddrinfo(
+        address.host or None, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE | socket.AI_ADDRCONFIG
+    )
+    places = {(info[0], str(info[4][0])) for info in infos}
+    return sorted(places, key=lambda place: (place[0] != socket.AF_INET, place[1]))
+
+
+def _bound(family: socket.AddressFamily, place: tuple[str, int] | str, *, dual: bool = False) -> socket.socket:
+    sock = socket.socket(family)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if dual else 1)
+        sock.bind(place)
+        sock.listen(BACKLOG)
+        sock.setblocking(False)  # noqa: FBT003 - the standard library's signature
+    except OSError:
+        sock.close()
+        raise
     return sock

@@ -78,6 +78,11 @@ class Upstream(ABC):
     def retire(self) -> None:
         """It is no longer in the configuration: close idle connections now, and the others once they are free."""
 
+    @property
+    @abstractmethod
+    def busy(self) -> bool:
+        """True while it has connections, or requests that wait for one."""
+
     @abstractmethod
     def abort(self) -> None:
         """Close every connection at once."""

@@ -129,6 +129,7 @@ class Hosts(Upstream):
         self._connecting = 0
         self._waiting: deque[Exchange] = deque()
         self._retired = False
+        self._closed = False
         self._keep = float(config.keep)
         """Seconds to keep an idle connection; learns from connections that the far side has closed earlier."""
 
@@ -183,7 +184,7 @@ class Hosts(Upstream):
                 # The far side keeps connections for a shorter time than we do: let go of them before it does.
                 self._keep = unused * 0.8
                 self._events.idle_closed(self.name, self._keep)
-        if self._waiting and self._connecting < len(self._waiting) and not self._retired:
+        if self._connecting < len(self._waiting) and not self._closed:
             self._connecting += 1
             self._spawn(self._connect())
 
@@ -295,8 +296,14 @@ class Hosts(Upstream):
         while self._idle:
             self._idle.pop().close()
 
+    @property
+    def busy(self) -> bool:
+        """See Upstream."""
+        return bool(self._all or self._waiting or self._connecting)
+
     def abort(self) -> None:
         """Close everything at once."""
+        self._closed = True
         self.retire()
         for link in list(self._all):
             link.close()

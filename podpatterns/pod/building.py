@@ -215,7 +215,7 @@ class PodBuilder:
         where = f"{path}.image" if "image" in value else path
         self._fail(
             where,
-            f'of container "{name}" needs a command beside it: {given} says nothing about what to start on this machine; '
+            f'of container "{name}" needs a command beside it: {given} does not say what to start on this machine; '
             f"add command: [...] with what the image would run",
         )
         return ()
@@ -420,13 +420,13 @@ class PodBuilder:
                     self._fail(f"{path}.path", f'must be an absolute path, not "{target}"')
                 return HostPath(target, value.get("type", ""))
             case "projected":
-                sources = []
-                for index, source in enumerate(value.get("sources", ())):
-                    here = f"{path}.sources[{index}]"
-                    for name in ("configMap", "secret", "downwardAPI"):
-                        if name in source:
-                            sources.append(self._files(name, source[name], f"{here}.{name}"))
-                return Projected(tuple(sources), mode)
+                sources = tuple(
+                    self._files(name, source[name], f"{path}.sources[{index}].{name}")
+                    for index, source in enumerate(value.get("sources", ()))
+                    for name in ("configMap", "secret", "downwardAPI")
+                    if name in source
+                )
+                return Projected(sources, mode)
         return Projected((self._files(kind, value, path),), mode)
 
     def _files(self, kind: str, value: Mapping[str, Any], path: str) -> Keys | Downward:

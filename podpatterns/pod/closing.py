@@ -43,7 +43,10 @@ class Verdict:
 
 
 def judge(pod: Pod, messages: Mapping[str, str], at_the_end: Mapping[str, tuple[bool, bool]]) -> list[Verdict]:
-    """A verdict for each container. `at_the_end`: alive and ready when the pod was told to end; empty if it ended by itself."""
+    """A verdict for each container.
+
+    `at_the_end`: for each container, alive and ready when the pod was told to end; empty if it ended by itself.
+    """
     verdicts = []
     for member in pod.members.values():
         checks = read_checks(messages.get(member.name, "")) if member.spec.pattern else ()

@@ -1,7 +1,7 @@
 """A container's variables, and `$(NAME)` in its command: what the kubelet makes of them.
 
-The order is envFrom first to last, then env first to last; later ones win. `$(NAME)` sees what stands before it, `$$` is
-a dollar sign, and what cannot be resolved stays as it is (Kubernetes: third_party/forked/golang/expansion).
+The order is envFrom first to last, then env first to last; later ones win. `$(NAME)` sees what stands before it,
+`$$` is a dollar sign, and what cannot be resolved stays as it is (Kubernetes: third_party/forked/golang/expansion).
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ def resolve(pod: PodSpec, container: Container, sources: Sources, base: Mapping[
     """All variables of a container. Raises Unresolved."""
     result = {**base, "HOSTNAME": pod.hostname}
     for entry in container.env_from:
-        for key, value in lookup(pod, sources, entry.source, entry.name, optional=entry.optional).items():
-            result[f"{entry.prefix}{key}"] = _text(value, f'{entry.source} "{entry.name}", key "{key}"')
+        for key, held in lookup(pod, sources, entry.source, entry.name, optional=entry.optional).items():
+            result[f"{entry.prefix}{key}"] = _text(held, f'{entry.source} "{entry.name}", key "{key}"')
     for variable in container.env:
         value = variable.value
         if isinstance(value, str):

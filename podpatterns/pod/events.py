@@ -36,8 +36,11 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class StartFailed:
-    """It could not be started. With `retry` the fault is outside of the container (a volume that is missing): it is
-    tried again whatever the restart policy says; otherwise it counts as an exit with code 128."""
+    """It could not be started.
+
+    With `retry` the fault is outside of the container (a volume that is missing): it is tried again whatever the
+    restart policy says; otherwise it counts as an exit with code 128.
+    """
 
     container: str
     run: int

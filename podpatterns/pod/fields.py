@@ -1,8 +1,8 @@
 """Every field of the manifests that are read, and what a local run does with it. One table, nothing dropped silently.
 
 A path is written as in the manifest, with `[]` for each item of a list. `ENFORCED` has the effect that it has on a
-cluster; `EMULATED` has it by other means, which the note names; `REPORTED` has none here: the note says what that means,
-the timeline shows it, and `--strict` refuses it. A key that is not in the table is a mistake.
+cluster; `EMULATED` has it by other means, which the note names; `REPORTED` has none here: the note says what that
+means, the timeline shows it, and `--strict` refuses it. A key that is not in the table is a mistake.
 
 Source: the Kubernetes API reference, v1 (core), batch/v1 and apps/v1.
 """
@@ -256,7 +256,7 @@ _VOLUME: dict[str, Field] = {
     **_below("projected.sources[].secret", _ITEMS),
     "projected.sources[].downwardAPI": _MAPPING,
     **_below("projected.sources[].downwardAPI", _DOWNWARD),
-    "projected.sources[].serviceAccountToken": _reported("there is no API server to give out tokens; the file is missing"),
+    "projected.sources[].serviceAccountToken": _reported("no API server gives out tokens; the file is missing"),
     "projected.sources[].clusterTrustBundle": _reported(_NO_CLUSTER),
     "persistentVolumeClaim": _reported(_NO_PVC),
     "ephemeral": _reported(_NO_PVC),
@@ -305,8 +305,8 @@ POD_SPEC: dict[str, Field] = {
     "readinessGates": _reported(_NO_CLUSTER),
     **{
         name: _reported(_NO_SCHEDULER)
-        for name in ("nodeSelector", "affinity", "tolerations", "topologySpreadConstraints", "priority", "schedulingGates",
-                     "priorityClassName", "preemptionPolicy", "schedulerName")
+        for name in ("nodeSelector", "affinity", "tolerations", "topologySpreadConstraints", "priority",
+                     "schedulingGates", "priorityClassName", "preemptionPolicy", "schedulerName")
     },
 }  # fmt: skip
 

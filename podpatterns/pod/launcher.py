@@ -4,7 +4,7 @@ Runs as a program of its own and imports only what starts fast. It gives the pro
 without root: a user namespace that maps the user to itself, and a mount namespace whose root is a tmpfs. Into that, the
 machine's own directories are bound, opened up along the path of each volume mount. Then it executes the command.
 
-What goes wrong before that is written to the descriptor `status` as `stage: message`; the command's own success closes it.
+What goes wrong before that is written to the descriptor `status` as `stage: message`; the exec closes it.
 Keys: argv, env, cwd, status, parent, mounts [(target, source, read_only)], root (an empty folder, or None for no
 namespaces), enter (process id whose namespaces are joined instead, or None).
 """
@@ -69,14 +69,14 @@ def call(name: str, *args: Any, what: str = "") -> None:
 
 
 def mount(source: str | None, target: str, kind: str | None, flags: int, data: str | None = None) -> None:
-    """mount(2)."""
+    """The system call of that name."""
     encoded = [None if text is None else os.fsencode(text) for text in (source, target, kind)]
     options = None if data is None else data.encode()
     call("mount", *encoded, ctypes.c_ulong(flags), options, what=f"mount {target}")
 
 
 def isolate() -> None:
-    """A mount namespace of its own; where the user may not have one, inside a user namespace that changes nobody's identity."""
+    """A mount namespace of its own; for a user, inside a user namespace that changes nobody's identity."""
     user, group = os.getuid(), os.getgid()
     try:
         call("unshare", CLONE_NEWNS)
@@ -230,7 +230,7 @@ def main() -> None:
     descriptor = int(sys.argv[1])
     with open(descriptor, "rb") as file:
         plan = marshal.load(file)  # noqa: S302 - written by the runner, in memory, for this very process
-    os.set_inheritable(plan["status"], False)
+    os.set_inheritable(plan["status"], False)  # noqa: FBT003 - takes no keyword
     try:
         launch(plan)
     except LaunchError as error:

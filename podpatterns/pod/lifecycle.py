@@ -9,8 +9,8 @@ kuberuntime_termination_order.go, prober/worker.go, kubelet_pods.go):
   has come through its postStart. One container at a time is being started in a pod.
 - Restart: main containers by the restart policy, inits unless `Never`, sidecars always; after a back-off.
 - Probes: the startup probe holds back the other two. Liveness and startup stop the container; readiness only tells.
-- End: every container in parallel preStop → its turn → SIGTERM → SIGKILL under one grace, of which SIGTERM gets at least
-  two seconds. A sidecar's turn comes after all main containers and all later sidecars.
+- End: every container in parallel preStop → its turn → SIGTERM → SIGKILL under one grace, of which SIGTERM gets at
+  least two seconds. A sidecar's turn comes after all main containers and all later sidecars.
 """
 
 from __future__ import annotations
@@ -213,10 +213,10 @@ class Pod:
 
     def _back_off(self, member: Member, reason: str) -> None:
         limit = self.spec.backoff_limit
-        if limit is not None and member.kind is not Kind.SIDECAR:
-            if sum(other.restarts for other in self.members.values() if other.kind is not Kind.SIDECAR) >= limit:
-                self._fail(f"BackoffLimitExceeded: {limit} restart{'s' if limit != 1 else ''} have not helped")
-                return
+        restarts = sum(other.restarts for other in self.members.values() if other.kind is not Kind.SIDECAR)
+        if limit is not None and member.kind is not Kind.SIDECAR and restarts >= limit:
+            self._fail(f"BackoffLimitExceeded: restarted {limit} times")
+            return
         delay = member.backoff.wait(self._now)
         member.stage, member.not_before = Stage.WAITING, self._now + delay
         if delay:
@@ -328,7 +328,7 @@ class Pod:
         self._finish(reason)
 
     def _stop(self, member: Member, until: float, *, ordered: bool) -> None:
-        """preStop → turn → SIGTERM → SIGKILL; never called for a container that has ended by itself."""
+        """From preStop to SIGKILL, as the module says; never called for a container that has ended by itself."""
         for kind in ("startup", "liveness"):
             self._timers.pop((member.name, kind), None)
         member.until, member.ordered = until, ordered

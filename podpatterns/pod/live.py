@@ -10,7 +10,7 @@ from typing import Any
 
 from podpatterns.pod import http_get
 from podpatterns.pod.environment import ADDRESS
-from podpatterns.pod.model import Container, PodSpec
+from podpatterns.pod.model import PodSpec
 from podpatterns.pod.runner import PodRunner
 
 LOOK = "podpatterns.dev/look-"
@@ -25,11 +25,11 @@ async def facts(runners: list[PodRunner]) -> list[tuple[str, Mapping[str, Any]]]
         for container in runner.spec.containers
         if container.admin_port is not None and runner.pod.members[container.name].alive
     ]
-    answers = await asyncio.gather(*(_ask(container, port) for container, port in asked))
+    answers = await asyncio.gather(*(_ask(port) for _, port in asked))
     return [(container.name, answer) for (container, _), answer in zip(asked, answers, strict=True) if answer]
 
 
-async def _ask(container: Container, port: int) -> dict[str, Any]:
+async def _ask(port: int) -> dict[str, Any]:
     try:
         async with asyncio.timeout(_TIMEOUT):
             status, body = await http_get.get(ADDRESS, port, "/status", body=True)
@@ -40,7 +40,7 @@ async def _ask(container: Container, port: int) -> dict[str, Any]:
 
 
 def where_to_look(spec: PodSpec, paths: Mapping[str, Path], *, after: bool = False) -> list[str]:
-    """The pod's own hints, with `{volume:NAME}` replaced by the volume's folder; `after` the end, only those with a folder."""
+    """The pod's own hints, `{volume:NAME}` replaced by the folder; `after` the end, only those with a folder."""
     lines = []
     for key in sorted(spec.annotations):
         text = spec.annotations[key]

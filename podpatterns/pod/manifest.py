@@ -15,7 +15,7 @@ from typing import Any
 from podpatterns.errors import ConfigError, Problem
 from podpatterns.pod.building import PodBuilder, check_name
 from podpatterns.pod.fields import ELSEWHERE, KINDS
-from podpatterns.pod.model import EnvVar, KeyRef, Keys, Manifest, Notice, PodSpec, Projected
+from podpatterns.pod.model import KeyRef, Keys, Manifest, Notice, PodSpec, Projected
 from podpatterns.pod.reading import Document
 from podpatterns.runtime.decode import suggest
 from podpatterns.runtime.nodes import KIND, MapNode, Mark, Node, ScalarNode, from_python, parse
@@ -172,7 +172,7 @@ class _Reader:
                         other = f"container {first[1]}" if first[0] == spec.name else f"pod {first[0]}"
                         self.problems.append(
                             port.mark.problem(
-                                f"port {port.number}/{port.protocol} of container {container.name} is {other}'s already; "
+                                f"port {port.number}/{port.protocol} of container {container.name} is {other}'s; "
                                 f"they share this machine's network, so give one of them another port"
                             )
                         )
@@ -185,7 +185,7 @@ def _asked(spec: PodSpec, builder: PodBuilder) -> Iterable[tuple[str, str, str, 
         for index, variable in enumerate(container.env_from):
             if not variable.optional:
                 yield f"{base}.envFrom[{index}]", variable.source, variable.name, None
-        for name, value in ((v.name, v.value) for v in container.env if isinstance(v, EnvVar)):
+        for name, value in ((variable.name, variable.value) for variable in container.env):
             if isinstance(value, KeyRef) and not value.optional:
                 yield builder.paths[f"{container.name}/env/{name}"], value.source, value.name, value.key
     for volume in spec.volumes:

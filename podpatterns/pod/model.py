@@ -182,7 +182,7 @@ class Downward:
 
 @dataclass(frozen=True, slots=True)
 class Projected:
-    """Files from one or several sources in one folder; a configMap, secret or downwardAPI volume is one with a single source."""
+    """Files from one or several sources in one folder; configMap, secret and downwardAPI volumes have one."""
 
     sources: tuple[Keys | Downward, ...]
     mode: int = 0o644

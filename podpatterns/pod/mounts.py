@@ -21,7 +21,7 @@ class Mounts(enum.Enum):
 
 
 async def choose(wanted: str, workspace: Workspace) -> tuple[Mounts, str]:
-    """The way to take for `auto`, `namespace` or `rewrite`, and why it is not the first one. Raises PodpatternsError."""
+    """The way to take for `auto`, `namespace` or `rewrite`, and why it is not the first. Raises PodpatternsError."""
     if wanted == "rewrite":
         return Mounts.REWRITE, "as asked for"
     try:
@@ -29,11 +29,10 @@ async def choose(wanted: str, workspace: Workspace) -> tuple[Mounts, str]:
         target = ("/podpatterns", str(workspace.folder), True)
         await process.run(Plan(["/bin/true"], {}, root=str(workspace.root), mounts=[target]), 10)
     except (LaunchFailed, TimeoutError) as error:
+        why = f"this machine gives this user no mount namespace: {str(error) or 'no answer'}"
         if wanted == "namespace":
-            raise PodpatternsError(
-                f"this machine gives this user no mount namespace ({error or 'no answer'}); try --mounts rewrite"
-            ) from None
-        return Mounts.REWRITE, f"this machine gives this user no mount namespace: {error or 'no answer'}"
+            raise PodpatternsError(f"{why}; try --mounts rewrite") from None
+        return Mounts.REWRITE, why
     return Mounts.NAMESPACE, ""
 
 

@@ -1,7 +1,7 @@
 """A process of a container, from its launch to its last line of output.
 
-Every process is started through `launcher.py`, in a session of its own, and is watched by a pidfd: no threads, and no signal
-can reach a process that has taken over a process id.
+Every process is started through `launcher.py`, in a session of its own, and is watched by a pidfd: no threads, and no
+signal can reach a process that has taken over a process id.
 """
 
 from __future__ import annotations
@@ -22,15 +22,18 @@ LAUNCHER = Path(__file__).with_name("launcher.py")
 LINE_LIMIT = 16 * 1024
 """Bytes after which a line of output is cut in two, as container runtimes do (CRI: 16 KiB)."""
 LAST_OUTPUT = 0.5
-"""Seconds that a container which has ended is given to have its pipes closed: a process that it left behind may hold them."""
+"""Seconds to wait for the pipes' end after the container's: a process that it left behind may hold them."""
 
 OnLine = Callable[[str, str], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to start. `mounts`: (target, source, read-only), inside namespaces if `root` names an empty folder;
-    `enter`: the process whose namespaces are joined instead."""
+    """What to start.
+
+    `mounts`: (target, source, read-only), inside namespaces if `root` names an empty folder; `enter`: the process whose
+    namespaces are joined instead.
+    """
 
     argv: Sequence[str]
     env: Mapping[str, str]
@@ -74,7 +77,8 @@ class Process:
             }  # fmt: skip
             os.write(order, marshal.dumps(what))
             os.lseek(order, 0, os.SEEK_SET)
-            child = subprocess.Popen(
+            # Blocks until the launcher is executed (vfork), some milliseconds; asyncio's own does the same.
+            child = subprocess.Popen(  # noqa: ASYNC220, S603 - see above; running what the manifest says is the point
                 [sys.executable, "-I", "-S", str(LAUNCHER), str(order)],
                 stdin=subprocess.DEVNULL,
                 stdout=outputs["stdout"][1],

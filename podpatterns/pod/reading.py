@@ -6,7 +6,7 @@ every mistake comes out at once.
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 from collections.abc import Mapping
 from typing import Any
 
@@ -129,7 +129,7 @@ def _text(node: Node) -> str | None:
     if isinstance(node.value, str):
         return node.value
     # What YAML 1.1 takes for a date or for a number of base 60 is text to Kubernetes' reader.
-    if isinstance(node.value, datetime.date) or ":" in node.text:
+    if isinstance(node.value, dt.date) or ":" in node.text:
         return node.text
     return None
 

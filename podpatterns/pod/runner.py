@@ -1,4 +1,4 @@
-"""Carries a pod's life out: the state machine's actions become processes, probes and signals, and their ends its events."""
+"""Carries a pod's life out: actions become processes, probes and signals, and their ends become events."""
 
 from __future__ import annotations
 
@@ -33,7 +33,6 @@ from podpatterns.pod.events import (
     Tell,
     Terminate,
     Tick,
-    What,
 )
 from podpatterns.pod.lifecycle import Pod
 from podpatterns.pod.model import Container, EmptyDir, Manifest, PodSpec, Projected

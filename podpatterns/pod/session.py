@@ -98,17 +98,16 @@ async def session(
 
 def check_ports(manifest: Manifest) -> None:
     """Declared TCP ports must be free. Raises ConfigError."""
-    problems = []
-    for spec in manifest.pods:
-        for container in spec.containers:
-            for port in container.ports:
-                if port.protocol == "TCP" and _taken(port.number):
-                    problems.append(
-                        port.mark.problem(
-                            f"port {port.number} of container {container.name} is taken by another program on this machine; "
-                            f"end that program, or give the container another port"
-                        )
-                    )
+    problems = [
+        port.mark.problem(
+            f"port {port.number} of container {container.name} is taken by another program on this machine; "
+            f"end that program, or give the container another port"
+        )
+        for spec in manifest.pods
+        for container in spec.containers
+        for port in container.ports
+        if port.protocol == "TCP" and _taken(port.number)
+    ]
     if problems:
         raise ConfigError(problems)
 

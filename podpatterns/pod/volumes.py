@@ -1,7 +1,7 @@
 """A pod's volumes as folders of this machine.
 
-Files from ConfigMaps, Secrets and the pod's own fields are laid out as the kubelet's atomic writer does: a folder named after
-the time holds them, `..data` points to it, and the visible names point through `..data`. A change is one rename.
+Files from ConfigMaps, Secrets and the pod's own fields are laid out as the kubelet's atomic writer does: a folder named
+after the time holds them, `..data` points to it, and the visible names point through `..data`. A change is one rename.
 """
 
 from __future__ import annotations

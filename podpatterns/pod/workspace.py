@@ -54,7 +54,7 @@ def workspace(keep: Path | None = None) -> Iterator[Workspace]:
     run = secrets.token_hex(8)
     read_end, write_end = os.pipe()
     try:
-        watcher = subprocess.Popen(
+        watcher = subprocess.Popen(  # noqa: S603 - our own program
             [sys.executable, "-I", "-S", str(GUARD), str(read_end), f"{MARK}={run}", str(folder)],
             pass_fds=(read_end,),
             stdin=subprocess.DEVNULL,

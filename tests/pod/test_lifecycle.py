@@ -1,5 +1,7 @@
 """What the kubelet's own end-to-end tests assert, in virtual time."""
 
+import itertools
+
 import pytest
 
 from podpatterns.pod.lifecycle import PodPhase
@@ -69,7 +71,8 @@ def test_inits_are_not_run_again_when_a_main_container_restarts(play):
 def test_inits_and_sidecars_interleave_as_listed(play):
     """init1, sidecar1, init2, sidecar2, init3, main; both sidecars overlap main."""
     inits = [
-        play.container("init1"), play.sidecar("side1"), play.container("init2"), play.sidecar("side2"), play.container("init3"),
+        play.container("init1"), play.sidecar("side1"), play.container("init2"), play.sidecar("side2"),
+        play.container("init3"),
     ]  # fmt: skip
     pod = play(inits, script={f"init{n}": [(1, 0)] for n in (1, 2, 3)}).until(10)
     assert [line.removesuffix(" starts") for line in pod.story if line.endswith("starts")] == [
@@ -127,7 +130,7 @@ def test_back_off_doubles_up_to_five_minutes_and_begins_anew_after_ten(play):
         if pod.starts("main") > last:
             starts.append(second)
             last = pod.starts("main")
-    gaps = [b - a for a, b in zip(starts, starts[1:], strict=False)]
+    gaps = [b - a for a, b in itertools.pairwise(starts)]
     assert gaps[:7] == [10, 20, 40, 80, 160, 300, 300]
     assert gaps[7] == 601
 

@@ -33,10 +33,11 @@ SUMMARY_EVERY = 5.0
 )
 @click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.option(
-    "--speed", type=click.FloatRange(0.1, 1000), default=1.0, help="Let back-off, graces and periods pass faster."
+    "--speed", type=click.FloatRange(0.1, 1000), default=1.0, help="Let back-off, graces, probes pass faster."
 )
 @click.option("--keep", metavar="DIR", type=click.Path(path_type=Path), help="Keep the volumes' folders there.")
 def command(
+    *,
     manifests: tuple[Path, ...],
     extra: tuple[Path, ...],
     duration: str | None,
@@ -58,7 +59,7 @@ def command(
     if strict:
         _refuse_notices(manifest)
     writer = JsonWriter() if output == "json" else TextWriter()
-    if not asyncio.run(_run(manifest, writer, seconds, mounts, speed, keep)):
+    if not asyncio.run(_run(manifest, writer, seconds=seconds, mounts=mounts, speed=speed, keep=keep)):
         raise click.exceptions.Exit(1)
 
 
@@ -87,7 +88,7 @@ def _refuse_notices(manifest: Manifest) -> None:
 
 
 async def _run(
-    manifest: Manifest, writer: Writer, seconds: float | None, mounts: str, speed: float, keep: Path | None
+    manifest: Manifest, writer: Writer, *, seconds: float | None, mounts: str, speed: float, keep: Path | None
 ) -> bool:
     from podpatterns.pod.closing import judge
     from podpatterns.pod.session import session

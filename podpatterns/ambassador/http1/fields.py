@@ -21,6 +21,11 @@ MAX_OPTIONS = 16
 
 def connection_options(values: Iterable[bytes]) -> frozenset[bytes]:
     """The options of all Connection fields, in lower case. Raises Refused for what is not a list of tokens."""
+    return _options(tuple(values))
+
+
+@lru_cache(maxsize=64)  # nearly every client sends one of the same few values
+def _options(values: tuple[bytes, ...]) -> frozenset[bytes]:
     options = {option for value in values for option in map(_strip, value.lower().split(b",")) if option}
     if len(options) > MAX_OPTIONS or not all(map(TOKEN.fullmatch, options)):
         raise Refused(400, "connection_options", f"Connection must list at most {MAX_OPTIONS} field names")

@@ -96,6 +96,8 @@ REFUSED = {
     "unknown expectation": (head(b"Expect: tea"), 417),
     "Connection lists Host": (head(b"Connection: host"), 400),
     "Connection lists Content-Length": (head(b"Connection: content-length", b"Content-Length: 1"), 400),
+    "Connection lists a very long name": (head(b"Connection: " + b"a" * 65), 400),
+    "Connection lists too many": (head(b"Connection: " + b",".join(b"%d" % n for n in range(17))), 400),
     "Connection is no list of tokens": (head(b"Connection: a b"), 400),
     "head too large": (head(b"A: " + b"b" * 1100), 431),
     "first line too long": (head(line=b"GET /" + b"a" * 1100 + b" HTTP/1.1"), 414),

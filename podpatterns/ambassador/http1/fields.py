@@ -18,17 +18,26 @@ _ESSENTIAL = frozenset({b"host", b"content-length", b"via", b"expect", b"max-for
 MAX_OPTIONS = 16
 """Connection options in one message; each costs a search through the head."""
 
+MAX_OPTION = 64
+"""Bytes of a connection option: each becomes an expression, and is remembered."""
+
+MAX_VALUES = 2048
+"""Bytes of all Connection fields of one message; they are remembered too."""
+
 
 def connection_options(values: Iterable[bytes]) -> frozenset[bytes]:
     """The options of all Connection fields, in lower case. Raises Refused for what is not a list of tokens."""
-    return _options(tuple(values))
+    given = tuple(values)
+    if sum(map(len, given)) > MAX_VALUES:
+        raise Refused(400, "connection_options", f"Connection may have {MAX_VALUES} bytes")
+    return _options(given)
 
 
 @lru_cache(maxsize=64)  # nearly every client sends one of the same few values
 def _options(values: tuple[bytes, ...]) -> frozenset[bytes]:
     options = {option for value in values for option in map(_strip, value.lower().split(b",")) if option}
-    if len(options) > MAX_OPTIONS or not all(map(TOKEN.fullmatch, options)):
-        raise Refused(400, "connection_options", f"Connection must list at most {MAX_OPTIONS} field names")
+    if len(options) > MAX_OPTIONS or not all(len(each) <= MAX_OPTION and TOKEN.fullmatch(each) for each in options):
+        raise Refused(400, "connection_options", f"Connection must list at most {MAX_OPTIONS} names of fields")
     if options & _ESSENTIAL:
         raise Refused(400, "connection_options", "Connection lists a field that is not hop-by-hop")
     return frozenset(options)

@@ -120,6 +120,10 @@ class Supervisor:
                     self.events.service_drained(service.name, deadline.remaining)
                 except TimeoutError:
                     self.events.drain_cut_short(service.name, self.context.grace)
+                    self.failure = self.failure or ServiceError(
+                        f"{service.name} could not finish within the grace of {self.context.grace:g} s; what was not "
+                        f"finished is left where it was"
+                    )
                 except (PodpatternsError, OSError) as error:
                     self.events.service_failed(service.name, error)
                     self.failure = self.failure or error

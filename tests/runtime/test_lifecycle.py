@@ -167,15 +167,16 @@ async def test_a_service_that_is_meant_to_end_ends_the_process():
 
 
 def test_one_grace_is_shared_by_all_drains():
-    """Two services that would each take 4 s get 5 s together: the second is cut short, in virtual time."""
+    """Two services that would each take 4 s get 5 s together: the second is cut short, and that is a failure."""
     log = []
 
     async def main():
         loop = asyncio.get_running_loop()
         services = [Story("one", log, drain_seconds=4), Story("two", log, drain_seconds=4)]
         supervisor = Supervisor(services, context(grace=5), clock=loop.time)
-        async with supervisor:
-            supervisor.request_drain("SIGTERM")
+        with pytest.raises(ServiceError, match=r"one could not finish within the grace of 5 s"):
+            async with supervisor:
+                supervisor.request_drain("SIGTERM")
         return loop.time()
 
     assert run_virtually(main()) == 5

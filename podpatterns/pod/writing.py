@@ -20,6 +20,9 @@ _ALIGN = 28
 class TextWriter:
     """One line for each entry; a summary in blocks."""
 
+    every = 5.0
+    """Seconds between two summaries."""
+
     def __init__(self, out: TextIO | None = None, *, colours: bool | None = None) -> None:
         self._out = out or sys.stdout
         self._colours = self._out.isatty() if colours is None else colours
@@ -77,6 +80,9 @@ class TextWriter:
         else:
             self._print(self._paint("\nEvery container did what it should.", "32"))
 
+    def close(self) -> None:
+        """Nothing more is written."""
+
     def _bad(self, entry: Entry) -> bool:
         return entry.what in _BAD or (entry.what is What.ENDED and entry.code not in (0, 143))
 
@@ -93,6 +99,8 @@ class TextWriter:
 
 class JsonWriter:
     """One JSON object for each line: `{"type": "event" | "output" | "summary" | "closing", …}`."""
+
+    every = 5.0
 
     def __init__(self, out: TextIO | None = None) -> None:
         self._out = out or sys.stdout
@@ -115,9 +123,25 @@ class JsonWriter:
         """What became of everything."""
         self._print({"type": "closing", **as_json(list(verdicts)), "look": list(look)})
 
+    def close(self) -> None:
+        """Nothing more is written."""
+
     def _print(self, value: Mapping[str, Any]) -> None:
         self._out.write(json.dumps(value, ensure_ascii=False, default=str) + "\n")
         self._out.flush()
 
 
 Writer = TextWriter | JsonWriter
+
+
+def writer(output: str) -> Writer:
+    """For `text` or `json`; on a terminal, where rich is installed, with a panel that is refreshed in place."""
+    if output == "json":
+        return JsonWriter()
+    if sys.stdout.isatty():
+        try:
+            from podpatterns.pod.panel import PanelWriter
+        except ModuleNotFoundError:  # the extra `pod` brings rich
+            return TextWriter()
+        return PanelWriter()
+    return TextWriter()

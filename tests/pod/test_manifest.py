@@ -90,7 +90,10 @@ def test_a_field_without_effect_is_reported_with_its_line():
     assert notice.marks[0].line == 8
 
 
-@pytest.mark.parametrize("image", ["podpatterns/sidecar", "registry.example:5000/x/podpatterns/sidecar:1.2", "podpatterns/sidecar@sha256:0"])  # fmt: skip
+@pytest.mark.parametrize(
+    "image",
+    ["podpatterns/sidecar", "registry.example:5000/x/podpatterns/sidecar:1.2", "podpatterns/sidecar@sha256:0"],
+)
 def test_our_images_need_no_command(image):
     """From any registry, with any tag: the entrypoint and the admin port are known."""
     text = changed('command: [sleep, "1"]', f'image: "{image}"')

@@ -13,9 +13,6 @@ if TYPE_CHECKING:
     from podpatterns.pod.session import Session
     from podpatterns.pod.writing import Writer
 
-SUMMARY_EVERY = 5.0
-"""Seconds between two summaries."""
-
 
 @click.command("run", short_help="Run pods from their manifests, as local processes.")
 @click.argument("manifests", nargs=-1, required=True, type=click.Path(path_type=Path))
@@ -49,17 +46,21 @@ def command(
 ) -> None:
     """Run the Pods, Jobs and Deployments in MANIFESTS side by side until they end, or until Ctrl-C.
 
-    A second Ctrl-C ends them at once. Exit code 0: every container did what it should; 1: not; 2: the manifest is wrong.
+    A second Ctrl-C ends them at once. Exit code 0: all did what they should; 1: not; 2: the manifest is wrong.
     """
     from podpatterns.pod import manifest as manifests_
-    from podpatterns.pod.writing import JsonWriter, TextWriter
+    from podpatterns.pod import writing
 
     seconds = _seconds(duration)
     manifest = manifests_.load(manifests, extra)
     if strict:
         _refuse_notices(manifest)
-    writer = JsonWriter() if output == "json" else TextWriter()
-    if not asyncio.run(_run(manifest, writer, seconds=seconds, mounts=mounts, speed=speed, keep=keep)):
+    writer = writing.writer(output)
+    try:
+        good = asyncio.run(_run(manifest, writer, seconds=seconds, mounts=mounts, speed=speed, keep=keep))
+    finally:
+        writer.close()
+    if not good:
         raise click.exceptions.Exit(1)
 
 
@@ -123,7 +124,7 @@ async def _summaries(running: Session, writer: Writer) -> None:
     from podpatterns.pod import live
 
     while True:
-        await asyncio.sleep(SUMMARY_EVERY)
+        await asyncio.sleep(writer.every)
         writer.summary(await live.facts(running.runners), _look(running))
 
 

@@ -12,6 +12,7 @@ import os
 import random
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,7 @@ class Checkpoint:
         self._dirty = asyncio.Event()
         self._writing = asyncio.Lock()
         self._lock: int | None = None
+        self._thread: ThreadPoolExecutor | None = None
 
     def open(self) -> Document:
         """Lock, and read what there is.
@@ -69,6 +71,8 @@ class Checkpoint:
             raise StartError(
                 f"another sidecar uses the checkpoint {self.path}; give each its own with sidecar.checkpoint"
             ) from None
+        # One thread: a write goes on when its save is cancelled, and the next must neither overtake it nor mix with it.
+        self._thread = ThreadPoolExecutor(1, "checkpoint")
         return self._load()
 
     def _load(self) -> Document:
@@ -101,7 +105,10 @@ class Checkpoint:
         return self._lock is not None
 
     def close(self) -> None:
-        """Let go of the lock."""
+        """Let go of the lock, when nothing is being written any more."""
+        if self._thread is not None:
+            self._thread.shutdown()
+            self._thread = None
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
@@ -131,7 +138,7 @@ class Checkpoint:
             self._dirty.clear()
             data = msgspec.json.encode(self._snapshot())
             try:
-                await asyncio.to_thread(replace_file, self.path, data)
+                await asyncio.get_running_loop().run_in_executor(self._thread, replace_file, self.path, data)
             except OSError as error:
                 self.trouble = f"{error.strerror or error} (since {time.strftime('%H:%M:%S')})"
                 self._dirty.set()

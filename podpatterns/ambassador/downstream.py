@@ -328,6 +328,17 @@ class Downstream(asyncio.Protocol):
         self.listener.record(exchange, self.clock())
         self.reset()
 
+    def drop(self) -> None:
+        """End it now, because the grace is over; a request that is still under way counts as dropped."""
+        exchange, self.exchange = self.exchange, None
+        if exchange is not None:
+            exchange.client_gone()
+            if not exchange.tunnel:
+                exchange.flag = "dropped"
+                self.listener.events.request_dropped(self.listener.name)
+            self.listener.record(exchange, self.clock())
+        self.reset()
+
     def reset(self) -> None:
         """Reset the connection: closing it would look like the end of a body that ends with its connection."""
         self._closing = True

@@ -73,11 +73,11 @@ class Ambassador(Pattern[AmbassadorConfig]):
                 # While the group still takes tasks: nothing may ask for a connection after it has ended.
                 self._close()
 
-    async def drain(self, deadline: Deadline) -> None:  # noqa: ARG002 - cancelled at the deadline
+    async def drain(self, deadline: Deadline) -> None:
         """Accept nothing new; finish what was taken."""
         async with asyncio.TaskGroup() as tasks:
             for listener in self.listeners:
-                tasks.create_task(listener.drain())
+                tasks.create_task(listener.drain(deadline))
 
     async def stop(self) -> None:
         """Close what is left; requests still under way are dropped, and counted."""

@@ -7,7 +7,7 @@ import socket
 import msgspec
 import pytest
 
-from podpatterns import Ambassador, AmbassadorConfig, StartError
+from podpatterns import Ambassador, AmbassadorConfig, ServiceError, StartError
 from podpatterns.ambassador.listeners import ListenerConfig
 from podpatterns.ambassador.route import RouteConfig
 from podpatterns.ambassador.runtime import share_checks
@@ -242,21 +242,39 @@ async def test_a_request_just_before_the_close_is_answered(upstream, running, co
 
 
 async def test_what_the_grace_cuts_off_is_counted(upstream, running, connect):
-    """A request that is given up is never silent: the check fails, the client sees a reset."""
+    """A request that is given up is never silent: the runtime fails, the check fails, the client sees a reset."""
 
     async def silent(server, peer):
         await server.head(peer)
         await peer.reader.read()
 
     server = await upstream(silent)
-    async with running(server, clients_stay=True, grace=0.2) as proxy:
-        client = await connect(proxy)
-        await client.send(GET)
-        while not server.heads:  # noqa: ASYNC110 - the fake knows of no event
-            await asyncio.sleep(0.005)
+    with pytest.raises(ServiceError, match="grace"):
+        async with running(server, clients_stay=True, grace=0.2) as proxy:
+            client = await connect(proxy)
+            await client.send(GET)
+            while not server.heads:  # noqa: ASYNC110 - the fake knows of no event
+                await asyncio.sleep(0.005)
     with pytest.raises(ConnectionResetError):
         await client.rest()
     assert not proxy.status().checks[0].ok
+
+
+async def test_tunnels_are_closed_before_the_grace_is_over(upstream, running, connect):
+    """A WebSocket has no end of its own: it is closed, in time, and counts neither as a failure nor as dropped."""
+
+    async def endless(server, peer):
+        await server.head(peer)
+        await peer.send(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+        await peer.reader.read()
+
+    server = await upstream(endless)
+    async with running(server, clients_stay=True, grace=0.5) as proxy:
+        client = await connect(proxy)
+        await client.send(GET[:-2] + b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+        await client.until(b"\r\n\r\n")
+    assert await client.rest() == b""
+    assert proxy.status().checks[0].ok
 
 
 @pytest.mark.parametrize(("listen", "hosts"), [("localhost:0", ["127.0.0.1"]), (":0", ["127.0.0.1", "::1"])])

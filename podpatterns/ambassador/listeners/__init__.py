@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from podpatterns.ambassador.plan import Plan
     from podpatterns.ambassador.route import Route
     from podpatterns.ambassador.upstreams import Upstream
+    from podpatterns.runtime.service import Deadline
 
 
 class ListenerConfig(ComponentConfig, frozen=True, kw_only=True):
@@ -69,7 +70,7 @@ class Listener(ABC):
         """Look for connections whose time is up; called several times a second."""
 
     @abstractmethod
-    async def drain(self) -> None:
+    async def drain(self, deadline: Deadline) -> None:
         """Accept nothing new; return when the last connection is gone."""
 
     @abstractmethod

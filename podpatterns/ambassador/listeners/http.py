@@ -20,6 +20,7 @@ from podpatterns.ambassador.route import Route, RouteConfig
 from podpatterns.ambassador.upstreams import Upstream
 from podpatterns.errors import StartError
 from podpatterns.runtime.schema import InvalidField
+from podpatterns.runtime.service import Deadline
 from podpatterns.runtime.units import Address, Duration, Size
 
 BACKLOG = 1024
@@ -28,6 +29,9 @@ BACKLOG = 1024
 QUIET = 0.3
 """Seconds without a request after which a kept connection is closed in a drain; a client that is about to send gets
 through."""
+
+TUNNELS = 0.8
+"""The part of the grace that tunnels may take; what is left is for closing them."""
 
 
 class HttpConfig(ListenerConfig, frozen=True, kw_only=True):
@@ -163,7 +167,7 @@ class Http(Listener):
         for connection in [each for each in self.connections if each.due <= now]:
             connection.expired()
 
-    async def drain(self) -> None:
+    async def drain(self, deadline: Deadline) -> None:
         """See Listener."""
         # Whoever the system has accepted in our name already is served: closing the socket would reset them.
         for _ in range(3):
@@ -176,7 +180,16 @@ class Http(Listener):
         for connection in self.connections:
             if connection.idle:
                 connection.due = min(connection.due, now + QUIET)
-        if self.connections:
+        if not self.connections:
+            return
+        try:
+            async with asyncio.timeout(deadline.remaining * TUNNELS):
+                await self._gone.wait()
+        except TimeoutError:
+            # Tunnels have no end of their own; whoever speaks WebSocket is prepared to connect again.
+            for connection in list(self.connections):
+                if connection.exchange is not None and connection.exchange.tunnel:
+                    connection.close()
             await self._gone.wait()
 
     def abort(self) -> None:
@@ -190,9 +203,7 @@ class Http(Listener):
             Path(self.config.listen.path).unlink(missing_ok=True)
         connections, self.connections = self.connections, set()
         for connection in connections:
-            if connection.exchange is not None and not connection.exchange.tunnel:
-                self.events.request_dropped(self.name)
-            connection.reset()
+            connection.drop()
 
     def lost(self, connection: Downstream) -> None:
         """A connection is gone."""

@@ -133,6 +133,7 @@ class _Reader:
         for spec, document, builder in self._pods:
             if self.complete:
                 self._references(spec, document, builder)
+        self._names()
         self._ports()
         if not self._pods and not self.problems:
             self.problems.append(Problem("no Pod, Job or Deployment to run in these files"))
@@ -157,6 +158,19 @@ class _Reader:
                 self.problems.append(
                     document.mark(path).problem(
                         f'{path}: the {source} "{name}" has no key "{key}"{suggest(key, found)}'
+                    )
+                )
+
+    def _names(self) -> None:
+        """Pods of one name, which a cluster tells apart by kind or namespace, would share their folders here."""
+        seen: dict[str, Mark] = {}
+        for spec, document, _ in self._pods:
+            mark = document.mark("metadata.name")
+            first = seen.setdefault(spec.name, mark)
+            if spec.name and first is not mark and not document.problems:
+                self.problems.append(
+                    mark.problem(
+                        f'metadata.name "{spec.name}" is another pod\'s, in line {first.line}; rename one of them'
                     )
                 )
 

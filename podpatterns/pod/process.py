@@ -87,11 +87,10 @@ class Process:
                 start_new_session=True,
                 env=dict(plan.env),  # so that it carries the run's mark before the command does
             )
-        except BaseException:
-            for reader, _ in outputs.values():
+        except (OSError, ValueError) as error:  # variables that are too large, or hold a zero byte
+            for reader in (read_status, *(reader for reader, _ in outputs.values())):
                 os.close(reader)
-            os.close(read_status)
-            raise
+            raise LaunchFailed("command", f"cannot be started: {getattr(error, 'strerror', None) or error}") from None
         finally:
             os.close(order)
             os.close(write_status)

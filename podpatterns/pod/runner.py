@@ -35,7 +35,7 @@ from podpatterns.pod.events import (
     Tick,
 )
 from podpatterns.pod.lifecycle import Pod
-from podpatterns.pod.model import Container, EmptyDir, Manifest, PodSpec, Projected
+from podpatterns.pod.model import Container, EmptyDir, Manifest, PodSpec, Projected, Volume
 from podpatterns.pod.mounts import Mounts, Rewriter
 from podpatterns.pod.probing import perform
 from podpatterns.pod.process import LaunchFailed, Plan, Process
@@ -163,10 +163,14 @@ class PodRunner:
 
     def _volumes(self) -> None:
         for volume in self.spec.volumes:
-            folder = self._around.workspace.volume(self.spec.name, volume.name)
             # What is missing is said by each container that wants it, and looked for again when it is restarted.
             with contextlib.suppress(Unresolved, OSError):
-                self.paths[volume.name] = volumes.prepare(self.spec, volume, folder, self._around.manifest.sources)
+                self._prepare(volume)
+
+    def _prepare(self, volume: Volume) -> None:
+        memory = isinstance(volume.source, EmptyDir) and volume.source.memory
+        folder = self._around.workspace.volume(self.spec.name, volume.name, memory=memory)
+        self.paths[volume.name] = volumes.prepare(self.spec, volume, folder, self._around.manifest.sources)
 
     def _sources(self, container: Container, variables: dict[str, str]) -> dict[str, tuple[str, bool]]:
         """For each mount path, what is to be seen there and whether it is read-only. Raises Unresolved, OSError."""
@@ -175,8 +179,7 @@ class PodRunner:
         for mount in container.mounts:
             volume = by_name[mount.volume]
             if mount.volume not in self.paths:
-                folder = self._around.workspace.volume(self.spec.name, volume.name)
-                self.paths[volume.name] = volumes.prepare(self.spec, volume, folder, self._around.manifest.sources)
+                self._prepare(volume)
             path = self.paths[mount.volume]
             if mount.sub_path:
                 sub = environment.expand(mount.sub_path, variables) if mount.expand else mount.sub_path

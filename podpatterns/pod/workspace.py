@@ -26,13 +26,17 @@ class Workspace:
 
     def __init__(self, folder: Path, run: str, kept: Path | None) -> None:
         self.folder = folder
+        self.memory = memory_folder(run)
         self.run = run
         self.kept = kept
         self.root = folder / "root"
         self.root.mkdir()
 
-    def volume(self, pod: str, name: str) -> Path:
-        """The folder for a volume."""
+    def volume(self, pod: str, name: str, *, memory: bool = False) -> Path:
+        """The folder for a volume; `memory`: in memory, where the machine has such a place and it is not to be kept."""
+        if memory and self.kept is None and self.memory.parent.is_dir():
+            self.memory.mkdir(mode=0o700, exist_ok=True)
+            return self.memory / pod / name
         return (self.kept or self.folder / "volumes") / pod / name
 
     def termination_message(self, pod: str, container: str) -> Path:
@@ -40,6 +44,11 @@ class Workspace:
         folder = self.folder / "messages" / pod
         folder.mkdir(parents=True, exist_ok=True)
         return folder / container
+
+
+def memory_folder(run: str) -> Path:
+    """Where a run's volumes in memory are."""
+    return Path("/dev/shm") / f"podpatterns-{run}"  # noqa: S108 - named after 64 random bits, made with mode 700
 
 
 @contextmanager
@@ -55,7 +64,16 @@ def workspace(keep: Path | None = None) -> Iterator[Workspace]:
     read_end, write_end = os.pipe()
     try:
         watcher = subprocess.Popen(  # noqa: S603 - our own program
-            [sys.executable, "-I", "-S", str(GUARD), str(read_end), f"{MARK}={run}", str(folder)],
+            [
+                sys.executable,
+                "-I",
+                "-S",
+                str(GUARD),
+                str(read_end),
+                f"{MARK}={run}",
+                str(folder),
+                str(memory_folder(run)),
+            ],
             pass_fds=(read_end,),
             stdin=subprocess.DEVNULL,
             start_new_session=True,
@@ -72,6 +90,7 @@ def workspace(keep: Path | None = None) -> Iterator[Workspace]:
     finally:
         guard.kill_marked(f"{MARK}={run}".encode())  # what has left its container's group
         guard.remove(str(folder))
+        guard.remove(str(memory_folder(run)))
         os.write(write_end, b".")
         os.close(write_end)
         watcher.wait()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
@@ -17,14 +18,36 @@ _GOOD = {What.READY, What.COMPLETED}
 _ALIGN = 28
 
 
-class TextWriter:
+class _Lines:
+    """Writes lines until nobody reads them any more."""
+
+    def __init__(self, out: TextIO | None) -> None:
+        self._out = out or sys.stdout
+        self.lost = False
+        """The reader is gone: `pod run | head`."""
+
+    def _write(self, line: str) -> None:
+        if self.lost:
+            return
+        try:
+            self._out.write(f"{line}\n")
+            self._out.flush()
+        except BrokenPipeError:
+            self.lost = True
+            # What is still in the buffer has to go somewhere when the interpreter ends.
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self._out.fileno())
+            os.close(nowhere)
+
+
+class TextWriter(_Lines):
     """One line for each entry; a summary in blocks."""
 
     every = 5.0
     """Seconds between two summaries."""
 
     def __init__(self, out: TextIO | None = None, *, colours: bool | None = None) -> None:
-        self._out = out or sys.stdout
+        super().__init__(out)
         self._colours = self._out.isatty() if colours is None else colours
         self._seen: dict[str, str] = {}
 
@@ -93,17 +116,16 @@ class TextWriter:
         return f"\033[{colour}m{text}\033[0m" if colour and self._colours else text
 
     def _print(self, text: str) -> None:
-        self._out.write(f"{text}\n")
-        self._out.flush()
+        self._write(text)
 
 
-class JsonWriter:
+class JsonWriter(_Lines):
     """One JSON object for each line: `{"type": "event" | "output" | "summary" | "closing", …}`."""
 
     every = 5.0
 
     def __init__(self, out: TextIO | None = None) -> None:
-        self._out = out or sys.stdout
+        super().__init__(out)
 
     def entry(self, entry: Entry) -> None:
         """A line of the timeline."""
@@ -127,8 +149,7 @@ class JsonWriter:
         """Nothing more is written."""
 
     def _print(self, value: Mapping[str, Any]) -> None:
-        self._out.write(json.dumps(value, ensure_ascii=False, default=str) + "\n")
-        self._out.flush()
+        self._write(json.dumps(value, ensure_ascii=False, default=str))
 
 
 Writer = TextWriter | JsonWriter

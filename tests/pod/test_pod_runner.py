@@ -148,6 +148,39 @@ async def test_termination_message(script, policy, expected):
     assert local.message("main") == expected
 
 
+async def test_a_volume_in_memory_is_gone_with_the_pod():
+    """`medium: Memory` is on /dev/shm."""
+    mount = [{"name": "v", "mountPath": "/opt/nowhere"}]
+    document = pod(
+        shell("main", "echo x > /opt/nowhere/f; " + STAY, volumeMounts=mount),
+        volumes=[{"name": "v", "emptyDir": {"medium": "Memory"}}],
+    )
+    async with LocalPod(document) as local:
+        await local.wait_line("main", "up")
+        folder = local.volume("v")
+        assert folder.is_relative_to("/dev/shm")
+        assert (folder / "f").exists()
+    assert not folder.parent.parent.exists()
+
+
+async def test_a_volume_that_is_missing_is_named_and_looked_for_again(tmp_path):
+    """The container waits until the hostPath is there."""
+    path = tmp_path / "later"
+    mount = [{"name": "v", "mountPath": "/opt/nowhere"}]
+    document = pod(shell("main", STAY, volumeMounts=mount), volumes=[{"name": "v", "hostPath": {"path": str(path)}}])
+    async with LocalPod(document, speed=50) as local:
+        await local.wait(What.FAILED, "main", text=f"there is no {path}")
+        path.mkdir()
+        await local.wait_line("main", "up")
+
+
+async def test_a_variable_that_no_program_could_have_is_refused_in_words():
+    """Too large for execve: no traceback, and the container waits to restart."""
+    document = pod(shell("main", STAY, env=[{"name": "BIG", "value": "x" * 300_000}]))
+    async with LocalPod(document) as local:
+        await local.wait(What.FAILED, "main", text="cannot be started: Argument list too long")
+
+
 async def test_a_command_that_is_not_there_says_so():
     """No traceback: the timeline names the command, and the container waits to restart."""
     async with LocalPod(pod({"name": "main", "command": ["no-such-program"]})) as local:

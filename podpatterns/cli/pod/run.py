@@ -125,6 +125,8 @@ async def _summaries(running: Session, writer: Writer) -> None:
 
     while True:
         await asyncio.sleep(writer.every)
+        if writer.lost and not running.ending:
+            running.end("nobody reads the timeline any more")
         writer.summary(await live.facts(running.runners), _look(running))
 
 

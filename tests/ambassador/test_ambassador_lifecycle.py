@@ -249,7 +249,7 @@ async def test_what_the_grace_cuts_off_is_counted(upstream, running, connect):
         await peer.reader.read()
 
     server = await upstream(silent)
-    with pytest.raises(ServiceError, match="grace"):
+    with pytest.raises(ServiceError, match="grace"):  # noqa: PT012 - the failure comes out of the block
         async with running(server, clients_stay=True, grace=0.2) as proxy:
             client = await connect(proxy)
             await client.send(GET)

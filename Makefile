@@ -38,7 +38,8 @@ docs: $(STAMP) ## Build the documentation into docs/_build.
 	@echo "documentation: docs/_build/html/index.html"
 
 e2e: $(STAMP) ## Images, podman and real servers; needs root on a Debian machine.
-	@$(BIN)/pytest -m e2e
+	@tests/e2e/setup.sh $(BIN)
+	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/pytest -m e2e
 
 bench: bench-ambassador bench-sidecar bench-adapter bench-runtime ## Every benchmark; exit 1 if a row is short.
 

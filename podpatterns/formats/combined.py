@@ -10,7 +10,7 @@ from typing import Any
 
 _QUOTED = r'"((?:[^"\\]|\\.)*)"'
 _LINE = re.compile(
-    r"(\S+) (\S+) (\S+) \[([^\]]+)\] " + _QUOTED + r" (\d{3}) (\d+|-)(?: " + _QUOTED + r" " + _QUOTED + r")?"
+    r"(\S+) (\S+) (\S+) \[([^\]]+)\] " + _QUOTED + r" ([0-9]{3}) ([0-9]{1,19}|-)(?: " + _QUOTED + r" " + _QUOTED + r")?"
 )
 _REQUEST = re.compile(r"(\S+) (\S+)(?: (\S+))?")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-_LINE = re.compile(rb"(\S+) (stdout|stderr) ([PF])(?::\S*)? ?(.*)", re.DOTALL)
+_LINE = re.compile(rb"(\S+) (stdout|stderr) ([PF])(?::\S*)?(?: (.*))?", re.DOTALL)
 
 
 def parse(line: bytes) -> dict[str, Any] | None:
@@ -21,7 +21,7 @@ def parse(line: bytes) -> dict[str, Any] | None:
     record: dict[str, Any] = {
         "time": time.decode("utf-8", "replace"),
         "stream": stream.decode(),
-        "message": text.decode("utf-8", "replace"),
+        "message": (text or b"").decode("utf-8", "replace"),
     }
     if tag == b"P":
         record["partial"] = True

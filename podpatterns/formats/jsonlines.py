@@ -55,6 +55,6 @@ def parse(line: bytes) -> dict[str, Any] | None:
     """The object that a line holds, or None if it is anything else."""
     try:
         value = msgspec.json.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # the last: nested a thousand levels deep
         return None
     return value if isinstance(value, dict) else None

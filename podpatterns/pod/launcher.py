@@ -103,17 +103,30 @@ def build(root: str, mounts: list[tuple[str, str, bool]]) -> None:
     mount("podpatterns", root, "tmpfs", 0, "mode=755")
     mount(None, root, None, MS_UNBINDABLE)
     wanted: dict[str, Any] = {}
-    for target, source, read_only in mounts:
+    inner: list[tuple[str, str, bool]] = []
+    outer: list[str] = []
+    # An outer path sorts before the paths inside it.
+    for path, source, read_only in sorted(
+        (resolved(target), source, read_only) for target, source, read_only in mounts
+    ):
         place = wanted
-        parts = resolved(target).strip("/").split("/")
+        if any(path.startswith(f"{other}/") for other in outer):
+            inner.append((path, source, read_only))
+            continue
+        outer.append(path)
+        parts = path.strip("/").split("/")
         for part in parts[:-1]:
             place = place.setdefault(part, {})
-            if isinstance(place, tuple):
-                raise LaunchError("mount", f"{target} lies inside another mount; put it beside that one")
         if parts[-1] in place:
-            raise LaunchError("mount", f"{target} holds another mount; put it beside that one")
-        place[parts[-1]] = (target, source, read_only)
+            raise LaunchError("mount", f"{path} is the path of two mounts, by way of a link")
+        place[parts[-1]] = (path, source, read_only)
     fill("/", root, wanted)
+    for path, source, read_only in inner:
+        # As on a cluster, the place for it is made in the outer volume, which has to be writable for that.
+        if not os.path.exists(source):
+            raise LaunchError("mount", f"{path}: there is no {source}")
+        os.makedirs(os.path.dirname(root + path), exist_ok=True)
+        bind(source, root + path, read_only=read_only)
 
 
 def resolved(target: str) -> str:
@@ -150,7 +163,9 @@ def fill(here: str, there: str, wanted: dict[str, Any]) -> None:
 
 def bind(source: str, target: str, *, read_only: bool = False) -> None:
     """Show `source` at `target` too."""
-    if os.path.isdir(source):
+    if os.path.lexists(target):
+        pass  # inside another volume, which has kept it from an earlier run
+    elif os.path.isdir(source):
         os.mkdir(target)
     else:
         os.close(os.open(target, os.O_CREAT | os.O_WRONLY, 0o644))

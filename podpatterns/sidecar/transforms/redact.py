@@ -19,6 +19,9 @@ KINDS = {
 }
 """Built-in patterns; each is bounded, so that no line makes the search slow."""
 
+_BEYOND = re.compile(r"(?<!\[)\^|\$|\\[AZz]|\(\?<?[=!]")
+"""Anchors and look-around: what they find depends on whether a line is alone or stands among others."""
+
 
 class RedactConfig(TransformConfig, frozen=True, kw_only=True):
     """Replaces secrets and personal data in lines, or in every text of a parsed record, at any depth."""
@@ -36,7 +39,8 @@ class RedactConfig(TransformConfig, frozen=True, kw_only=True):
     they are wanted."""
 
     patterns: tuple[str, ...] = ()
-    """Regular expressions of your own; `.` and `\\s` in them should not reach across lines."""
+    """Regular expressions of your own, for one line at a time: `^` and `$` are its ends. Those and look-around cost a
+    search for each line, where others cost one for each batch."""
 
     replacement: str = "[redacted]"
     """What stands there instead, as it is."""
@@ -67,6 +71,7 @@ class Redact(Transform):
         parts = [*(KINDS[kind] for kind in config.kinds), *config.patterns]
         self._expressions = [re.compile(part) for part in parts]
         self._replacement = config.replacement
+        self._each = any(_BEYOND.search(pattern) for pattern in config.patterns)
 
     def apply(self, batch: Batch) -> Batch:
         """The batch without what was found; how often is noted as `redacted`."""
@@ -82,9 +87,10 @@ class Redact(Transform):
             batch.note("redacted", count)
             return batch.with_records(records)
         lines = batch.text.decode().split("\n")
-        text, count = self._text("\n".join(lines))
-        if count and text.count("\n") + 1 != len(lines):
-            # An expression has reached across a line's end: each line alone, then.
+        if not self._each:
+            text, count = self._text("\n".join(lines))
+        if self._each or (count and text.count("\n") + 1 != len(lines)):
+            # An expression looks, or has reached, across a line's end: each line alone, then.
             pairs = [self._text(line) for line in lines]
             text, count = "\n".join(clean for clean, _ in pairs), sum(found for _, found in pairs)
         batch.note("redacted", count)

@@ -1,4 +1,4 @@
-"""Generates `reference/components/*.md` and `reference/cli.md` from the configuration classes and the commands."""
+"""Generates the reference from the code: components, commands, and the manifest's fields."""
 
 from __future__ import annotations
 
@@ -12,9 +12,17 @@ import msgspec
 from sphinx.application import Sphinx
 
 from podpatterns.cli import main
+from podpatterns.pod import fields
 from podpatterns.runtime.catalog import default_text, everything, nested, summary, type_text
 from podpatterns.runtime.decode import hints
 from podpatterns.runtime.schema import Config, field_docs
+
+MANIFEST = """# Fields of a manifest
+
+What `podpatterns pod run` does with each field of a Pod, Job, Deployment, ConfigMap and Secret. None is dropped
+silently: what is not emulated is reported on the timeline, and refused with `--strict`.
+
+"""
 
 
 def component(name: str, cls: type[Config]) -> str:
@@ -57,6 +65,7 @@ def generate(app: Sphinx, *_: Any) -> None:
     pages["index.md"] = "\n".join(["# Components", "", *listed, *toc, ""])
     context = click.Context(main, info_name="podpatterns")
     pages["cli.md"] = "\n".join(["# Command line", "", *commands(main, "podpatterns", context)])
+    pages["manifest.md"] = MANIFEST + fields.markdown() + "\n"
     for name, text in pages.items():
         path = folder / name
         if not path.exists() or path.read_text("utf-8") != text:

@@ -408,7 +408,7 @@ def markdown() -> str:
     """The table for the documentation, one section per kind; shared parts stand in full where they first occur."""
     lines = []
     for kind, (version, fields) in KINDS.items():
-        lines += [f"### {kind} ({version})", "", "| Field | Here | Note |", "|---|---|---|"]
+        lines += [f"## {kind} ({version})", "", "| Field | Here | Note |", "|---|---|---|"]
         for path, field in fields.items():
             if kind in ("Job", "Deployment") and path.startswith(("spec.template.", "metadata.")):
                 continue  # the same as a Pod's

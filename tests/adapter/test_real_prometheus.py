@@ -1,0 +1,146 @@
+"""What a real Prometheus (Debian's `prometheus`) makes of our page: its query API gives the values that were sent."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import socket
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from podpatterns.adapter.config import AdapterConfig
+from podpatterns.adapter.inputs.statsd import StatsdConfig
+from podpatterns.adapter.outputs.prometheus import PrometheusConfig
+from podpatterns.adapter.runtime import Adapter
+from podpatterns.runtime.units import Address, Duration
+
+pytestmark = pytest.mark.e2e
+
+CONFIG = """\
+global: {{scrape_interval: 150ms, scrape_timeout: 150ms}}
+scrape_configs:
+- job_name: adapter
+  honor_labels: true
+  static_configs: [{{targets: ["{target}"]}}]
+"""
+
+
+class Queries:
+    """Prometheus' query API, on a socket of its own."""
+
+    def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
+        self._session, self._url = session, url
+
+    async def value(self, query: str) -> float | None:
+        """The value of an instant query with one result; None where there is no result yet."""
+        async with self._session.get(f"{self._url}/api/v1/query", params={"query": query}) as response:
+            answer = await response.json()
+        assert answer["status"] == "success", answer
+        results = answer["data"]["result"]
+        assert len(results) <= 1, results
+        return float(results[0]["value"][1]) if results else None
+
+    async def comes_to(self, query: str, expected: float) -> None:
+        """Wait until the query gives the value: the next scrape brings it."""
+        seen = None
+        try:
+            async with asyncio.timeout(15):
+                while (seen := await self.value(query)) != pytest.approx(expected):  # noqa: ASYNC110 - over HTTP there is no event
+                    await asyncio.sleep(0.05)
+        except TimeoutError:
+            pytest.fail(f"{query} is {seen}, not {expected}")
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+@contextlib.asynccontextmanager
+async def prometheus(page: str, folder: Path) -> AsyncIterator[Queries]:
+    """A Prometheus of the test's own that scrapes `page`, on a loopback port and with its data in `folder`."""
+    # `make e2e` puts the program beside this Python; a test that is run by itself finds it there as well.
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    program = shutil.which("prometheus", path=path)
+    assert program, "there is no prometheus; tests/e2e/setup.sh takes it out of Debian's package"
+    host, _, _ = page.removeprefix("http://").partition("/")
+    (folder / "prometheus.yml").write_text(CONFIG.format(target=host))
+    port = free_port()
+    with (folder / "log").open("wb") as log:
+        process = await asyncio.create_subprocess_exec(
+            program,
+            f"--config.file={folder / 'prometheus.yml'}",
+            f"--storage.tsdb.path={folder / 'data'}",
+            f"--web.listen-address=127.0.0.1:{port}",
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        async with aiohttp.ClientSession() as session:
+            await ready(session, f"http://127.0.0.1:{port}", process, folder / "log")
+            yield Queries(session, f"http://127.0.0.1:{port}")
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+async def ready(session: aiohttp.ClientSession, url: str, process: asyncio.subprocess.Process, log: Path) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(30):
+            while process.returncode is None:
+                with contextlib.suppress(aiohttp.ClientConnectionError):
+                    async with session.get(f"{url}/-/ready") as response:
+                        if response.status == 200:
+                            return
+                await asyncio.sleep(0.05)
+    text = log.read_text()  # noqa: ASYNC240 - one small file, when all is over
+    pytest.fail(f"prometheus did not become ready:\n{text}")
+
+
+@pytest.fixture
+def config() -> AdapterConfig:
+    anywhere = Address("127.0.0.1:0")
+    return AdapterConfig(
+        inputs=[StatsdConfig(listen=anywhere)],
+        outputs=[PrometheusConfig(listen=anywhere, final_scrape=Duration("0s"))],
+    )
+
+
+async def test_prometheus_stores_what_was_sent(config: AdapterConfig, tmp_path: Path) -> None:
+    """Counters, gauges and histograms that came in over UDP are in Prometheus with their labels, and follow changes."""
+    async with Adapter(config) as adapter, prometheus(adapter.url, tmp_path) as queries:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+            client.connect(("127.0.0.1", adapter.inputs[0].address.port))  # type: ignore[attr-defined]
+            client.send(b"shop.orders:3|c|#country:ch\nshop.orders:2|c|@0.5|#country:ch\nshop.orders:5|c|#country:de")
+            client.send(b"shop.basket:7.5|g\nshop.checkout:30|ms\nshop.checkout:300|ms\nshop.checkout:3000|ms")
+            await queries.comes_to('shop_orders_total{country="ch"}', 7)
+            await queries.comes_to("sum(shop_orders_total)", 12)
+            await queries.comes_to("shop_basket", 7.5)
+            # OpenMetrics, which Prometheus asks for first, writes the bound 5 as 5.0.
+            for bound, count in (("0.025", 0), ("0.05", 1), ("0.5", 2), ("5(.0)?", 3), ("[+]Inf", 3)):
+                await queries.comes_to(f'shop_checkout_seconds_bucket{{le=~"{bound}"}}', count)
+            await queries.comes_to("shop_checkout_seconds_count", 3)
+            await queries.comes_to("shop_checkout_seconds_sum", 3.33)
+            client.send(b"shop.orders:1|c|#country:ch\nshop.basket:-2|g")
+            await queries.comes_to('shop_orders_total{country="ch"}', 8)
+            await queries.comes_to("shop_basket", 5.5)
+        await queries.comes_to("up", 1)
+
+
+async def test_prometheus_knows_the_types(config: AdapterConfig, tmp_path: Path) -> None:
+    """A histogram's quantile can be asked for, and a refused line is seen where the metrics are, by its reason."""
+    async with Adapter(config) as adapter, prometheus(adapter.url, tmp_path) as queries:
+        adapter.feed(b"t:200|ms\n" * 100 + b"t:NaN|ms\n")
+        # All lie in the bucket (0.1, 0.25]: its middle is what linear interpolation gives.
+        await queries.comes_to("histogram_quantile(0.5, t_seconds_bucket)", 0.175)
+        await queries.comes_to('podpatterns_adapter_lines_refused_total{reason="not_finite"}', 1)
+        async with queries._session.get(f"{queries._url}/api/v1/targets/metadata") as response:
+            kinds = {item["metric"]: item["type"] for item in (await response.json())["data"]}
+        assert kinds["t_seconds"] == "histogram"

@@ -238,7 +238,7 @@ class Follower:
         # Nothing but a hole, or a file system that knows of none: what was read counts.
         with suppress(OSError):
             nuls = max(nuls, os.lseek(self.descriptor, 0, os.SEEK_DATA))
-        return self._skip(nuls, os.pread(self.descriptor, BEFORE, max(0, nuls - BEFORE)))
+        return self._skip(nuls, self._tail(nuls))
 
     def _skip(self, size: int, data: bytes) -> tuple[Batch, Lines]:
         start = self.offset
@@ -268,6 +268,12 @@ class Follower:
         self.account.read += batch.read
         return batch, lines
 
+    def _tail(self, end: int) -> bytes:
+        """The bytes just before a position."""
+        assert self.descriptor is not None
+        begin = max(0, end - BEFORE)
+        return os.pread(self.descriptor, end - begin, begin)
+
     def _advance(self, size: int, data: bytes) -> None:
         """Go on by `size` bytes; `data` ends there."""
         self.offset += size
@@ -293,13 +299,13 @@ class Follower:
                 break
         self.at_end = False
         begin = len(self._before)
-        whole = self._pread(min(position - self.offset, self._limit + 1))[begin:]
+        # Two bytes over the limit tell a line that is too long from one that ends there with a carriage return.
+        whole = self._pread(min(position - self.offset, self._limit + 2))[begin:]
         lines = clean(whole, self.offset, limit=self._limit, encoding=self._encoding)
         newline = 0 if found < 0 else 1
         continues = self._open_line
         size = position + newline - self.offset
-        tail = os.pread(self.descriptor, BEFORE, max(0, position + newline - BEFORE))
-        return self._emitted(lines, size, tail, continues=continues, open_line=not newline)
+        return self._emitted(lines, size, self._tail(self.offset + size), continues=continues, open_line=not newline)
 
     def close(self) -> None:
         """Let go of the file."""

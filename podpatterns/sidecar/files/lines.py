@@ -32,18 +32,29 @@ def clean(raw: bytes, start: int, *, limit: int, encoding: str) -> Lines:
     """
     offsets: list[int] | None = None
     truncated = replaced = 0
+    if b"\r" in raw:
+        offsets = line_offsets(raw.split(b"\n"), start)
+        raw = raw.replace(b"\r\n", b"\n").removesuffix(b"\r")
     if len(raw) > limit:
         lines = raw.split(b"\n")
         if max(map(len, lines)) > limit:
-            offsets = line_offsets(lines, start)
+            offsets = offsets or line_offsets(lines, start)
             truncated = sum(len(line) > limit for line in lines)
-            raw = b"\n".join(line if len(line) <= limit else line[:limit] + MARKER for line in lines)
-    if b"\r" in raw:
-        offsets = offsets or line_offsets(raw.split(b"\n"), start)
-        raw = raw.replace(b"\r\n", b"\n").removesuffix(b"\r")
+            raw = b"\n".join(line if len(line) <= limit else _cut(line, limit, encoding) + MARKER for line in lines)
     if encoding != "utf-8" or not raw.isascii():
         offsets, raw, replaced = _decoded(raw, start, offsets, encoding)
     return Lines(raw, offsets, truncated, replaced)
+
+
+def _cut(line: bytes, limit: int, encoding: str) -> bytes:
+    """At most `limit` bytes of a longer line; in UTF-8 no character is cut in two."""
+    end = limit
+    if encoding == "utf-8":
+        while end and limit - end < 3 and line[end] & 0xC0 == 0x80:
+            end -= 1
+        if line[end] & 0xC0 == 0x80:
+            end = limit  # no character of UTF-8 is so long
+    return line[:end]
 
 
 def _decoded(raw: bytes, start: int, offsets: list[int] | None, encoding: str) -> tuple[list[int] | None, bytes, int]:

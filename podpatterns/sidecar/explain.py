@@ -22,7 +22,8 @@ SAMPLE = (
 def explain(config: SidecarConfig, sample: str | None) -> Iterator[str]:
     """Each line of the sample with what every transform made of it, and the record that is shipped."""
     transforms = [(component_type(type(each)), each.build()) for each in config.transforms]
-    for line in (SAMPLE if sample is None else sample).splitlines():
+    text = (SAMPLE if sample is None else sample).replace("\r\n", "\n").removesuffix("\n")
+    for line in text.split("\n") if text else ():
         yield f"line      {line}"
         batch = Batch.of([line.encode("utf-8", "replace")])
         for name, transform in transforms:

@@ -61,7 +61,7 @@ class Pipeline:
 
     async def emit(self, source: Input, batch: Batch) -> None:
         """Take a batch; returns when there is room for another."""
-        if self.transforms:
+        if self.transforms and len(batch):
             for part in await self._transformed(batch):
                 await self._take(source, part)
         else:
@@ -124,6 +124,7 @@ class Pipeline:
         try:
             for transform in self.transforms:
                 batch = transform.apply(batch)
+            batch.encode(self.fields)  # here, because it fails on what a transform has put into records
         except Exception as error:  # noqa: BLE001 - transforms run code of the user's; what it raises costs a line, not the sidecar
             self._events.transform_failed(error)
             return await self._one_by_one(whole, lines, offsets)
@@ -138,6 +139,7 @@ class Pipeline:
             try:
                 for transform in self.transforms:
                     part = transform.apply(part)
+                part.encode(self.fields)
             except Exception as error:  # noqa: BLE001 - as above
                 part = self._single(batch, line, offset, end)
                 part.encode(self.fields)

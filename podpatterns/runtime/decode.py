@@ -83,7 +83,7 @@ class Decoder:
         if origin is Annotated:
             return self._constrained(node, hint, path)
         if hint is Any:
-            return node.python()
+            return self._any(node, path)
         if origin in (Union, types.UnionType):
             return self._union(node, get_args(hint), path)
         if origin is Literal:
@@ -155,6 +155,14 @@ class Decoder:
             return self._fail(node.mark, path, f"must be a mapping, not {_found(node)}")
         result = {key: self.value(child, args[1], f"{path}.{key}") for key, child in node.entries.items()}
         return INVALID if INVALID in result.values() else result
+
+    def _any(self, node: Node, path: str) -> Any:
+        """Plain Python values, with variables replaced in every text."""
+        if isinstance(node, ListNode):
+            return self._list(node, list[Any], path)
+        if isinstance(node, MapNode):
+            return self._dict(node, (str, Any), path)
+        return self._text(node, path) if isinstance(node.value, str) else node.value
 
     # --- lists and choices ----------------------------------------------------------------------------------------
 

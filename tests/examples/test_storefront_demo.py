@@ -1,6 +1,7 @@
 """The demo, as `make demo` runs it: real manifests, real processes, and a kill -9 in the middle."""
 
 import contextlib
+import json
 import os
 import re
 import signal
@@ -94,6 +95,12 @@ def stored(folder):
         return store.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
 
 
+def first_record(folder):
+    command = [sys.executable, "-m", "podpatterns", "logs", "query", next(folder.rglob("logs.sqlite")), "--limit", "1"]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)
+
+
 def written(folder):
     return sum(len(path.read_bytes().splitlines()) for path in folder.rglob("access.log*"))
 
@@ -108,6 +115,7 @@ def test_kill_9_of_the_sidecar_loses_no_line(demo, tmp_path):
     assert run.end() == 0, run.output
     assert "exit code 137" in run.output
     assert stored(tmp_path) == written(tmp_path) > 100
+    assert first_record(tmp_path)["pod"] == "storefront"
     assert "Every container did what it should." in run.output
 
 

@@ -30,6 +30,7 @@ class Store(Config, frozen=True, kw_only=True):
     names: list[str] = []
     note: str | None = None
     weights: dict[str, int] = {}
+    fields: dict[str, Any] = {}
     spares: Annotated[list["Spare"], msgspec.Meta(max_length=1)] = []
     hosts: Address | list[Address] = []
 
@@ -126,11 +127,21 @@ def test_variables_are_replaced_in_values_after_parsing():
     assert got.tries == 5
 
 
+def test_variables_are_replaced_where_anything_may_stand():
+    """Also deep inside of a free-form mapping; numbers and truth stay what they are."""
+    got = store(
+        '{url: "http://x", fields: {pod: "${POD}", n: 1, deep: [{x: "a-${POD}", y: true}], raw: "$${A}"}}', {"POD": "p"}
+    )
+    assert got.fields == {"pod": "p", "n": 1, "deep": [{"x": "a-p", "y": True}], "raw": "${A}"}
+    assert validated(got) == got
+
+
 def test_a_variable_that_is_not_set_is_a_problem():
     """There is no silent empty string."""
     assert problems('{url: "http://${A}${B}"}', {"A": "x"}, Store) == [
         "f.yaml:1:7: url: the environment variable B is not set; set it or give a default: ${B:-…}"
     ]
+    assert "the environment variable C is not set" in problems('{url: "http://x", fields: {a: "${C}"}}', {}, Store)[0]
 
 
 def test_a_union_takes_the_option_that_has_the_shape():

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import msgspec
 
@@ -35,16 +36,18 @@ class FileConfig(OutputConfig, frozen=True, kw_only=True):
 
 
 class File(Output):
-    """Appends in a thread, because flushing waits for the disk."""
+    """Appends in a thread of its own, because flushing waits for the disk; it is never in two writes at once."""
 
     def __init__(self, config: FileConfig) -> None:
         self.config = config
         self._descriptor: int | None = None
+        self._thread: ThreadPoolExecutor | None = None
 
     async def start(self) -> None:
         """Open the file; a line that a crash has torn is cut off, for it is delivered again. Raises StartError."""
+        self._thread = ThreadPoolExecutor(1, "file")
         try:
-            await asyncio.to_thread(self._open)
+            await self._in_thread(self._open)
         except OSError as error:
             raise StartError(
                 f"the file {self.config.path} cannot be written: {error.strerror}; "
@@ -65,7 +68,7 @@ class File(Output):
             data = b"".join(jsonlines.with_ids(batch.ndjson, batch.ids) for batch in batches)
         else:
             data = b"".join(batch.ndjson for batch in batches)
-        await asyncio.to_thread(self._append, data)
+        await self._in_thread(self._append, data)
         return ACCEPTED
 
     def _append(self, data: bytes) -> None:
@@ -82,5 +85,12 @@ class File(Output):
             self._descriptor = None
 
     async def stop(self) -> None:
-        """Close the file."""
-        self._close()
+        """Close the file, after a write that goes on although its delivery was cancelled."""
+        if self._thread is None:
+            return
+        await self._in_thread(self._close)
+        self._thread.shutdown()
+        self._thread = None
+
+    async def _in_thread(self, function: Callable[..., object], *args: Any) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._thread, function, *args)

@@ -59,7 +59,12 @@ class HttpConfig(OutputConfig, frozen=True, kw_only=True):
         for name, value in self.headers.items():
             if name.lower() in OWN_HEADERS:
                 raise InvalidField("headers", f"{name} is set by the output itself")
-            if not name.isascii() or not name.replace("-", "").replace("_", "").isalnum() or not value.isprintable():
+            if (
+                not name.isascii()
+                or not name.replace("-", "").replace("_", "").isalnum()
+                or not value.isascii()
+                or not value.isprintable()
+            ):
                 raise InvalidField("headers", f'"{name}" is not a header')
         if not self.timeout:
             raise InvalidField("timeout", "must be longer than 0s")

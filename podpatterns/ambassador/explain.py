@@ -11,6 +11,7 @@ from podpatterns.ambassador.http1.errors import Refused
 from podpatterns.ambassador.http1.limits import Limits
 from podpatterns.ambassador.http1.request import Request, read_request
 from podpatterns.ambassador.listeners.http import HttpConfig
+from podpatterns.ambassador.override import Override
 from podpatterns.ambassador.plan import compile_match
 from podpatterns.ambassador.split import Split
 from podpatterns.ambassador.upstreams.hosts import HostsConfig
@@ -45,9 +46,7 @@ def explain(config: AmbassadorConfig, sample: str | None) -> Iterator[str]:
             yield "  no route matches: answered 404"
             continue
         yield f"  route {route.name or f'route-{index}'} ({route.match})"
-        split = Split(route.weights)
-        for name in route.weights:
-            yield f"  {split.share(name):7.2%} to {name}{_upstream(config, name)}"
+        yield from _versions(config, route, request)
         yield from _changes(head, request)
 
 
@@ -57,6 +56,18 @@ def _route(listener: HttpConfig, request: Request) -> tuple[int, RouteConfig | N
         if test is None or test(request):
             return index, route
     return 0, None
+
+
+def _versions(config: AmbassadorConfig, route: RouteConfig, request: Request) -> Iterator[str]:
+    """The version that the request decides on itself, or all of them with their shares."""
+    if route.override is not None:
+        chosen = Override(route.override, route.weights).version(request)
+        if chosen is not None:
+            yield f"  to {chosen}, named by {route.override.header}{_upstream(config, chosen)}"
+            return
+    split = Split(route.weights)
+    for name in route.weights:
+        yield f"  {split.share(name):7.2%} to {name}{_upstream(config, name)}"
 
 
 def _upstream(config: AmbassadorConfig, name: str) -> str:

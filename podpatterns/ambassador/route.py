@@ -12,6 +12,7 @@ import msgspec
 from podpatterns.ambassador.events import AmbassadorEvents, Tally
 from podpatterns.ambassador.exchange import Exchange
 from podpatterns.ambassador.http1.request import Request
+from podpatterns.ambassador.override import OverrideConfig
 from podpatterns.ambassador.split import Split
 from podpatterns.ambassador.upstreams import Upstream
 from podpatterns.runtime.decode import suggest
@@ -95,6 +96,9 @@ class RouteConfig(Config, frozen=True, kw_only=True):
     """Upstreams with weights: whole numbers of any sum, such as `{stable: 90, test: 10}`; 0 gets nothing, until its
     weight is changed while running. None: see `to`."""
 
+    override: OverrideConfig | None = None
+    """Lets a tester choose the version by a field of the request. None: the split alone decides."""
+
     def __post_init__(self) -> None:
         """Exactly one of `to` and `split`, and weights that can be picked from."""
         if (self.to is None) == (self.split is None):
@@ -104,6 +108,8 @@ class RouteConfig(Config, frozen=True, kw_only=True):
                 Split(self.split)
             except ValueError as error:
                 raise InvalidField("split", str(error)) from None
+        elif self.override is not None:
+            raise InvalidField("override", "needs a split: with `to` there is one version, and nothing to choose")
 
     @property
     def weights(self) -> Mapping[str, int]:
@@ -171,14 +177,15 @@ class Route:
 
         `payload` is as much of the body as has come, `complete` whether that is all of it.
         """
-        target = self._single
-        if target is None:
-            target = self.targets[self.split.pick(random()) or ""]  # noqa: S311 - a share, not a secret
-            target.picks += 1
-            if not target.upstream.available:
-                target = self._instead(target)
+        target = self._single or self.draw()
         client.exchange = exchange = Exchange(client, request, target.upstream, target.tally)
         exchange.begin(payload, complete=complete)
+
+    def draw(self) -> Target:
+        """A version by its weight, which is counted; another one if that cannot be reached."""
+        target = self.targets[self.split.pick(random()) or ""]  # noqa: S311 - a share, not a secret
+        target.picks += 1
+        return target if target.upstream.available else self._instead(target)
 
     def _instead(self, unavailable: Target) -> Target:
         """Another version in the place of one that cannot be reached; the ratios of the others stay as they are."""

@@ -17,6 +17,7 @@ from podpatterns.ambassador.http1.limits import Limits
 from podpatterns.ambassador.listeners import Listener, ListenerConfig
 from podpatterns.ambassador.plan import Plan
 from podpatterns.ambassador.route import Route, RouteConfig
+from podpatterns.ambassador.steered import build_route
 from podpatterns.ambassador.upstreams import Upstream
 from podpatterns.errors import StartError
 from podpatterns.runtime.schema import InvalidField
@@ -44,6 +45,7 @@ routes:
 - match: {prefix: /admin, headers: {x-tester: "*"}}
   to: test
 - split: {stable: 90, test: 10}
+  override: {header: x-version}
 """
 
     routes: tuple[RouteConfig, ...]
@@ -88,7 +90,7 @@ routes:
         """See ListenerConfig."""
         return Plan(
             [
-                Route(route.name or f"route-{index}", self.title, route, upstreams, events)
+                build_route(route.name or f"route-{index}", self.title, route, upstreams, events)
                 for index, route in enumerate(self.routes)
             ]
         )

@@ -93,7 +93,8 @@ class Reader:
         keyword, name, text = match.groups()
         at = match.start()
         if keyword == "TYPE":
-            kind = self.dialect.kinds.get(text)
+            # OpenMetrics allows no blank at the end of a line, the older format ignores it behind a type.
+            kind = self.dialect.kinds.get(text if self.dialect.bare else text.rstrip(" \t"))
             if kind is None:
                 self.problem(f'unknown type "{text}"; known: {", ".join(self.dialect.kinds)}', match.start(3))
                 return

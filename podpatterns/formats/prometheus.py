@@ -46,7 +46,7 @@ DIALECT = Dialect(
         rf"(?m)^[ \t]*+({NAME})[ \t]*+({LABELS})?[ \t]*+(?<![^ \t}}])([^ \t\n{{]++)(?:[ \t]++(-?[0-9]++))?[ \t]*+()$"
     ),
     idle=re.compile(r"[ \t]*(?:#.*)?"),
-    directive=re.compile(rf"(?m)^[ \t]*+#[ \t]++(HELP|TYPE)[ \t]++({NAME})(?:[ \t]++([^\n]*?))?[ \t]*$"),
+    directive=re.compile(rf"(?m)^[ \t]*+#[ \t]++(HELP|TYPE)[ \t]++({NAME})(?:[ \t]++|$)([^\n]*)$"),
     kinds=_KINDS,
     stamp=_milliseconds,
     bare=False,

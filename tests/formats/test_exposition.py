@@ -50,6 +50,8 @@ def test_numbers_survive_their_text(values: list[float]) -> None:
 
 
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
+# Blanks between a HELP line's name and its text belong to neither.
+help_text = text.map(lambda each: each.lstrip(" \t"))
 name = st.from_regex(r"[a-z_][a-z0-9_]{0,5}", fullmatch=True).filter(lambda each: each not in ("le", "quantile"))
 labels = st.dictionaries(name, text.filter(bool), max_size=3).map(lambda each: tuple(each.items()))
 values = st.floats(allow_nan=False)
@@ -69,7 +71,7 @@ def families(draw: st.DrawFn) -> list[Family]:
         draw(st.lists(st.sampled_from(["counter", "gauge", "histogram", "summary", "unknown"]), max_size=4))
     ):
         stem = f"m{index}"
-        family = Family(stem + ("_total" if kind == "counter" else ""), kind, draw(text))
+        family = Family(stem + ("_total" if kind == "counter" else ""), kind, draw(help_text))
         for pairs in draw(st.lists(labels, min_size=1, max_size=3, unique_by=block)):
             if kind in ("histogram", "summary"):
                 count = float(draw(st.integers(0, 99)))

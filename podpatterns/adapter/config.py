@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import msgspec
 
 from podpatterns.adapter.inputs import InputConfig
+from podpatterns.adapter.mapping import MappingRuleConfig
 from podpatterns.adapter.outputs import OutputConfig
 from podpatterns.adapter.store import Shape
 from podpatterns.adapter.transforms import TransformConfig
@@ -72,6 +73,11 @@ class AdapterConfig(PatternConfig, frozen=True, kw_only=True):
 
     inputs: list[InputConfig]
     """Where metrics come from; what they bring is merged."""
+
+    mapping: list[MappingRuleConfig] = []
+    """Rules that make names and labels out of the dotted names of pushed lines: the list that stands under `mappings`
+    in a file of statsd_exporter. Applied when a series is new, before the transforms; a name that no rule matches
+    stays as it is. When the rules change while running, series that are there keep their names."""
 
     transforms: list[TransformConfig] = []
     """What is changed on the way, in this order. A function marked with `@podpatterns.transform` can stand here."""

@@ -25,6 +25,9 @@ class AdapterEvents:
         self._overflow = counter(
             f"{_PREFIX}overflowed_samples", "Samples of series beyond the budget, by metric.", ["metric"]
         )
+        self._unwanted = counter(
+            f"{_PREFIX}samples_dropped", "Samples dropped by a rule of the mapping, by the rule's match.", ["match"]
+        )
         self._series = gauge(f"{_PREFIX}series", "Series that pushed samples add up to.")
         self._quarantined = gauge(
             f"{_PREFIX}quarantined_samples",
@@ -70,6 +73,14 @@ class AdapterEvents:
         cell.value += 1
         if _round(cell.value):
             self._log.warning("adapter.series.overflowed", metric=metric, samples_so_far=int(cell.value))
+
+    def sample_dropped(self, match: str) -> None:
+        """A rule of the mapping wants it left out. Meant, and too frequent to be logged."""
+        self._unwanted.cell(match).value += 1
+
+    def rule_unreachable(self, number: int, match: str, reason: str) -> None:
+        """A rule of the mapping can never match."""
+        self._log.warning("adapter.mapping.rule_unreachable", rule=number, match=match, reason=reason)
 
     # --- components -----------------------------------------------------------------------------------------------
 
@@ -157,6 +168,11 @@ class AdapterEvents:
         return {metric: int(value) for (metric,), value in self._overflow.series.items()}
 
     @property
+    def unwanted(self) -> dict[str, int]:
+        """Samples dropped by the mapping, by the rule's match."""
+        return {match: int(value) for (match,), value in self._unwanted.series.items()}
+
+    @property
     def withheld(self) -> list[Quarantined]:
         """What the last page left out."""
         return sorted(self._lasting, key=lambda item: (item.family, item.reason))
@@ -169,6 +185,7 @@ class AdapterEvents:
             self._skipped,
             self._dropped,
             self._overflow,
+            self._unwanted,
             self._series,
             self._quarantined,
             self._scrapes,

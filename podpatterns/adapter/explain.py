@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 from podpatterns.adapter.config import AdapterConfig
 from podpatterns.adapter.intake import shown
+from podpatterns.adapter.mapping import Mapper
 from podpatterns.adapter.page import Transform, compose
-from podpatterns.adapter.store import Store
+from podpatterns.adapter.store import Discard, Store
 from podpatterns.formats import prometheus
 from podpatterns.formats.families import Blocks
 from podpatterns.formats.statsd import Line, Refused, Skipped, number, parse
@@ -28,18 +29,26 @@ shop.orders:NaN|c
 def explain(config: AdapterConfig, sample: str | None) -> Iterator[str]:
     """Each line by itself: a gauge's change, for instance, starts from zero here."""
     transforms = [(component_type(type(each)), each.build()) for each in config.transforms]
+    mapper = Mapper(config.mapping)
+    for rule, reason in mapper.unreachable():
+        yield f"{rule} of the mapping can never match: {reason}"
     for raw in (SAMPLE if sample is None else sample).splitlines():
         if raw.strip():
-            yield from _line(config, transforms, raw)
+            yield from _line(config, mapper, transforms, raw)
 
 
-def _line(config: AdapterConfig, transforms: list[tuple[str, Transform]], raw: str) -> Iterator[str]:
+def _line(config: AdapterConfig, mapper: Mapper, transforms: list[tuple[str, Transform]], raw: str) -> Iterator[str]:
     yield shown(raw.encode())
-    store = Store(config.series.shape, lambda: 0.0, lambda _metric: None)
+    store = Store(config.series.shape, lambda: 0.0, lambda _metric: None, mapper)
     try:
         line = parse(raw.encode())
         yield f"    read as   {_described(line)}"
+        for text in mapper.tried(line.name, line.type):
+            yield f"    {text}"
         slot, _ = store.slot(line)
+        if isinstance(slot, Discard):
+            yield "    dropped   by the rule"
+            return
         for text in line.values:
             slot.take(0.0 if line.type == "s" else number(text), text.encode())
     except Refused as refused:

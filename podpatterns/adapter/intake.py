@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from podpatterns.adapter.store import Set, Slot, Store
+from podpatterns.adapter.store import Set, Store, Way
 from podpatterns.formats.statsd import Line, Refused, Skipped, number, parse
 
 MAX_LINE = 8192
@@ -39,7 +39,7 @@ class Intake:
 
     def __init__(self, store: Store, sink: Sink) -> None:
         self.store, self.sink = store, sink
-        self._known: dict[bytes, dict[bytes, Slot]] = {}
+        self._known: dict[bytes, dict[bytes, Way]] = {}
         self._count = 0
         self._limit = 4 * store.shape.budget
 
@@ -75,7 +75,12 @@ class Intake:
             self._unsure(slot, value)
         self.sink.lines_taken(len(lines) - empty)
 
-    def _unsure(self, slot: Slot, value: bytes) -> None:
+    def forget(self) -> None:
+        """Forget every text: where it leads may have changed."""
+        self._known.clear()
+        self._count = 0
+
+    def _unsure(self, slot: Way, value: bytes) -> None:
         """A value of a known series that needs a closer look."""
         text = value.decode("utf-8", "replace")
         try:
@@ -98,14 +103,14 @@ class Intake:
             self._remember(raw, slot)
         self._take(line, slot, raw)
 
-    def _take(self, line: Line, slot: Slot, raw: bytes) -> None:
+    def _take(self, line: Line, slot: Way, raw: bytes) -> None:
         for text in line.values:
             try:
                 slot.take(0.0 if line.type == "s" else number(text), text.encode())
             except Refused as refused:
                 self.sink.line_refused(refused.reason, refused.detail or shown(raw))
 
-    def _remember(self, raw: bytes, slot: Slot) -> None:
+    def _remember(self, raw: bytes, slot: Way) -> None:
         name, _, rest = raw.partition(b":")
         value, _, tail = rest.partition(b"|")
         if b"]" in value:

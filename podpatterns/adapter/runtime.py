@@ -12,6 +12,7 @@ from podpatterns.adapter.config import AdapterConfig
 from podpatterns.adapter.events import AdapterEvents
 from podpatterns.adapter.inputs import Input, InputConfig, PullInput, Wiring
 from podpatterns.adapter.intake import Intake
+from podpatterns.adapter.mapping import Mapper
 from podpatterns.adapter.outputs import Output, OutputConfig
 from podpatterns.adapter.page import Page, Transform, compose
 from podpatterns.adapter.store import Store
@@ -39,7 +40,13 @@ class Adapter(Pattern[AdapterConfig]):
     def __init__(self, config: AdapterConfig, context: Context | None = None) -> None:
         super().__init__(config, context)
         self.events = AdapterEvents(self.context.telemetry)
-        self.store = Store(self.config.series.shape, time.monotonic, self.events.overflowed)
+        self.store = Store(
+            self.config.series.shape,
+            time.monotonic,
+            self.events.overflowed,
+            Mapper(self.config.mapping),
+            self.events.sample_dropped,
+        )
         self._blocks = Blocks()
         self._wiring = Wiring(self.store, Intake(self.store, self.events), self._blocks, self.events)
         self._transforms = _transforms(self.config)
@@ -88,6 +95,7 @@ class Adapter(Pattern[AdapterConfig]):
 
     async def start(self) -> None:
         """Open inputs, then outputs. Raises StartError naming what is taken."""
+        self._warn()
         for part in self._parts():
             await part.start()
 
@@ -109,6 +117,10 @@ class Adapter(Pattern[AdapterConfig]):
         """Close everything."""
         for part in reversed(self._parts()):
             await part.stop()
+
+    def _warn(self) -> None:
+        for rule, reason in self.store.mapper.unreachable():
+            self.events.rule_unreachable(rule.number, rule.config.match, reason)
 
     def _parts(self) -> list[Part]:
         return [*self.inputs, *self.outputs]
@@ -137,6 +149,10 @@ class Adapter(Pattern[AdapterConfig]):
             raise
         self.inputs, self.outputs, self._transforms = inputs, outputs, transforms
         self.config = config
+        if config.mapping != old.mapping:
+            self.store.mapper = Mapper(config.mapping)
+            self._wiring.intake.forget()
+            self._warn()
         self.events.config_applied(len(transforms), len(outputs))
 
     async def _exchange(self, running: list[P], old: Sequence[C], new: Sequence[C], build: Callable[[C], P]) -> list[P]:
@@ -201,6 +217,7 @@ class Adapter(Pattern[AdapterConfig]):
                 "budget_per_metric": budget.budget_per_metric,
                 "metrics": len(self.store.metrics),
                 "top": [{"metric": name, "series": size} for name, size in self.store.top(int(most))],
+                "dropped_by_mapping": self.events.unwanted,
                 "overflowed_samples": self.events.overflow,
                 "lines": self.events.lines,
                 "lines_refused": self.events.refused,
@@ -220,8 +237,9 @@ class Adapter(Pattern[AdapterConfig]):
         facts: dict[str, str | int | float] = {"lines": lines, "series": series, "refused": sum(refused.values())}
         if self.url:
             facts["page"] = self.url
+        meant = lines == 0 or bool(self.events.unwanted)  # rules may drop all there is
         checks = [
-            Check("metrics present", series > 0 or lines == 0, f"{series} series from {lines} lines"),
+            Check("metrics present", series > 0 or meant, f"{series} series from {lines} lines"),
             Check("no line refused", not refused, _listed(refused)),
             Check("no datagram dropped", not dropped, _listed(dropped)),
         ]

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from math import inf, isfinite
 
+from podpatterns.adapter.mapping import Mapper, Target
 from podpatterns.formats.families import Family, Kind, block, metric_name
 from podpatterns.formats.numbers import number
 from podpatterns.formats.statsd import Line, Refused
@@ -76,6 +77,37 @@ class Gauge:
     def read(self) -> float:
         """The value."""
         return self.value
+
+
+class Scaled:
+    """A way into a gauge for lines whose values are multiplied; others of the same series may not be."""
+
+    __slots__ = ("_gauge", "_scale")
+    additive = False
+
+    def __init__(self, gauge: Gauge, scale: float) -> None:
+        self._gauge, self._scale = gauge, scale
+
+    def take(self, value: float, text: bytes) -> None:
+        """Set or change."""
+        value *= self._scale
+        if not isfinite(value):
+            raise Refused("not_finite")
+        self._gauge.take(value, text)
+
+
+class Discard:
+    """Where lines go that a mapping rule drops: remembered like any other, they cost no more than those."""
+
+    __slots__ = ("_dropped", "_match")
+    additive = False
+
+    def __init__(self, match: str, dropped: Callable[[str], None]) -> None:
+        self._match, self._dropped = match, dropped
+
+    def take(self, value: float, text: bytes) -> None:  # noqa: ARG002
+        """Count it."""
+        self._dropped(self._match)
 
 
 class Distribution:
@@ -143,6 +175,10 @@ class Set:
 
 
 Slot = Counter | Gauge | Distribution | Set
+"""What holds a series."""
+
+Way = Slot | Scaled | Discard
+"""What takes the values of a line."""
 
 
 @dataclass(slots=True)
@@ -178,17 +214,35 @@ _KINDS: dict[str, tuple[Kind, str, str]] = {
 }
 """By StatsD type: kind, the suffix that Prometheus' conventions ask for, what the help text calls it."""
 
+_SCALES: dict[str, float] = {"ms": 0.001}
+"""By StatsD type, what its values are multiplied with."""
+
 
 class Store:
-    """All series of the push inputs. `overflowed` is called with a metric's name for each sample without room."""
+    """All series of the push inputs.
 
-    def __init__(self, shape: Shape, clock: Callable[[], float], overflowed: Callable[[str], None]) -> None:
+    `overflowed` is called with a metric's name for each sample without room, `dropped` with a rule's `match` for each
+    sample that the rule drops.
+    """
+
+    def __init__(
+        self,
+        shape: Shape,
+        clock: Callable[[], float],
+        overflowed: Callable[[str], None],
+        mapper: Mapper | None = None,
+        dropped: Callable[[str], None] = lambda _match: None,
+    ) -> None:
         self.shape = shape
         self.metrics: dict[str, Metric] = {}
         self.count = 0
         """Series, those of overflow not included; a histogram counts as one."""
         self._clock = clock
         self._overflowed = overflowed
+        self._dropped = dropped
+        self._discards: dict[str, Discard] = {}
+        self.mapper = mapper or Mapper(())
+        """Names of new series go through it. Exchanged when the configuration changes; series that are there stay."""
         self._endings = [f'le="{number(bound)}"}}' for bound in (*shape.buckets, inf)]
 
     def name_of(self, line: Line) -> str:
@@ -197,13 +251,26 @@ class Store:
         suffix = _KINDS[line.type][1] if self.shape.units else ""
         return name if name.endswith(suffix) else name + suffix
 
-    def slot(self, line: Line) -> tuple[Slot, bool]:
+    def slot(self, line: Line) -> tuple[Way, bool]:
         """Where a line's values go, and whether that place is the series' own (not the overflow).
 
         Raises:
-            Refused: type_conflict or series_budget.
+            Refused: type_conflict, series_budget, or no_name where nothing is left of it after the mapping.
         """
-        name = self.name_of(line)
+        target = self.mapper.find(line.name, line.type)
+        if target is None:
+            return self._slot(line, self.name_of(line), line.tags, None)
+        if target.rule.config.action == "drop":
+            match = target.rule.config.match
+            return self._discards.setdefault(match, Discard(match, self._dropped)), True
+        if not target.name:
+            raise Refused("no_name", line.name)
+        slot, own = self._slot(line, target.name, target.tags(line.tags), target)
+        scale = target.rule.config.scale
+        return (Scaled(slot, scale) if isinstance(slot, Gauge) and scale != 1 else slot), own
+
+    def _slot(self, line: Line, name: str, tags: Iterable[tuple[str, str]], target: Target | None) -> tuple[Slot, bool]:
+        scale = 1.0 if target is None else target.rule.config.scale
         kind, _, noun = _KINDS[line.type]
         if kind == "histogram" and not self.shape.histograms:
             kind = "summary"
@@ -212,10 +279,13 @@ class Store:
             if self.count >= self.shape.budget:
                 self._overflowed("")
                 raise Refused("series_budget", line.name)
-            metric = self.metrics[name] = Metric(name, kind, f"{noun} {line.name}.", line.name)
+            text = f"{noun} {line.name}."
+            if target is not None:
+                text = target.rule.config.help or f"{noun} {target.rule.config.match}."
+            metric = self.metrics[name] = Metric(name, kind, text, line.name)
         elif metric.kind != kind:
             raise Refused("type_conflict", f"{name} is a {metric.kind}")
-        labels = block(line.tags)
+        labels = block(tags)
         first = metric.series.get(labels)
         own = True
         if first is None:
@@ -226,30 +296,31 @@ class Store:
             else:
                 self.count += 1
         if first is None:
-            first = metric.series[labels] = self._new(line)
+            first = metric.series[labels] = self._new(line, scale)
             return first, own
         if isinstance(first, (Gauge, Set)):
             if isinstance(first, Set) != (line.type == "s"):
                 raise Refused("type_conflict", f"{name} is {'a set' if isinstance(first, Set) else 'a gauge'}")
             return first, own
-        return self._weighted(first, line), own
+        return self._weighted(first, line, scale), own
 
-    def _new(self, line: Line) -> Slot:
+    def _new(self, line: Line, scale: float) -> Slot:
         if line.type == "c":
-            return Counter(line.weight)
+            return Counter(line.weight * scale)
         if line.type == "g":
             return Gauge()
         if line.type == "s":
             return Set(self.shape.set_window, self._clock)
         bounds = self.shape.buckets if self.shape.histograms else ()
-        return Distribution(bounds, line.weight, 0.001 if line.type == "ms" else 1.0)
+        return Distribution(bounds, line.weight, _SCALES.get(line.type, 1.0) * scale)
 
-    def _weighted(self, part: Counter | Distribution, line: Line) -> Slot:
+    def _weighted(self, part: Counter | Distribution, line: Line, scale: float) -> Slot:
         """The part of a series for the line's sample rate; the list of parts is as short as there are rates."""
-        scale = 0.001 if line.type == "ms" else 1.0
-        while part.weight != line.weight or (isinstance(part, Distribution) and part.scale != scale):
+        weight = line.weight * scale if line.type == "c" else line.weight
+        inner = _SCALES.get(line.type, 1.0) * scale
+        while part.weight != weight or (isinstance(part, Distribution) and part.scale != inner):
             if part.more is None:
-                part.more = self._new(line)  # type: ignore[assignment]  # the same kind as `part`
+                part.more = self._new(line, scale)  # type: ignore[assignment]  # the same kind as `part`
             part = part.more  # type: ignore[assignment]
         return part
 

@@ -1,0 +1,275 @@
+"""Mapping: dotted StatsD names to metric names and labels, by the rules that statsd_exporter has.
+
+Rules are looked at only when a series is new; what became of a name is remembered. All globs come before all regular
+expressions, whatever their order in the file; among each, the first one that matches wins.
+
+Source: prometheus/statsd_exporter README.md, "Metric Mapping and Configuration".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Annotated, Literal
+
+import msgspec
+
+from podpatterns.formats.families import is_metric_name, metric_name
+from podpatterns.formats.statsd import Type
+from podpatterns.runtime.schema import Config, InvalidField
+
+KINDS: dict[Type, str] = {"c": "counter", "g": "gauge", "ms": "observer", "h": "observer", "d": "observer", "s": "set"}
+"""What rules call the types of lines."""
+
+REMEMBERED = 10_000
+"""Names whose result is remembered, usually 5 MB at most; beyond, it starts anew."""
+
+LONGEST = 200
+"""Characters of a name that is remembered. Longer ones are rare, and would make the memory theirs."""
+
+_GROUP = re.compile(r"\$(?:\{(\d+)\}|(\d+))", re.ASCII)
+"""In a glob's texts: `$1x` is the first group and an x."""
+_VARIABLE = re.compile(r"\$(?:\$|\{(\w+)\}|(\w+))", re.ASCII)
+"""In a regular expression's, as Go has it: `$1x` is the variable `1x`."""
+_LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
+_NEVER_IN_A_NAME = re.compile(r"[:|#,\[\n]")
+_EVERYTHING = {"", ".*", "^.*", ".*$", "^.*$", ".+", "^.+", ".+$", "^.+$", "(.*)", "^(.*)$", "(.+)", "^(.+)$"}
+
+
+class MappingRuleConfig(Config, frozen=True, kw_only=True):
+    """One rule: which names it is for, and what becomes of them. The fields are statsd_exporter's own."""
+
+    match: Annotated[str, msgspec.Meta(min_length=1)]
+    """The dotted name. As a glob, `*` stands for exactly one segment: `shop.*.orders` matches `shop.zurich.orders`,
+    and not `shop.orders`. As a regular expression, it is searched anywhere in the name; `^` and `$` anchor it."""
+
+    match_type: Literal["glob", "regex"] = "glob"
+    """How `match` is read. Globs are fast and easy to foresee; all of them are tried before any regular expression."""
+
+    match_metric_type: Literal["counter", "gauge", "observer", "timer", "set"] | None = None
+    """Only lines of this type; `observer` (or `timer`, its old name) are timers, histograms and distributions. None:
+    of any type."""
+
+    action: Literal["map", "drop"] = "map"
+    """`drop`: lines that match are left out, and counted in `podpatterns_adapter_samples_dropped_total`."""
+
+    name: str = ""
+    """The metric's name; `$1` or `${1}` is what the first `*` or group stands for. Taken as it is: no `_total` or
+    `_seconds` is added, so that pages and dashboards made for statsd_exporter agree. Needed unless `action` is
+    drop."""
+
+    labels: dict[str, str] = {}
+    """Labels that the series get; values may hold `$1`. One that becomes empty is left out."""
+
+    honor_labels: bool = False
+    """Whether a tag of the line wins over a label of the same name here. Off, as in statsd_exporter."""
+
+    help: str = ""
+    """The metric's help text. Empty: it names the type and `match`."""
+
+    scale: Annotated[float, msgspec.Meta(gt=0, lt=1e15)] = 1.0
+    """What every value is multiplied with, such as 0.000001 for a counter of microseconds that should be one of
+    seconds. Timers (`ms`) are in seconds before it. Sets have members instead of values and take no notice of it."""
+
+    def __post_init__(self) -> None:
+        if self.match_type == "regex":
+            try:
+                pattern = re.compile(self.match)
+            except re.error as error:
+                raise InvalidField("match", f'"{self.match}" is no regular expression: {error}') from None
+            groups = {str(number) for number in range(pattern.groups + 1)} | set(pattern.groupindex)
+        else:
+            segments = self.match.split(".")
+            if any("*" in segment and segment != "*" for segment in segments):
+                raise InvalidField(
+                    "match", f'"{self.match}": a * must be a whole segment; "match_type: regex" can do more'
+                )
+            groups = {str(number + 1) for number in range(segments.count("*"))}
+        if self.action == "map" and not self.name:
+            raise InvalidField("name", "a rule needs the name of the metric, unless its action is drop")
+        self._check_texts(groups)
+
+    def _check_texts(self, groups: set[str]) -> None:
+        variable = _VARIABLE if self.match_type == "regex" else _GROUP
+        for where, text in (("name", self.name), *((f"labels.{label}", text) for label, text in self.labels.items())):
+            for found in variable.finditer(text):
+                name = next((group for group in found.groups() if group), "")
+                if name and name not in groups:
+                    hint = f"; ${{1}} sets a group off from what follows ({found[0]})" if not name.isdigit() else ""
+                    raise InvalidField(where, f'"{text}": `match` has no group {name}{hint}')
+        if self.name and not is_metric_name(variable.sub("_", self.name)):
+            raise InvalidField("name", f'"{self.name}" is no name of a metric; use letters, digits, _ and :')
+        for label in self.labels:
+            if not _LABEL.fullmatch(label) or label in ("le", "quantile") or label.startswith("__"):
+                raise InvalidField(f"labels.{label}", f'"{label}" cannot be a label; use letters, digits and _')
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What becomes of a name: the metric and the rule's labels; `name` is empty where the rule drops it."""
+
+    rule: Rule
+    name: str
+    labels: tuple[tuple[str, str], ...]
+
+    def tags(self, own: Sequence[tuple[str, str]]) -> Sequence[tuple[str, str]]:
+        """The labels of a series whose line has these tags."""
+        if not self.labels:
+            return own
+        pairs = (*self.labels, *own) if self.rule.config.honor_labels else (*own, *self.labels)
+        return tuple(dict(pairs).items())
+
+
+class Rule:
+    """One rule, made ready. `number` is its place in the file, from 1."""
+
+    def __init__(self, number: int, config: MappingRuleConfig) -> None:
+        self.number, self.config = number, config
+        self.glob = config.match_type == "glob"
+        self.segments = config.match.split(".") if self.glob else []
+        self._stars = [index for index, segment in enumerate(self.segments) if segment == "*"]
+        self._pattern = None if self.glob else re.compile(config.match)
+        only = config.match_metric_type
+        self.kinds = frozenset({"observer" if only == "timer" else only} if only else KINDS.values())
+
+    def __str__(self) -> str:
+        return f"rule {self.number} ({self.config.match_type} {self.config.match})"
+
+    def groups(self, name: str) -> Sequence[str] | re.Match[str] | None:
+        """What the wildcards or groups stand for in a name; None where the rule does not match it."""
+        if self._pattern is not None:
+            return self._pattern.search(name)
+        parts = name.split(".")
+        if len(parts) != len(self.segments) or any(
+            mine not in ("*", part) for mine, part in zip(self.segments, parts, strict=True)
+        ):
+            return None
+        return [parts[index] for index in self._stars]
+
+    def target(self, groups: Sequence[str] | re.Match[str]) -> Target:
+        """The metric for what `groups` has found."""
+        if self.config.action == "drop":
+            return Target(self, "", ())
+        if isinstance(groups, re.Match):
+            from podpatterns.adapter.transforms.relabel import expand
+
+            text = partial(expand, match=groups)
+        else:
+            text = partial(_filled, groups=groups)
+        labels = ((label, text(value)) for label, value in self.config.labels.items())
+        return Target(self, metric_name(text(self.config.name)), tuple(pair for pair in labels if pair[1]))
+
+    def why_not(self, name: str, kind: str) -> str:
+        """Why the rule does not match, for people; "" if it does."""
+        if kind not in self.kinds:
+            return f"it is for the type {self.config.match_metric_type} only, and this is a {kind}"
+        if self.groups(name) is not None:
+            return ""
+        if not self.glob:
+            return "the expression is found nowhere in the name"
+        parts = name.split(".")
+        if len(parts) != len(self.segments):
+            return f"it has {_counted(len(self.segments))}, the name has {len(parts)}"
+        differs = next(i for i, mine in enumerate(self.segments) if mine not in ("*", parts[i]))
+        return f'segment {differs + 1} is "{parts[differs]}", not "{self.segments[differs]}"'
+
+    def covers(self, other: Rule) -> bool:
+        """Whether every name that `other` matches is matched by this one. For expressions, only the plain cases."""
+        if self.glob != other.glob:
+            return False  # a glob has a number of segments, which an expression need not have
+        if not self.glob:
+            return self.config.match in _EVERYTHING or self.config.match == other.config.match
+        return len(self.segments) == len(other.segments) and all(
+            mine in ("*", theirs) for mine, theirs in zip(self.segments, other.segments, strict=True)
+        )
+
+
+@dataclass(slots=True)
+class _Node:
+    """The globs that begin alike: by their next segment, and those that end here."""
+
+    next: dict[str, _Node] = field(default_factory=dict)
+    rules: list[int] = field(default_factory=list)
+
+
+class Mapper:
+    """All rules. A name costs one look-up if it came before, and otherwise two per segment for all globs together."""
+
+    def __init__(self, configs: Sequence[MappingRuleConfig]) -> None:
+        rules = [Rule(number, config) for number, config in enumerate(configs, 1)]
+        self.rules = sorted(rules, key=lambda rule: not rule.glob)
+        """In the order in which they are tried."""
+        self._root = _Node()
+        for index, rule in enumerate(self.rules):
+            if rule.glob:
+                node = self._root
+                for segment in rule.segments:
+                    node = node.next.setdefault(segment, _Node())
+                node.rules.append(index)
+        self._expressions = [rule for rule in self.rules if not rule.glob]
+        self._known: dict[tuple[str, Type], Target | None] = {}
+
+    def find(self, name: str, kind: Type) -> Target | None:
+        """What becomes of a name; None where no rule matches, and the name stays as it is."""
+        if not self.rules:
+            return None
+        key = name, kind
+        try:
+            return self._known[key]
+        except KeyError:
+            found = self._search(name, KINDS[kind])
+            if len(name) <= LONGEST:
+                if len(self._known) >= REMEMBERED:
+                    self._known.clear()
+                self._known[key] = found
+            return found
+
+    def _search(self, name: str, kind: str) -> Target | None:
+        nodes = [self._root]
+        for segment in name.split("."):
+            nodes = [
+                child
+                for node in nodes
+                for child in (node.next.get(segment), node.next.get("*") if segment != "*" else None)
+                if child is not None
+            ]
+        rules = self.rules
+        first = min((i for node in nodes for i in node.rules if kind in rules[i].kinds), default=None)
+        for rule in self._expressions if first is None else (rules[first],):
+            if kind in rule.kinds:
+                groups = rule.groups(name)
+                if groups is not None:
+                    return rule.target(groups)
+        return None
+
+    def unreachable(self) -> Iterator[tuple[Rule, str]]:
+        """Rules that can never match, each with the reason."""
+        for index, rule in enumerate(self.rules):
+            if rule.glob and (mark := _NEVER_IN_A_NAME.search(rule.config.match)):
+                yield rule, f"the name of a metric never holds {mark[0]!r}"
+                continue
+            covering = [other for other in self.rules[:index] if other.covers(rule) and other.kinds & rule.kinds]
+            alone = next((other for other in covering if other.kinds >= rule.kinds), None)
+            if alone is not None:
+                yield rule, f"{alone} comes first"
+            elif rule.kinds <= {kind for other in covering for kind in other.kinds}:
+                yield rule, f"{' and '.join(map(str, covering))} come first"
+
+    def tried(self, name: str, kind: Type) -> Iterator[str]:
+        """For people: the rules in the order in which they are tried, up to the one that matches."""
+        for rule in self.rules:
+            reason = rule.why_not(name, KINDS[kind])
+            if not reason:
+                yield f"matched   {rule}"
+                return
+            yield f"no match  {rule}: {reason}"
+
+
+def _filled(text: str, groups: Sequence[str]) -> str:
+    return _GROUP.sub(lambda found: groups[int(found[1] or found[2]) - 1], text)
+
+
+def _counted(segments: int) -> str:
+    return "1 segment" if segments == 1 else f"{segments} segments"

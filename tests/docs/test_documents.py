@@ -16,7 +16,7 @@ from podpatterns.runtime.nodes import MapNode, parse
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
     page
-    for pattern in ("*.md", "docs/**/*.md", "examples/**/*.md")
+    for pattern in ("*.md", "docs/**/*.md", "examples/**/*.md", "containers/*.md")
     for page in ROOT.glob(pattern)
     if "components" not in page.parts and "_build" not in page.parts
 )

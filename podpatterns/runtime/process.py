@@ -55,12 +55,16 @@ class Process:
 
     async def serve(self) -> None:
         """Run until a signal, a drain request, the end of init steps, or a failure, which is raised."""
+        error: BaseException | None = None
         try:
             with handled(self.supervisor.request_drain, _at_once):
                 async with self.supervisor:
                     await self.supervisor.finished()
+        except (PodpatternsError, OSError) as cause:
+            error = cause
+            raise
         finally:
-            self._write_termination_log()
+            self._write_termination_log(error)
 
     def status(self) -> dict[str, Any]:
         """What `/status` shows and the termination message holds: facts and checks of every pattern."""
@@ -69,11 +73,12 @@ class Process:
             "patterns": {name: msgspec.to_builtins(pattern.status()) for name, pattern in self.patterns.items()},
         }
 
-    def _write_termination_log(self) -> None:
+    def _write_termination_log(self, error: BaseException | None) -> None:
         path = os.environ.get("PODPATTERNS_TERMINATION_LOG", self.config.runtime.termination_log)
         if not Path(path).exists():
             return
-        body = msgspec.json.encode(self.status())
+        head = {"error": str(error)[: TERMINATION_MESSAGE // 2]} if error is not None else {}
+        body = msgspec.json.encode({**head, **self.status()})
         if len(body) > TERMINATION_MESSAGE:
             failed = {
                 name: msgspec.to_builtins(
@@ -81,7 +86,8 @@ class Process:
                 )
                 for name, pattern in self.patterns.items()
             }
-            body = msgspec.json.encode({"phase": self.supervisor.phase.value, "patterns": failed})[:TERMINATION_MESSAGE]
+            phase = self.supervisor.phase.value
+            body = msgspec.json.encode({**head, "phase": phase, "patterns": failed})[:TERMINATION_MESSAGE]
         try:
             Path(path).write_bytes(body)
         except OSError as error:

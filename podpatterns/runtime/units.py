@@ -232,6 +232,13 @@ class FunctionRef:
         """The form used in YAML."""
         return self.name
 
+    def __eq__(self, other: object) -> bool:
+        """The same function; so that a file which is written anew is no change."""
+        return isinstance(other, FunctionRef) and self.target is other.target
+
+    def __hash__(self) -> int:
+        return hash(self.target)
+
 
 SCALARS: tuple[type, ...] = (Duration, Size, Share, Address, Url, SecretFile, FunctionRef)
 """Every type above: decoding, schema and rendering treat them alike."""

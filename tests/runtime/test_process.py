@@ -196,6 +196,22 @@ async def test_the_closing_summary_goes_to_the_termination_log(log, tmp_path, mo
     }
 
 
+async def test_the_termination_log_names_the_failure(log, tmp_path, monkeypatch):
+    """Kubernetes shows why a container did not start, in the words of the error."""
+    path = tmp_path / "termination-log"
+    path.touch()
+    monkeypatch.setenv("PODPATTERNS_TERMINATION_LOG", str(path))
+    process = Process(ProcessConfig({"echo": EchoConfig()}, RuntimeConfig(admin="off")), telemetry=Telemetry(log))
+
+    async def fail():
+        raise StartError("port 80 is in use; set another")
+
+    process.patterns["echo"].start = fail
+    with pytest.raises(StartError):
+        await process.serve()
+    assert msgspec.json.decode(path.read_bytes())["error"] == "port 80 is in use; set another"
+
+
 async def test_sigterm_drains(process):
     """The first SIGTERM makes the process end by itself, with everything drained."""
     serving = asyncio.create_task(process.serve())

@@ -115,6 +115,8 @@ def test_a_transform_is_a_plain_function():
         return batch * 2
 
     assert double(21) == 42
+    assert double == transform(double.target)
+    assert double != transform(print)
     with pytest.raises(TypeError, match="synchronous"):
 
         @transform

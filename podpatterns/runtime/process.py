@@ -90,8 +90,8 @@ class Process:
             body = msgspec.json.encode({**head, "phase": phase, "patterns": failed})[:TERMINATION_MESSAGE]
         try:
             Path(path).write_bytes(body)
-        except OSError as error:
-            self.events.termination_log_failed(path, error)
+        except OSError as cause:
+            self.events.termination_log_failed(path, cause)
 
     # --- admin routes ---------------------------------------------------------------------------------------------
 

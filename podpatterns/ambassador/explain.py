@@ -14,6 +14,7 @@ from podpatterns.ambassador.listeners.http import HttpConfig
 from podpatterns.ambassador.override import Override
 from podpatterns.ambassador.plan import compile_match
 from podpatterns.ambassador.split import Split
+from podpatterns.ambassador.sticky import Cookie, Key
 from podpatterns.ambassador.upstreams.hosts import HostsConfig
 
 if TYPE_CHECKING:
@@ -65,7 +66,18 @@ def _versions(config: AmbassadorConfig, route: RouteConfig, request: Request) ->
         if chosen is not None:
             yield f"  to {chosen}, named by {route.override.header}{_upstream(config, chosen)}"
             return
-    split = Split(route.weights)
+    split, sticky = Split(route.weights), route.sticky
+    if sticky is not None and sticky.cookie is not None:
+        kept = Cookie(sticky.cookie, sticky.max_age, route.weights).version(request)
+        if kept is not None and (split.weights[kept] or sticky.drained != "migrate"):
+            yield f"  to {kept}, kept by the cookie {sticky.cookie}{_upstream(config, kept)}"
+            return
+        yield f"  sets the cookie {sticky.cookie} to the version that is drawn:"
+    elif sticky is not None and sticky.header is not None:
+        placed = split.place(key) if (key := Key(sticky.header).value(request)) else None
+        if placed is not None:
+            yield f"  to {placed}, placed by {sticky.header}{_upstream(config, placed)}"
+            return
     for name in route.weights:
         yield f"  {split.share(name):7.2%} to {name}{_upstream(config, name)}"
 

@@ -14,6 +14,7 @@ from podpatterns.ambassador.exchange import Exchange
 from podpatterns.ambassador.http1.request import Request
 from podpatterns.ambassador.override import OverrideConfig
 from podpatterns.ambassador.split import Split
+from podpatterns.ambassador.sticky import StickyConfig
 from podpatterns.ambassador.upstreams import Upstream
 from podpatterns.runtime.decode import suggest
 from podpatterns.runtime.schema import Config, InvalidField
@@ -99,6 +100,9 @@ class RouteConfig(Config, frozen=True, kw_only=True):
     override: OverrideConfig | None = None
     """Lets a tester choose the version by a field of the request. None: the split alone decides."""
 
+    sticky: StickyConfig | None = None
+    """Keeps a client on the version it was given first. None: each request goes by the weights anew."""
+
     def __post_init__(self) -> None:
         """Exactly one of `to` and `split`, and weights that can be picked from."""
         if (self.to is None) == (self.split is None):
@@ -108,8 +112,10 @@ class RouteConfig(Config, frozen=True, kw_only=True):
                 Split(self.split)
             except ValueError as error:
                 raise InvalidField("split", str(error)) from None
-        elif self.override is not None:
-            raise InvalidField("override", "needs a split: with `to` there is one version, and nothing to choose")
+            return
+        for name in ("override", "sticky"):
+            if getattr(self, name) is not None:
+                raise InvalidField(name, "needs a split: with `to` there is one version, and nothing to choose")
 
     @property
     def weights(self) -> Mapping[str, int]:
@@ -190,6 +196,9 @@ class Route:
     def _instead(self, unavailable: Target) -> Target:
         """Another version in the place of one that cannot be reached; the ratios of the others stay as they are."""
         self.undisturbed = False
-        available = [name for name, target in self.targets.items() if target.upstream.available]
-        name = self.split.pick(random(), available)  # noqa: S311 - a share, not a secret
+        name = self.split.pick(random(), self.available())  # noqa: S311 - a share, not a secret
         return unavailable if name is None else self.targets[name]
+
+    def available(self) -> list[str]:
+        """The versions that can be reached, as far as is known."""
+        return [name for name, target in self.targets.items() if target.upstream.available]

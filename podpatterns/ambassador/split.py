@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Collection, Mapping
+from hashlib import blake2b
 from itertools import accumulate
+from math import log
 
 
 class Split:
@@ -41,6 +43,21 @@ class Split:
         steps = list(accumulate(self.weights[name] for name in names))
         return names[bisect_right(steps, u * steps[-1])]
 
+    def place(self, key: bytes, available: Collection[str] | None = None) -> str | None:
+        """The version for a key, always the same one, among the available ones (None: all).
+
+        Weighted rendezvous hashing: over many keys the shares are the weights, and a version whose weight changes only
+        takes keys from the others or gives keys to them. None if no version with a weight is available.
+        """
+        names = self._names if available is None else [name for name in self._names if name in available]
+        return max(names, key=lambda name: self.weights[name] / -log(_even(key, name)), default=None)
+
     def share(self, name: str) -> float:
         """The expected share of a version, between 0 and 1."""
         return self.weights[name] / self.total
+
+
+def _even(key: bytes, name: str) -> float:
+    """A number strictly between 0 and 1 that key and name decide: 52 bits and a half, which a float holds exactly."""
+    digest = blake2b(key, digest_size=8, key=blake2b(name.encode(), digest_size=32).digest()).digest()
+    return ((int.from_bytes(digest) >> 12) + 0.5) / 2**52

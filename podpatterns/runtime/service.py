@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, ClassVar, Generic, Literal, Self, TypeVar
 
+from podpatterns.errors import StartError
 from podpatterns.runtime.config import PatternConfig
 from podpatterns.runtime.decode import validated
 from podpatterns.runtime.readiness import Readiness
@@ -128,7 +129,7 @@ class Service:
         Raises:
             StartError: it cannot be applied; the service goes on with the one it has.
         """
-        raise NotImplementedError(f"{self.name} cannot reload")
+        raise StartError(f"{self.name} takes up a change only when it is started anew")
 
     def routes(self) -> Sequence[Route]:
         """Admin routes of its own."""

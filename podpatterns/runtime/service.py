@@ -123,7 +123,7 @@ class Service:
     async def stop(self) -> None:
         """Release everything; called after `run` has been cancelled, also when `start` failed half-way."""
 
-    async def reload(self, config: Any) -> None:
+    async def reload(self, config: Any) -> None:  # noqa: ARG002 - for those that can
         """Apply a changed configuration (valid, of the service's own class), atomically.
 
         Raises:

@@ -40,5 +40,10 @@ def explain(config: SidecarConfig, sample: str | None) -> Iterator[str]:
             yield f"{name:9} {noted or 'applied'}"
             batch.notes.clear()
         if len(batch):
-            yield f"shipped   {batch.encode(config.fields).decode().rstrip()}"
+            try:
+                record = batch.encode(config.fields).decode().removesuffix("\n")
+            except Exception as error:  # noqa: BLE001 - as above: it is what a transform has made
+                yield f"fails     {type(error).__name__}: {error}; the line becomes a dead letter"
+                continue
+            yield f"shipped   {record}"
             yield f"to        {', '.join(component_type(type(each)) for each in config.outputs)}"

@@ -1,0 +1,262 @@
+"""The sidecar while it runs: reload, the ledger as people see it, explain, and records that cannot be encoded."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+import podpatterns
+from podpatterns.errors import StartError
+from podpatterns.runtime.config import loads
+from podpatterns.runtime.decode import decode
+from podpatterns.runtime.nodes import parse
+from podpatterns.runtime.service import Request
+from podpatterns.runtime.units import Duration, Size
+from podpatterns.sidecar.batch import Batch
+from podpatterns.sidecar.config import SidecarConfig
+from podpatterns.sidecar.inputs.tail import TailConfig
+from podpatterns.sidecar.outputs.file import FileConfig
+from podpatterns.sidecar.runtime import Sidecar
+from podpatterns.sidecar.transforms import TransformConfig
+
+
+def config(tmp_path: Path, *transforms: Any, **more: Any) -> SidecarConfig:
+    settings = {"linger": Duration("2ms"), "retry_cap": Duration("5ms"), **more}
+    return SidecarConfig(
+        inputs=(TailConfig(paths=(f"{tmp_path}/*.log",), poll=Duration("2ms")),),
+        transforms=tuple(
+            decode(parse(each)[0], TransformConfig) if isinstance(each, str) else each for each in transforms
+        ),
+        outputs=(FileConfig(path=f"{tmp_path}/out"),),
+        checkpoint=f"{tmp_path}/state/checkpoint",
+        **settings,
+    )
+
+
+def write(tmp_path: Path, *lines: str, name: str = "app.log") -> None:
+    with (tmp_path / name).open("a") as file:
+        file.writelines(f"{line}\n" for line in lines)
+
+
+def shipped(tmp_path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (tmp_path / "out").read_text().split("\n")[:-1]]
+
+
+# --- reload -----------------------------------------------------------------------------------------------------------
+
+
+async def test_transforms_change_while_running(tmp_path: Path) -> None:
+    """Lines read after a reload go through the new transforms, with the new fields; none is lost or repeated."""
+    async with Sidecar(config(tmp_path, "{type: filter, drop: noise}", fields={"v": 1})) as sidecar:
+        write(tmp_path, "one", "noise")
+        await sidecar.acknowledged(1)
+        await sidecar.reload(config(tmp_path, "{type: parse, format: json}", fields={"v": 2}))
+        write(tmp_path, '{"n": 2}', "noise")
+        await sidecar.acknowledged(3)
+        await sidecar.reload(config(tmp_path))
+        write(tmp_path, '{"n": 3}')
+        await sidecar.acknowledged(4)
+    file = f"{tmp_path}/app.log"
+    assert shipped(tmp_path) == [
+        {"message": "one", "file": file, "v": 1},
+        {"n": 2, "file": file, "v": 2},
+        {"message": "noise", "file": file, "v": 2},
+        {"message": '{"n": 3}', "file": file},
+    ]
+    assert (sidecar.ledger.read, sidecar.ledger.filtered) == (5, 1)
+    assert all(check.ok for check in sidecar.status().checks)
+
+
+async def test_sizes_change_while_running(tmp_path: Path) -> None:
+    """A linger of an hour ends for what is read after the reload, and a batch of one byte goes at once."""
+    async with Sidecar(config(tmp_path, linger=Duration("1h"))) as sidecar:
+        more = {"linger": Duration("1h"), "batch": Size(1), "memory": Size("1MiB")}
+        await sidecar.reload(config(tmp_path, **more))
+        write(tmp_path, "one")
+        await sidecar.acknowledged(1)
+        assert sidecar.pipeline.memory == 1 << 20
+
+
+@pytest.mark.parametrize("field", ["inputs", "outputs", "checkpoint", "dead_letters", "retry_cap"])
+async def test_what_needs_a_restart_is_said(tmp_path: Path, field: str) -> None:
+    """Such a reload changes nothing at all, and names what it cannot change."""
+    old = config(tmp_path)
+    changes = {
+        "inputs": (TailConfig(paths=("/other",)),),
+        "outputs": (FileConfig(path=f"{tmp_path}/other"),),
+        "checkpoint": "/other",
+        "dead_letters": "/other",
+        "retry_cap": Duration("1s"),
+    }
+    new = msgspec.structs.replace(old, **{field: changes[field]}, fields={"v": 2})
+    async with Sidecar(old) as sidecar:
+        with pytest.raises(StartError, match=f"a change of {field} needs a restart of the sidecar; nothing is lost"):
+            await sidecar.reload(new)
+        write(tmp_path, "one")
+        await sidecar.acknowledged(1)
+    assert [record["message"] for record in shipped(tmp_path)] == ["one"]
+    assert "v" not in shipped(tmp_path)[0]
+
+
+# --- the ledger -------------------------------------------------------------------------------------------------------
+
+
+async def ledger(sidecar: Sidecar) -> dict[str, Any]:
+    (route,) = [route for route in sidecar.routes() if route.path == "/ledger"]
+    assert (route.method, route.public) == ("GET", False), "paths of files are for loopback alone"
+    reply = await route.handle(Request({}))
+    assert reply.status == 200
+    found: dict[str, Any] = json.loads(msgspec.json.encode(reply.data))
+    return found
+
+
+async def test_the_ledger_says_what_became_of_every_line(tmp_path: Path) -> None:
+    """Per file and in sum: read = acknowledged + dead-lettered + filtered + in flight; also after a restart."""
+
+    @podpatterns.transform
+    def picky(batch: Batch) -> Batch:
+        if b"bad" in batch.text:
+            raise ValueError("bad line")
+        return batch
+
+    wanted = config(tmp_path, "{type: filter, drop: noise}", picky)
+    write(tmp_path, "one", "noise", "bad", "two", name="a.log")
+    write(tmp_path, "three", name="b.log")
+    async with Sidecar(wanted) as sidecar:
+        await sidecar.acknowledged(3)
+        before = await ledger(sidecar)
+    size = (tmp_path / "a.log").stat().st_size
+    by_source = {Path(each["source"]).name: each for each in before["sources"]}
+    assert by_source["a.log"] == {
+        "input": "tail", "source": f"{tmp_path}/a.log", "read": 4, "acknowledged": 2, "dead_lettered": 1, "filtered": 1,
+        "in_flight": 0, "settled_bytes": size, "lost_bytes": {}, "generation": 0, "committed": size, "read_to": size,
+        "size": size,
+    }  # fmt: skip
+    assert (by_source["b.log"]["read"], by_source["b.log"]["acknowledged"]) == (1, 1)
+    for name in ("read", "acknowledged", "dead_lettered", "filtered", "in_flight", "settled_bytes"):
+        assert before["total"][name] == before["closed"][name] + sum(each[name] for each in before["sources"])
+    async with Sidecar(wanted) as again:
+        assert (await ledger(again))["total"] == before["total"]
+        write(tmp_path, "four", name="b.log")
+        await again.acknowledged(4)
+        assert (await ledger(again))["total"]["read"] == 6
+
+
+async def test_the_ledger_shows_what_is_on_its_way(tmp_path: Path) -> None:
+    """What has been read and waits is in flight: in the lines of the ledger, and in the gauge of bytes."""
+    write(tmp_path, "one", "two")
+    async with Sidecar(config(tmp_path, linger=Duration("1h"))) as sidecar:
+        while not sidecar.pipeline.in_flight:
+            await sidecar.checkpoint.save()
+        assert (await ledger(sidecar))["total"]["in_flight"] == 2
+        value = sidecar.context.telemetry.registry.get_sample_value
+        assert (value("podpatterns_sidecar_in_flight_bytes") or 0) >= len("one\ntwo\n")
+    assert (await ledger(sidecar))["total"]["in_flight"] == 0
+    assert value("podpatterns_sidecar_in_flight_bytes") == 0
+
+
+# --- records that cannot be encoded -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("wrong", ["\ud800", None], ids=["a lone surrogate", "no record"])
+async def test_a_record_that_cannot_be_encoded_is_a_dead_letter(tmp_path: Path, wrong: str | None) -> None:
+    """A function that makes something of a line that is no JSON costs that line, not its neighbours or the sidecar."""
+
+    @podpatterns.transform
+    def spoil(batch: Batch) -> Batch:
+        return batch.map(lambda record: (wrong and {"m": wrong}) if record["message"] == "two" else record)
+
+    write(tmp_path, "one", "two", "three")
+    async with Sidecar(config(tmp_path, spoil)) as sidecar:
+        await sidecar.acknowledged(2)
+    assert [record["message"] for record in shipped(tmp_path)] == ["one", "three"]
+    letter = json.loads((tmp_path / "state" / "dead-letters.ndjson").read_text())
+    assert (letter["by"], letter["offset"], letter["record"]["message"]) == ("transform", 4, "two")
+    assert (sidecar.ledger.read, sidecar.ledger.dead) == (3, 1)
+    assert all(check.ok for check in sidecar.status().checks)
+
+
+async def test_json_of_any_depth_is_shipped(tmp_path: Path) -> None:
+    """A line of brackets is kept as it is: an application cannot stop the sidecar by what it logs."""
+    deep = '{"a":' * 20_000 + "1" + "}" * 20_000
+    write(tmp_path, '{"n": 1}', deep, "[" * 100_000)
+    async with Sidecar(config(tmp_path, "{type: parse, format: json}", "{type: redact, kinds: [email]}")) as sidecar:
+        await sidecar.acknowledged(3)
+    first, second, third = shipped(tmp_path)
+    assert (first["n"], second["message"], third["message"]) == (1, deep, "[" * 100_000)
+
+
+# --- explain ----------------------------------------------------------------------------------------------------------
+
+EXPLAINED = """
+sidecar:
+  inputs: [{type: tail, paths: [/var/log/app/*.log]}]
+  transforms:
+    - {type: filter, drop: healthz}
+    - {type: parse, format: json}
+    - {type: redact, kinds: [email]}
+    - {type: python, function: "%s:careful"}
+  outputs: [{type: stdout}, {type: file, path: /x}]
+  fields: {pod: shop-1}
+"""
+
+
+def careful(batch: Batch) -> Batch:
+    """Fails on one record."""
+    return batch.map(lambda record: {**record, "half": 6 / record.get("n", 1) if record != {"n": 9} else "\ud800"})
+
+
+def explained(sample: str | None, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    import sys
+    import types
+
+    module = types.ModuleType("a_shop")
+    module.careful = careful  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "a_shop", module)
+    return list(loads([("f.yaml", EXPLAINED % "a_shop")]).patterns["sidecar"].explain(sample))
+
+
+def test_explain_says_what_becomes_of_each_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Step by step: what every transform did, where a line ends, the record that is shipped and where to."""
+    sample = '{"n": 2, "to": "a@b.cc"}\nGET /healthz\r\n{"n": 0}\n{"n": 9}\nprose \u2028\x0b\n'
+    assert explained(sample, monkeypatch) == [
+        'line      {"n": 2, "to": "a@b.cc"}',
+        "filter    applied",
+        "parse     applied",
+        "redact    redacted: 1",
+        "python    applied",
+        'shipped   {"n":2,"to":"[redacted]","half":3.0,"pod":"shop-1"}',
+        "to        stdout, file",
+        "line      GET /healthz",
+        "filter    drops it; it is counted as filtered",
+        'line      {"n": 0}',
+        "filter    applied",
+        "parse     applied",
+        "redact    applied",
+        "python    fails: ZeroDivisionError: division by zero; the line becomes a dead letter",
+        'line      {"n": 9}',
+        "filter    applied",
+        "parse     applied",
+        "redact    applied",
+        "python    applied",
+        "fails     UnicodeEncodeError: 'utf-8' codec can't encode character '\\ud800' in position 0: surrogates "  # noqa: ISC004
+        "not allowed; the line becomes a dead letter",
+        "line      prose \u2028\x0b",
+        "filter    applied",
+        "parse     parse_failed: 1",
+        "redact    applied",
+        "python    applied",
+        'shipped   {"message":"prose \u2028\\u000b","half":6.0,"pod":"shop-1"}',
+        "to        stdout, file",
+    ]
+
+
+def test_explain_has_a_sample_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without one, a line each of the common formats; an empty sample is no line; nothing is sent or opened."""
+    assert [line[:5] for line in explained(None, monkeypatch)].count("line ") == 3
+    assert explained("", monkeypatch) == []
+    assert [line[:5] for line in explained("\n\n", monkeypatch)].count("line ") == 2

@@ -49,7 +49,15 @@ class SeriesConfig(Config, frozen=True, kw_only=True):
     set_window: Duration = Duration("1m")
     """A StatsD set shows how many different members were seen in the last whole window of this length."""
 
+    expire: Duration | None = None
+    """How long a series may be without samples. Then gauges, sets and timers are dropped, which frees their place in
+    the budget; they begin anew with the next sample. Counters leave the page and keep their value, with which they
+    come back when they grow. Looked for ten times in that span. None: never, as an application that is quiet for a
+    night should find its series where they were."""
+
     def __post_init__(self) -> None:
+        if self.expire is not None and self.expire <= 0:
+            raise InvalidField("expire", "a series cannot expire at once; leave `expire` out to keep all for ever")
         if list(self.buckets) != sorted(set(self.buckets)) or not all(map(isfinite, self.buckets)):
             raise InvalidField("buckets", "the bounds must be finite and ascending; +Inf is added by itself")
         if self.set_window <= 0:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from podpatterns.adapter.page import Quarantined
 from podpatterns.formats.families import Family
@@ -27,6 +27,9 @@ class AdapterEvents:
         )
         self._unwanted = counter(
             f"{_PREFIX}samples_dropped", "Samples dropped by a rule of the mapping, by the rule's match.", ["match"]
+        )
+        self._expired = counter(
+            f"{_PREFIX}series_expired", "Idle series dropped or, if counters, hidden; by kind of metric.", ["kind"]
         )
         self._series = gauge(f"{_PREFIX}series", "Series that pushed samples add up to.")
         self._quarantined = gauge(
@@ -77,6 +80,12 @@ class AdapterEvents:
     def sample_dropped(self, match: str) -> None:
         """A rule of the mapping wants it left out. Meant, and too frequent to be logged."""
         self._unwanted.cell(match).value += 1
+
+    def series_expired(self, found: Mapping[str, int]) -> None:
+        """Series were without samples for too long; how many by kind of metric."""
+        for kind, count in found.items():
+            self._expired.add(kind, by=count)
+        self._log.info("adapter.series.expired", **found)
 
     def rule_unreachable(self, number: int, match: str, reason: str) -> None:
         """A rule of the mapping can never match."""
@@ -173,6 +182,11 @@ class AdapterEvents:
         return {match: int(value) for (match,), value in self._unwanted.series.items()}
 
     @property
+    def expired(self) -> dict[str, int]:
+        """Expired series by kind of metric."""
+        return {kind: int(value) for (kind,), value in self._expired.series.items()}
+
+    @property
     def withheld(self) -> list[Quarantined]:
         """What the last page left out."""
         return sorted(self._lasting, key=lambda item: (item.family, item.reason))
@@ -186,6 +200,7 @@ class AdapterEvents:
             self._dropped,
             self._overflow,
             self._unwanted,
+            self._expired,
             self._series,
             self._quarantined,
             self._scrapes,

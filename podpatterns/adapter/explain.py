@@ -8,7 +8,8 @@ from podpatterns.adapter.config import AdapterConfig
 from podpatterns.adapter.intake import shown
 from podpatterns.adapter.mapping import Mapper
 from podpatterns.adapter.page import Transform, compose
-from podpatterns.adapter.store import Discard, Store
+from podpatterns.adapter.slots import Discard
+from podpatterns.adapter.store import Store
 from podpatterns.formats import prometheus
 from podpatterns.formats.families import Blocks
 from podpatterns.formats.statsd import Line, Refused, Skipped, number, parse

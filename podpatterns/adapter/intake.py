@@ -6,9 +6,11 @@ slot. Only text that was never seen is parsed. Measured on one core (CPython 3.1
 
 from __future__ import annotations
 
+from collections.abc import Set as AbstractSet
 from typing import Protocol
 
-from podpatterns.adapter.store import Set, Store, Way
+from podpatterns.adapter.slots import Scaled, Set, Slot, Way
+from podpatterns.adapter.store import Store
 from podpatterns.formats.statsd import Line, Refused, Skipped, number, parse
 
 MAX_LINE = 8192
@@ -79,6 +81,16 @@ class Intake:
         """Forget every text: where it leads may have changed."""
         self._known.clear()
         self._count = 0
+
+    def forget_slots(self, gone: AbstractSet[Slot]) -> None:
+        """Forget the texts that lead to slots which are no longer the store's."""
+        for name, tails in list(self._known.items()):
+            for tail, way in list(tails.items()):
+                if (way.gauge if isinstance(way, Scaled) else way) in gone:
+                    del tails[tail]
+                    self._count -= 1
+            if not tails:
+                del self._known[name]
 
     def _unsure(self, slot: Way, value: bytes) -> None:
         """A value of a known series that needs a closer look."""

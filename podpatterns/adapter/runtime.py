@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from podpatterns.adapter.config import AdapterConfig
 from podpatterns.adapter.events import AdapterEvents
+from podpatterns.adapter.expiry import Expiry
 from podpatterns.adapter.inputs import Input, InputConfig, PullInput, Wiring
 from podpatterns.adapter.intake import Intake
 from podpatterns.adapter.mapping import Mapper
@@ -105,7 +106,17 @@ class Adapter(Pattern[AdapterConfig]):
             self._group = group
             for part in self._parts():
                 self._tasks[part] = group.create_task(_guarded(part), name=part.name)
+            if self.config.series.expire is not None:
+                group.create_task(self._expire(self.config.series.expire), name="expiry of series")
             await asyncio.Event().wait()
+
+    async def _expire(self, after: float) -> None:
+        expiry = Expiry(self.store, self._wiring.intake, after, time.monotonic)
+        while True:
+            await asyncio.sleep(expiry.every)
+            found = expiry.sweep()
+            if found:
+                self.events.series_expired(found)
 
     async def drain(self, deadline: Deadline) -> None:
         """Take in what has arrived, then let it be scraped a last time."""
@@ -217,6 +228,8 @@ class Adapter(Pattern[AdapterConfig]):
                 "budget_per_metric": budget.budget_per_metric,
                 "metrics": len(self.store.metrics),
                 "top": [{"metric": name, "series": size} for name, size in self.store.top(int(most))],
+                "expired": self.events.expired,
+                "hidden_counters": len(self.store.hidden),
                 "dropped_by_mapping": self.events.unwanted,
                 "overflowed_samples": self.events.overflow,
                 "lines": self.events.lines,
@@ -237,7 +250,7 @@ class Adapter(Pattern[AdapterConfig]):
         facts: dict[str, str | int | float] = {"lines": lines, "series": series, "refused": sum(refused.values())}
         if self.url:
             facts["page"] = self.url
-        meant = lines == 0 or bool(self.events.unwanted)  # rules may drop all there is
+        meant = lines == 0 or bool(self.events.unwanted or self.events.expired)  # all may be gone for a reason
         checks = [
             Check("metrics present", series > 0 or meant, f"{series} series from {lines} lines"),
             Check("no line refused", not refused, _listed(refused)),

@@ -9,176 +9,18 @@ path then adds plain numbers, and the weights are multiplied once, when read.
 
 from __future__ import annotations
 
-import hashlib
-from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import accumulate
-from math import inf, isfinite
+from math import inf
 
 from podpatterns.adapter.mapping import Mapper, Target
+from podpatterns.adapter.slots import Counter, Discard, Distribution, Gauge, Scaled, Set, Slot, Way
 from podpatterns.formats.families import Family, Kind, block, metric_name
 from podpatterns.formats.numbers import number
 from podpatterns.formats.statsd import Line, Refused
 
 OVERFLOW = block([("overflow", "true")])
 """The labels of the series that takes what has no room in the budget."""
-
-SET_LIMIT = 65_536
-"""Members of one set that are remembered in a window, some 6 MB at most; a set beyond stays at this number."""
-
-
-class Counter:
-    """A sum that only grows. `additive` lets the hot path add without a call."""
-
-    __slots__ = ("more", "value", "weight")
-    additive = True
-
-    def __init__(self, weight: float) -> None:
-        self.value, self.weight, self.more = 0.0, weight, None
-
-    more: Counter | None
-
-    def take(self, value: float, text: bytes) -> None:  # noqa: ARG002 - one signature for all slots
-        """Add one value that the hot path was not sure of."""
-        if value < 0:
-            raise Refused("negative_counter")
-        total = self.value + value
-        if not isfinite(total * self.weight):
-            raise Refused("not_finite")
-        self.value = total
-
-    def read(self) -> float:
-        """The sum over all sample rates."""
-        part, total = self.more, self.value * self.weight
-        while part is not None:
-            total += part.value * part.weight
-            part = part.more
-        return total
-
-
-class Gauge:
-    """The last value; one with a sign changes it by that much, as StatsD has it."""
-
-    __slots__ = ("value",)
-    additive = False
-
-    def __init__(self) -> None:
-        self.value = 0.0
-
-    def take(self, value: float, text: bytes) -> None:
-        """Set or change."""
-        if text[0] in b"+-":
-            value += self.value
-            if not isfinite(value):
-                raise Refused("not_finite")
-        self.value = value
-
-    def read(self) -> float:
-        """The value."""
-        return self.value
-
-
-class Scaled:
-    """A way into a gauge for lines whose values are multiplied; others of the same series may not be."""
-
-    __slots__ = ("_gauge", "_scale")
-    additive = False
-
-    def __init__(self, gauge: Gauge, scale: float) -> None:
-        self._gauge, self._scale = gauge, scale
-
-    def take(self, value: float, text: bytes) -> None:
-        """Set or change."""
-        value *= self._scale
-        if not isfinite(value):
-            raise Refused("not_finite")
-        self._gauge.take(value, text)
-
-
-class Discard:
-    """Where lines go that a mapping rule drops: remembered like any other, they cost no more than those."""
-
-    __slots__ = ("_dropped", "_match")
-    additive = False
-
-    def __init__(self, match: str, dropped: Callable[[str], None]) -> None:
-        self._match, self._dropped = match, dropped
-
-    def take(self, value: float, text: bytes) -> None:  # noqa: ARG002
-        """Count it."""
-        self._dropped(self._match)
-
-
-class Distribution:
-    """Counts by bucket, and the sum; upper bounds are inclusive, as in Prometheus."""
-
-    __slots__ = ("bounds", "counts", "more", "scale", "total", "weight")
-    additive = False
-
-    def __init__(self, bounds: Sequence[float], weight: float, scale: float) -> None:
-        self.bounds, self.weight, self.scale = bounds, weight, scale
-        self.counts = [0.0] * (len(bounds) + 1)
-        self.total = 0.0
-        self.more: Distribution | None = None
-
-    def take(self, value: float, text: bytes) -> None:  # noqa: ARG002
-        """Observe one value."""
-        value *= self.scale
-        total = self.total + value
-        if total - total != 0.0:  # true for infinity, without a call
-            raise Refused("not_finite")
-        self.total = total
-        self.counts[bisect_left(self.bounds, value)] += 1.0
-
-    def read(self) -> tuple[list[float], float]:
-        """Cumulative counts, the last one of everything; and the sum."""
-        counts, total = [count * self.weight for count in self.counts], self.total * self.weight
-        part = self.more
-        while part is not None:
-            weight = part.weight
-            counts = [mine + weight * other for mine, other in zip(counts, part.counts, strict=True)]
-            total += part.total * weight
-            part = part.more
-        return list(accumulate(counts)), total
-
-
-class Set:
-    """How many different members were seen in the last whole window of time, or in the first as it grows."""
-
-    __slots__ = ("_clock", "_last", "_members", "_since", "_window")
-    additive = False
-
-    def __init__(self, window: float, clock: Callable[[], float]) -> None:
-        self._window, self._clock = window, clock
-        self._since = clock()
-        self._members: set[bytes] = set()
-        self._last: int | None = None
-
-    def take(self, value: float, text: bytes) -> None:  # noqa: ARG002
-        """Note a member, by its digest: memory stays the same however long it is."""
-        self._turn()
-        if len(self._members) < SET_LIMIT:
-            self._members.add(hashlib.blake2b(text, digest_size=8).digest())
-
-    def read(self) -> float:
-        """The number of members."""
-        self._turn()
-        return float(len(self._members) if self._last is None else self._last)
-
-    def _turn(self) -> None:
-        passed = self._clock() - self._since
-        if passed >= self._window:
-            self._last = len(self._members) if passed < 2 * self._window else 0
-            self._members = set()
-            self._since += passed // self._window * self._window
-
-
-Slot = Counter | Gauge | Distribution | Set
-"""What holds a series."""
-
-Way = Slot | Scaled | Discard
-"""What takes the values of a line."""
 
 
 @dataclass(slots=True)
@@ -237,6 +79,8 @@ class Store:
         self.metrics: dict[str, Metric] = {}
         self.count = 0
         """Series, those of overflow not included; a histogram counts as one."""
+        self.hidden: dict[Counter, float] = {}
+        """Counters that are idle, with the value at which they came to rest: shown again as soon as it has changed."""
         self._clock = clock
         self._overflowed = overflowed
         self._dropped = dropped
@@ -324,6 +168,14 @@ class Store:
             part = part.more  # type: ignore[assignment]
         return part
 
+    def remove(self, metric: Metric, labels: Iterable[str]) -> None:
+        """Take series off; a metric without any goes too. Who remembers their slots must forget them."""
+        for each in labels:
+            del metric.series[each]
+            self.count -= each != OVERFLOW
+        if not metric.series:
+            del self.metrics[metric.name]
+
     # --- reading --------------------------------------------------------------------------------------------------
 
     def families(self) -> Iterator[Family]:
@@ -333,9 +185,17 @@ class Store:
             if metric.kind in ("histogram", "summary"):
                 self._distributions(family, metric.series.items())
             else:
-                family.blocks = list(metric.series)
-                family.values = [slot.read() for slot in metric.series.values()]  # type: ignore[misc]
-            yield family
+                series = self._shown(metric) if self.hidden and metric.kind == "counter" else metric.series
+                family.blocks = list(series)
+                family.values = [slot.read() for slot in series.values()]  # type: ignore[misc]
+            if family.values:
+                yield family
+
+    def _shown(self, metric: Metric) -> dict[str, Slot]:
+        hidden = self.hidden
+        return {
+            labels: slot for labels, slot in metric.series.items() if slot not in hidden or slot.read() != hidden[slot]
+        }
 
     def _distributions(self, family: Family, series: Iterable[tuple[str, Slot]]) -> None:
         suffixes: list[str] = []

@@ -1,0 +1,203 @@
+"""Slots: what one series is held in, and what takes the values of a line.
+
+The hot path changes a slot's number directly or by one call of `take`; nothing here looks at a clock per sample, except
+where a set must turn its window. `renewed` is how idle series are found: each sample leaves a mark, which is wiped when
+it is asked for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate
+from math import isfinite
+
+from podpatterns.formats.statsd import Refused
+
+SET_LIMIT = 65_536
+"""Members of one set that are remembered in a window, some 6 MB at most; a set beyond stays at this number."""
+
+
+class Counter:
+    """A sum that only grows. `additive` lets the hot path add without a call."""
+
+    __slots__ = ("more", "value", "weight")
+    additive = True
+
+    def __init__(self, weight: float) -> None:
+        self.value, self.weight, self.more = 0.0, weight, None
+
+    more: Counter | None
+
+    def take(self, value: float, text: bytes) -> None:  # noqa: ARG002 - one signature for all slots
+        """Add one value that the hot path was not sure of."""
+        if value < 0:
+            raise Refused("negative_counter")
+        total = self.value + value
+        if not isfinite(total * self.weight):
+            raise Refused("not_finite")
+        self.value = total
+
+    def read(self) -> float:
+        """The sum over all sample rates."""
+        part, total = self.more, self.value * self.weight
+        while part is not None:
+            total += part.value * part.weight
+            part = part.more
+        return total
+
+
+class Gauge:
+    """The last value; one with a sign changes it by that much, as StatsD has it."""
+
+    __slots__ = ("_touched", "value")
+    additive = False
+
+    def __init__(self) -> None:
+        self.value = 0.0
+        self._touched = True
+
+    def take(self, value: float, text: bytes) -> None:
+        """Set or change."""
+        if text[0] in b"+-":
+            value += self.value
+            if not isfinite(value):
+                raise Refused("not_finite")
+        self.value = value
+        self._touched = True
+
+    def renewed(self) -> bool:
+        """Whether a sample came since this was asked last."""
+        touched, self._touched = self._touched, False
+        return touched
+
+    def read(self) -> float:
+        """The value."""
+        return self.value
+
+
+class Scaled:
+    """A way into a gauge for lines whose values are multiplied; others of the same series may not be."""
+
+    __slots__ = ("_scale", "gauge")
+    additive = False
+
+    def __init__(self, gauge: Gauge, scale: float) -> None:
+        self.gauge, self._scale = gauge, scale
+
+    def take(self, value: float, text: bytes) -> None:
+        """Set or change."""
+        value *= self._scale
+        if not isfinite(value):
+            raise Refused("not_finite")
+        self.gauge.take(value, text)
+
+
+class Discard:
+    """Where lines go that a mapping rule drops: remembered like any other, they cost no more than those."""
+
+    __slots__ = ("_dropped", "_match")
+    additive = False
+
+    def __init__(self, match: str, dropped: Callable[[str], None]) -> None:
+        self._match, self._dropped = match, dropped
+
+    def take(self, value: float, text: bytes) -> None:  # noqa: ARG002
+        """Count it."""
+        self._dropped(self._match)
+
+
+class Distribution:
+    """Counts by bucket, and the sum; upper bounds are inclusive, as in Prometheus."""
+
+    __slots__ = ("_touched", "bounds", "counts", "more", "scale", "total", "weight")
+    additive = False
+
+    def __init__(self, bounds: Sequence[float], weight: float, scale: float) -> None:
+        self.bounds, self.weight, self.scale = bounds, weight, scale
+        self.counts = [0.0] * (len(bounds) + 1)
+        self.total = 0.0
+        self.more: Distribution | None = None
+        self._touched = True
+
+    def take(self, value: float, text: bytes) -> None:  # noqa: ARG002
+        """Observe one value."""
+        value *= self.scale
+        total = self.total + value
+        if total - total != 0.0:  # true for infinity, without a call
+            raise Refused("not_finite")
+        self.total = total
+        self.counts[bisect_left(self.bounds, value)] += 1.0
+        self._touched = True
+
+    def renewed(self) -> bool:
+        """Whether a sample of any rate came since this was asked last."""
+        touched = False
+        for part in self.parts():
+            touched |= part._touched  # noqa: SLF001 - its own kind
+            part._touched = False  # noqa: SLF001
+        return touched
+
+    def parts(self) -> Iterator[Distribution]:
+        """This one and those of other sample rates."""
+        part: Distribution | None = self
+        while part is not None:
+            yield part
+            part = part.more
+
+    def read(self) -> tuple[list[float], float]:
+        """Cumulative counts, the last one of everything; and the sum."""
+        counts, total = [count * self.weight for count in self.counts], self.total * self.weight
+        part = self.more
+        while part is not None:
+            weight = part.weight
+            counts = [mine + weight * other for mine, other in zip(counts, part.counts, strict=True)]
+            total += part.total * weight
+            part = part.more
+        return list(accumulate(counts)), total
+
+
+class Set:
+    """How many different members were seen in the last whole window of time, or in the first as it grows."""
+
+    __slots__ = ("_clock", "_last", "_members", "_since", "_touched", "_window")
+    additive = False
+
+    def __init__(self, window: float, clock: Callable[[], float]) -> None:
+        self._window, self._clock = window, clock
+        self._since = clock()
+        self._members: set[bytes] = set()
+        self._last: int | None = None
+        self._touched = True
+
+    def take(self, value: float, text: bytes) -> None:  # noqa: ARG002
+        """Note a member, by its digest: memory stays the same however long it is."""
+        self._turn()
+        self._touched = True
+        if len(self._members) < SET_LIMIT:
+            self._members.add(hashlib.blake2b(text, digest_size=8).digest())
+
+    def renewed(self) -> bool:
+        """Whether a member came since this was asked last."""
+        touched, self._touched = self._touched, False
+        return touched
+
+    def read(self) -> float:
+        """The number of members."""
+        self._turn()
+        return float(len(self._members) if self._last is None else self._last)
+
+    def _turn(self) -> None:
+        passed = self._clock() - self._since
+        if passed >= self._window:
+            self._last = len(self._members) if passed < 2 * self._window else 0
+            self._members = set()
+            self._since += passed // self._window * self._window
+
+
+Slot = Counter | Gauge | Distribution | Set
+"""What holds a series."""
+
+Way = Slot | Scaled | Discard
+"""What takes the values of a line."""

@@ -136,7 +136,9 @@ class SidecarEvents:
     def transform_failed(self, error: BaseException) -> None:
         """A transform raised; the batch is gone through line by line."""
         self._notes.add("transform_failed")
-        self._log.error("sidecar.transform.failed", error=f"{type(error).__name__}: {error}", exc_info=error)
+        # The traceback of a recursion has a thousand lines that say the same.
+        trace = None if isinstance(error, RecursionError) else error
+        self._log.error("sidecar.transform.failed", error=f"{type(error).__name__}: {error}", exc_info=trace)
 
     # --- checkpoint -----------------------------------------------------------------------------------------------
 

@@ -193,3 +193,22 @@ def test_a_store_that_is_being_written_can_be_read(tmp_path: Path) -> None:
     assert query(path, "--count").stdout == "5\n"
     writer.execute("ROLLBACK")
     writer.close()
+
+
+def test_a_text_is_no_number(store: Path) -> None:
+    """`pod=0` does not find the text "a", nor does `pod<5`; `pod!=0` does. A text that reads like a number is one."""
+    assert numbers(query(store, "--where", "pod=0")) == []
+    assert numbers(query(store, "--where", "pod<5")) == []
+    assert numbers(query(store, "--where", "pod!=0")) == [1, 2, 3, 4, 5]
+    assert numbers(query(store, "--where", "status>=500")) == [3, 5]
+    assert numbers(query(store, "--where", "status!=500")) == [1, 2, 4, 5]
+
+
+def test_an_id_stands_before_an_empty_record_too(tmp_path: Path) -> None:
+    """What is printed is JSON, whatever the record holds."""
+    path = tmp_path / "empty.sqlite"
+    with sqlite3.connect(path) as database:
+        database.execute("CREATE TABLE logs (id TEXT, source TEXT, received REAL, record TEXT)")
+        database.execute("INSERT INTO logs VALUES ('a1', 'x', 0, '{}')")
+    database.close()
+    assert json.loads(query(path, "--id").stdout) == {"id": "a1"}

@@ -10,6 +10,9 @@ import click
 _CONDITION = re.compile(r"([^=!~<>]+)(!=|>=|<=|=|~|>|<)(.*)", re.DOTALL)
 _SQL = {"=": "= ?", "!=": "IS NOT ?", ">": "> ?", "<": "< ?", ">=": ">= ?", "<=": "<= ?", "~": "LIKE ? ESCAPE '\\'"}
 
+_NUMBER = "json_extract(record, ?) GLOB '[-0-9]*' AND json_extract(record, ?) NOT GLOB '*[^-+.0-9eE]*'"
+"""Whether a field is a number, or a text that reads like one; SQLite would take "abc" for 0."""
+
 
 @click.command("query", short_help="Print records of an SQLite log store as NDJSON, or count them.")
 @click.argument("store", type=click.Path(exists=True, dir_okay=False, path_type=Path))
@@ -62,7 +65,8 @@ def command(  # noqa: PLR0917 - click passes by name
                 click.echo(database.execute(f"SELECT count(*) FROM ({newest})", values).fetchone()[0])  # noqa: S608
                 return
             for _, name, record in database.execute(f"SELECT * FROM ({newest}) ORDER BY rowid", values):  # noqa: S608
-                click.echo(f'{{"id":"{name}",{record[1:]}' if ids else record)
+                rest = record[1:] if record == "{}" else f",{record[1:]}"
+                click.echo(f'{{"id":"{name}"{rest}' if ids else record)
         finally:
             database.close()
     except sqlite3.Error as error:
@@ -84,8 +88,10 @@ def _compared(condition: str) -> tuple[str, list[object]]:
         return f"json_extract(record, ?) {_SQL[operator]}", [path, f"%{escaped}%"]
     value: object = text
     if re.fullmatch(r"-?\d+(\.\d+)?", text):
-        # 200 and "200" are the same to who asks.
-        return f"CAST(json_extract(record, ?) AS REAL) {_SQL[operator]}", [path, float(text)]
+        # 200 and "200" are the same to who asks; a text that is no number is unequal to all, and neither more nor less.
+        equal = operator if operator != "!=" else "="
+        clause = f"coalesce({_NUMBER} AND CAST(json_extract(record, ?) AS REAL) {_SQL[equal]}, 0)"
+        return (f"NOT {clause}" if operator == "!=" else clause), [path, path, path, float(text)]
     if text in ("true", "false"):
         value = int(text == "true")
     return f"json_extract(record, ?) {_SQL[operator]}", [path, value]

@@ -319,7 +319,11 @@ class Pod:
         for member in alive:
             if member.stage in STOPPING:
                 member.until = min(member.until, self._until)
-                self._timers[member.name, "grace"] = member.until
+                if member.stage is Stage.TERMINATING:
+                    member.asked = True
+                    self._timers[member.name, "kill"] = max(member.until, member.told_at + LAST_CHANCE)
+                else:
+                    self._timers[member.name, "grace"] = member.until
             elif member.stage is not Stage.STARTING:  # that one is stopped when it has been started
                 self._stop(member, self._until, ordered=True)
 
@@ -361,7 +365,7 @@ class Pod:
 
     def _terminate(self, member: Member) -> None:
         member.stage = Stage.TERMINATING
-        member.asked = self.ending is not None
+        member.asked, member.told_at = self.ending is not None, self._now
         self._timers.pop((member.name, "grace"), None)
         self._timers[member.name, "kill"] = max(member.until, self._now + LAST_CHANCE)
         self._tell(What.STOPPING, member, member.unhealthy or "SIGTERM")
@@ -401,10 +405,6 @@ class Pod:
             self._terminate(member)
         elif member.stage is Stage.TURN:
             self._terminate(member)
-        elif member.stage is Stage.TERMINATING:  # the pod's end has shortened the grace that a probe had given
-            self._timers[member.name, "kill"] = min(
-                self._timers.get((member.name, "kill"), self._now + LAST_CHANCE), self._now + LAST_CHANCE
-            )
 
     def _forget(self, member: Member) -> None:
         for key in [key for key in self._timers if key[0] == member.name]:

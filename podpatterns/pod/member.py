@@ -91,6 +91,8 @@ class Member:
     """For an init container: it was successful once; for a sidecar: it was started once. Never taken back."""
     ready: bool = False
     startup_passed: bool = False
+    told_at: float = 0
+    """When SIGTERM was sent to this run."""
     asked: bool = False
     """SIGTERM was sent because the pod ends."""
     overran: bool = False

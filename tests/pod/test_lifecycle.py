@@ -244,3 +244,26 @@ def test_a_main_container_that_overruns_its_grace_fails_the_pod(play):
     pod = play(ending={"main": (999, 0)}, restartPolicy="Never").until(1).delete(1).to_the_end()
     assert pod.pod.phase is PodPhase.FAILED
     assert pod.pod.members["main"].overran
+
+
+LIVE = {"livenessProbe": {**EXEC, "failureThreshold": 1}}
+
+
+def test_a_pod_deleted_while_a_probe_stops_a_container_counts_it_as_asked(play):
+    """SIGTERM had come for another reason; from the deletion on, its end is what was wanted."""
+    pod = play((), [play.container("main", **LIVE)], probes={("main", "liveness"): False}, ending={"main": (5, 143)})
+    pod.until(1).delete().to_the_end()
+    assert pod.pod.members["main"].asked
+    assert pod.story.count("main SIGTERM") == 1
+
+
+@pytest.mark.parametrize(("deleted", "killed"), [(10, 13), (0, 3), (29, 30)])
+def test_a_deletion_shortens_the_grace_that_a_probe_had_given(play, deleted, killed):
+    """SIGKILL comes when the shared grace is over: never later than it was due, at least two seconds after SIGTERM."""
+    pod = play(
+        (), [play.container("main", **LIVE)], probes={("main", "liveness"): False}, ending={"main": (999, 0)},
+        terminationGracePeriodSeconds=30,
+    )  # fmt: skip
+    pod.until(deleted).delete(3).to_the_end()
+    assert pod.times["main SIGTERM"] == 0
+    assert pod.times["main SIGKILL"] == killed

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from contextlib import suppress
 
 SIGKILL = 9
 
@@ -48,7 +49,7 @@ def kill_marked(mark: bytes) -> None:
 
 
 def remove(path: str) -> None:
-    """Remove a folder with everything in it, also what was made read-only."""
+    """Remove a folder with everything in it, also what was made read-only; what another user owns stays, alone."""
     try:
         os.chmod(path, 0o700)
         entries = list(os.scandir(path))
@@ -58,8 +59,10 @@ def remove(path: str) -> None:
         if entry.is_dir(follow_symlinks=False):
             remove(entry.path)
         else:
-            os.unlink(entry.path)
-    os.rmdir(path)
+            with suppress(OSError):
+                os.unlink(entry.path)
+    with suppress(OSError):
+        os.rmdir(path)
 
 
 def main() -> None:

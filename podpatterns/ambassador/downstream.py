@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import socket
-import struct
 from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
@@ -13,6 +11,7 @@ from podpatterns.ambassador.http1.body import Body, reader
 from podpatterns.ambassador.http1.errors import Refused
 from podpatterns.ambassador.http1.reply import refusal, reply
 from podpatterns.ambassador.http1.request import Request, read_request
+from podpatterns.ambassador.sockets import reset
 from podpatterns.errors import UpstreamError
 
 if TYPE_CHECKING:
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
 LINGER = 2.0
 """Seconds in which a client may read our last words before its connection is closed, though it is still sending."""
 
-_RESET = struct.pack("ii", 1, 0)
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 _FOREVER = float("inf")
 
@@ -342,10 +340,7 @@ class Downstream(asyncio.Protocol):
     def reset(self) -> None:
         """Reset the connection: closing it would look like the end of a body that ends with its connection."""
         self._closing = True
-        sock = self.transport.get_extra_info("socket")
-        if sock is not None and sock.family != socket.AF_UNIX:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-        self.transport.abort()
+        reset(self.transport)
 
     def take_ahead(self) -> bytes:
         """What the client has sent ahead; it belongs to a tunnel now."""

@@ -28,6 +28,19 @@ class Tally:
         return int(sum(cell.value for cell in self.classes))
 
 
+class StreamTally(Tally):
+    """The connections of one TCP listener that one version has taken; `latency` is how long they last."""
+
+    __slots__ = ("received", "sent")
+
+    def __init__(self, version: str, opened: Cell, lasted: Distribution, sent: Cell, received: Cell) -> None:
+        super().__init__(version, [opened], lasted)
+        self.sent = sent
+        """Bytes from the client to the version."""
+        self.received = received
+        """Bytes from the version to the client."""
+
+
 class AmbassadorEvents:
     """The happenings of listeners, exchanges and upstreams."""
 
@@ -73,6 +86,22 @@ class AmbassadorEvents:
         self._drops = telemetry.counter(
             "podpatterns_ambassador_dropped", "Requests given up because the grace was over.", ["listener"]
         )
+        self._streams = telemetry.counter(
+            "podpatterns_ambassador_streams", "TCP connections that a version has taken.", ["listener", "version"]
+        )
+        self._streams_ended = telemetry.counter(
+            "podpatterns_ambassador_streams_ended",
+            "TCP connections that are over, by the reason.",
+            ["listener", "reason"],
+        )
+        self._stream_bytes = telemetry.counter(
+            "podpatterns_ambassador_stream_bytes",
+            "Bytes passed on by TCP listeners: sent to the version, received from it.",
+            ["listener", "version", "direction"],
+        )
+        self._stream_seconds = telemetry.histogram(
+            "podpatterns_ambassador_stream_seconds", "How long TCP connections last.", ["listener", "version"]
+        )
         self._weights = telemetry.gauge(
             "podpatterns_ambassador_weight",
             "The weight of a version in a route's split.",
@@ -88,6 +117,20 @@ class AmbassadorEvents:
             cells = [Cell(), *(self._requests.cell(*key, name) for name in CLASSES)]
             self.tallies[key] = Tally(version, cells, self._latency.series(*key))
         return self.tallies[key]
+
+    def stream_tally(self, listener: str, route: str, version: str) -> StreamTally:
+        """The series of one version behind a TCP listener; the same one after a reload."""
+        key = (listener, route, version)
+        found = self.tallies.get(key)
+        if not isinstance(found, StreamTally):
+            found = self.tallies[key] = StreamTally(
+                version,
+                self._streams.cell(listener, version),
+                self._stream_seconds.series(listener, version),
+                self._stream_bytes.cell(listener, version, "sent"),
+                self._stream_bytes.cell(listener, version, "received"),
+            )
+        return found
 
     @property
     def failures(self) -> int:
@@ -133,6 +176,11 @@ class AmbassadorEvents:
     def access(self, fields: Mapping[str, Any]) -> None:
         """The access log: one line for one request. It is counted already."""
         self._log.info("ambassador.request.done", **fields)
+
+    def stream_ended(self, listener: str, version: str, reason: str) -> None:
+        """A TCP connection is over; `version` is empty if none could be reached."""
+        self._streams_ended.add(listener, reason)
+        self._log.debug("ambassador.stream.ended", listener=listener, version=version, reason=reason)
 
     # --- upstreams ------------------------------------------------------------------------------------------------
 

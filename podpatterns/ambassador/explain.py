@@ -11,6 +11,7 @@ from podpatterns.ambassador.http1.errors import Refused
 from podpatterns.ambassador.http1.limits import Limits
 from podpatterns.ambassador.http1.request import Request, read_request
 from podpatterns.ambassador.listeners.http import HttpConfig
+from podpatterns.ambassador.listeners.tcp import TcpConfig
 from podpatterns.ambassador.override import Override
 from podpatterns.ambassador.plan import compile_match
 from podpatterns.ambassador.split import Split
@@ -30,6 +31,10 @@ def explain(config: AmbassadorConfig, sample: str | None) -> Iterator[str]:
     lines = text.partition("\n\n")[0].split("\n")
     head = "\r\n".join(lines).encode() + b"\r\n\r\n"
     for listener in config.listeners:
+        if isinstance(listener, TcpConfig):
+            yield f"{listener.title}: each connection, whatever it carries"
+            yield from _shares(config, listener.route)
+            continue
         yield f"{listener.title}: {lines[0]}"
         if not isinstance(listener, HttpConfig):
             yield "  a listener of another kind: what it does with HTTP is not known here"
@@ -78,6 +83,11 @@ def _versions(config: AmbassadorConfig, route: RouteConfig, request: Request) ->
         if placed is not None:
             yield f"  to {placed}, placed by {sticky.header}{_upstream(config, placed)}"
             return
+    yield from _shares(config, route)
+
+
+def _shares(config: AmbassadorConfig, route: RouteConfig) -> Iterator[str]:
+    split = Split(route.weights)
     for name in route.weights:
         yield f"  {split.share(name):7.2%} to {name}{_upstream(config, name)}"
 

@@ -13,11 +13,10 @@ if TYPE_CHECKING:
 class Link(asyncio.Protocol):
     """Passes what the upstream sends to the exchange it carries; without one, whatever comes makes it close."""
 
-    __slots__ = ("address", "exchange", "idle_since", "transport", "upstream", "used")
+    __slots__ = ("exchange", "idle_since", "transport", "upstream", "used")
 
-    def __init__(self, upstream: Upstream, address: str) -> None:
+    def __init__(self, upstream: Upstream) -> None:
         self.upstream = upstream
-        self.address = address
         self.exchange: Exchange | None = None
         self.used = False
         """True once it has carried a request: the upstream may close it at any time."""

@@ -151,14 +151,15 @@ class Route:
         self.listener = listener
         self.config = config
         self.split = Split(config.weights)
-        self.targets = {
-            version: Target(upstreams[version], events.tally(listener, name, version)) for version in config.weights
-        }
+        self.targets = {version: Target(upstreams[version], self._tally(events, version)) for version in config.weights}
         self.undisturbed = True
         """False once a version was taken out because it could not be reached: then the shares are not the weights."""
         self._events = events
         self._single = next(iter(self.targets.values())) if len(self.targets) == 1 else None
         events.weights(listener, name, self.split.weights)
+
+    def _tally(self, events: AmbassadorEvents, version: str) -> Tally:
+        return events.tally(self.listener, self.name, version)
 
     def inherit(self, old: Route) -> None:
         """Go on with the counts of the route that this one replaces, unless the weights have changed."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from podpatterns.ambassador.admin import Control
 from podpatterns.ambassador.config import AmbassadorConfig
-from podpatterns.ambassador.events import AmbassadorEvents
+from podpatterns.ambassador.events import AmbassadorEvents, StreamTally
 from podpatterns.ambassador.listeners import Listener
 from podpatterns.ambassador.route import Route
 from podpatterns.ambassador.upstreams import Upstream
@@ -96,9 +96,13 @@ class Ambassador(Pattern[AmbassadorConfig]):
         Raises:
             StartError: the listeners themselves have changed, which takes a new process.
         """
-        now, new = ([(each.title, each.listen) for each in each.listeners] for each in (self.config, config))
+        now, new = (
+            [(type(each), each.title, each.listen) for each in each.listeners] for each in (self.config, config)
+        )
         if now != new:
-            raise StartError("listeners cannot come, go or move while running; restart to change addresses or names")
+            raise StartError(
+                "listeners cannot come, go or move while running; restart to change addresses, names or types"
+            )
         upstreams = {
             name: self.upstreams[name]
             if self.config.upstreams.get(name) == each
@@ -147,7 +151,10 @@ class Ambassador(Pattern[AmbassadorConfig]):
         for tally in self.events.tallies.values():
             counts[tally.version] = counts.get(tally.version, 0) + tally.requests
         total = sum(counts.values())
-        facts: dict[str, str | int | float] = {"requests": total}
+        streams = sum(tally.requests for tally in self.events.tallies.values() if isinstance(tally, StreamTally))
+        facts: dict[str, str | int | float] = {"requests": total - streams}
+        if streams:
+            facts["connections"] = streams
         for version, count in counts.items():
             facts[version] = f"{count} ({100 * count / total:.1f} %)" if total else "0"
         facts["errors"] = self.events.failures

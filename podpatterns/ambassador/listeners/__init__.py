@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from podpatterns.ambassador.upstreams import Upstream
     from podpatterns.runtime.service import Deadline
 
+TUNNELS = 0.8
+"""The part of the grace that connections without an end of their own may take; what is left is for closing them."""
+
 
 class ListenerConfig(ComponentConfig, frozen=True, kw_only=True):
     """Base of every listener's configuration."""

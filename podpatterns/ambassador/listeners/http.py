@@ -14,25 +14,19 @@ from podpatterns.ambassador.downstream import Downstream
 from podpatterns.ambassador.events import AmbassadorEvents
 from podpatterns.ambassador.exchange import Exchange
 from podpatterns.ambassador.http1.limits import Limits
-from podpatterns.ambassador.listeners import Listener, ListenerConfig
+from podpatterns.ambassador.listeners import TUNNELS, Listener, ListenerConfig
 from podpatterns.ambassador.plan import Plan
 from podpatterns.ambassador.route import Route, RouteConfig
+from podpatterns.ambassador.sockets import BACKLOG, listening
 from podpatterns.ambassador.steered import build_route
 from podpatterns.ambassador.upstreams import Upstream
-from podpatterns.errors import StartError
 from podpatterns.runtime.schema import InvalidField
 from podpatterns.runtime.service import Deadline
-from podpatterns.runtime.units import Address, Duration, Size
-
-BACKLOG = 1024
-"""Connections that the system queues for us."""
+from podpatterns.runtime.units import Duration, Size
 
 QUIET = 0.3
 """Seconds without a request after which a kept connection is closed in a drain; a client that is about to send gets
 through."""
-
-TUNNELS = 0.8
-"""The part of the grace that tunnels may take; what is left is for closing them."""
 
 
 class HttpConfig(ListenerConfig, frozen=True, kw_only=True):
@@ -235,51 +229,3 @@ class Http(Listener):
                     "flag": exchange.flag,
                 }
             )
-
-
-def listening(address: Address) -> list[socket.socket]:
-    """Sockets that listen: one for each address of a name such as `localhost`. Raises StartError, saying what to do."""
-    found: list[socket.socket] = []
-    try:
-        if address.path is not None:
-            if Path(address.path).is_socket():
-                Path(address.path).unlink()  # left behind by a process that was killed
-            found.append(_bound(socket.AF_UNIX, address.path))
-        elif not address.host and socket.has_dualstack_ipv6():
-            found.append(_bound(socket.AF_INET6, ("::", address.port), dual=True))
-        else:
-            for family, place in _places(address):
-                port = found[0].getsockname()[1] if found else address.port
-                found.append(_bound(family, (place, port)))
-    except OSError as error:
-        for sock in found:
-            sock.close()
-        raise StartError(
-            f"the listener cannot listen on {address}: {(error.strerror or str(error)).lower()}; "
-            f"end what uses it (ss -ltnp shows it), or set another address"
-        ) from None
-    return found
-
-
-def _places(address: Address) -> list[tuple[socket.AddressFamily, str]]:
-    """The addresses of a host, IPv4 first; those that this machine does not have are left out."""
-    infos = socket.getaddrinfo(
-        address.host or None, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE | socket.AI_ADDRCONFIG
-    )
-    places = {(info[0], str(info[4][0])) for info in infos}
-    return sorted(places, key=lambda place: (place[0] != socket.AF_INET, place[1]))
-
-
-def _bound(family: socket.AddressFamily, place: tuple[str, int] | str, *, dual: bool = False) -> socket.socket:
-    sock = socket.socket(family)
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if dual else 1)
-        sock.bind(place)
-        sock.listen(BACKLOG)
-        sock.setblocking(False)  # noqa: FBT003 - the standard library's signature
-    except OSError:
-        sock.close()
-        raise
-    return sock

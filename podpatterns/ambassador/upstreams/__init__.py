@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from podpatterns.errors import UpstreamError
 from podpatterns.runtime.schema import ComponentConfig
 
 if TYPE_CHECKING:
@@ -13,6 +15,12 @@ if TYPE_CHECKING:
     from podpatterns.ambassador.exchange import Exchange
     from podpatterns.ambassador.http1.limits import Limits
     from podpatterns.ambassador.link import Link
+
+Make = Callable[[], asyncio.Protocol]
+"""Makes the protocol for a new connection."""
+
+Done = Callable[[asyncio.Protocol | UpstreamError], None]
+"""Takes what has come of an attempt to connect."""
 
 Spawn = Callable[[Coroutine[Any, Any, None]], object]
 """Starts a task that the runtime owns."""
@@ -69,6 +77,14 @@ class Upstream(ABC):
     @abstractmethod
     def closed(self, link: Link) -> None:
         """A connection is gone."""
+
+    @abstractmethod
+    def dial(self, make: Make, done: Done) -> None:
+        """Open a connection that is not pooled; `done` gets its protocol, or the error, now or later."""
+
+    @abstractmethod
+    def hung_up(self) -> None:
+        """A connection that was dialed is gone."""
 
     @abstractmethod
     def sweep(self, now: float) -> None:

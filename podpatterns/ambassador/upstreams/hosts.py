@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from random import random
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar
 
 from msgspec import Meta
 
 from podpatterns.ambassador.events import AmbassadorEvents
 from podpatterns.ambassador.http1.limits import Limits
 from podpatterns.ambassador.link import Link
-from podpatterns.ambassador.upstreams import Spawn, Upstream, UpstreamConfig
+from podpatterns.ambassador.upstreams import Done, Make, Spawn, Upstream, UpstreamConfig
 from podpatterns.errors import UpstreamError
 from podpatterns.runtime.backoff import Backoff
 from podpatterns.runtime.schema import InvalidField
@@ -22,6 +22,8 @@ from podpatterns.runtime.units import Address, Duration, Size
 
 if TYPE_CHECKING:
     from podpatterns.ambassador.exchange import Exchange
+
+P = TypeVar("P", bound=asyncio.Protocol)
 
 _LEARN_FROM = 0.5
 """Seconds; a connection that is closed sooner says more about a restart than about an idle timeout."""
@@ -127,6 +129,8 @@ class Hosts(Upstream):
         self._idle: list[Link] = []
         self._all: set[Link] = set()
         self._connecting = 0
+        self._dialed = 0
+        """Connections that are not pooled, those on their way included."""
         self._waiting: deque[Exchange] = deque()
         self._retired = False
         self._closed = False
@@ -152,7 +156,7 @@ class Hosts(Upstream):
         # Half a timeout more than all attempts take together: what an attempt reports is better than "too late".
         exchange.within(self.config.connect * (len(self._hosts) + 0.5))
         self._waiting.append(exchange)
-        if len(self._all) + self._connecting < self.config.max_connections:
+        if len(self._all) + self._connecting + self._dialed < self.config.max_connections:
             self._connecting += 1
             self._spawn(self._connect())
         return None
@@ -189,54 +193,77 @@ class Hosts(Upstream):
             self._spawn(self._connect())
 
     async def _connect(self) -> None:
-        """One new connection, for whoever waits longest; tries each address once."""
+        """One new connection, for whoever waits longest."""
         error: UpstreamError | None = None
         link: Link | None = None
         try:
-            for _ in self._hosts:
-                host = self._next()
-                if host is None:
-                    break
-                try:
-                    async with asyncio.timeout(self.config.connect):
-                        link = await self._open(host.address)
-                except TimeoutError:
-                    error = UpstreamError(
-                        504, "connect_timeout", f"{self.name} took no connection within {self.config.connect}"
-                    )
-                    self._failed(host, "connect_timeout")
-                except OSError as cause:
-                    error = UpstreamError(
-                        502, "connect_failure", f"{self.name} cannot be reached: {cause.strerror or cause}"
-                    )
-                    self._failed(host, "connect_failure")
-                else:
-                    self._succeeded(host)
-                    break
+            link = await self._open(lambda: Link(self))
+        except UpstreamError as cause:
+            error = cause
         finally:
             self._connecting -= 1
         if link is not None:
             self._all.add(link)
-            self._events.connected(self.name, link.address)
             if self._waiting:
                 self._waiting.popleft().connected(link)
             else:
                 self.release(link)
-        elif self._waiting:
-            self._waiting.popleft().failed(
-                error
-                or UpstreamError(503, "no_healthy_upstream", f"{self.name} cannot be reached at any of its addresses")
-            )
+        elif self._waiting and error is not None:
+            self._waiting.popleft().failed(error)
 
-    async def _open(self, address: Address) -> Link:
-        def link() -> Link:
-            return Link(self, str(address))
+    async def _open(self, make: Callable[[], P]) -> P:
+        """A new connection; tries each address once. Raises UpstreamError."""
+        error = UpstreamError(503, "no_healthy_upstream", f"{self.name} cannot be reached at any of its addresses")
+        for _ in self._hosts:
+            host = self._next()
+            if host is None:
+                break
+            try:
+                async with asyncio.timeout(self.config.connect):
+                    protocol = await self._attempt(host.address, make)
+            except TimeoutError:
+                error = UpstreamError(
+                    504, "connect_timeout", f"{self.name} took no connection within {self.config.connect}"
+                )
+                self._failed(host, "connect_timeout")
+            except OSError as cause:
+                error = UpstreamError(
+                    502, "connect_failure", f"{self.name} cannot be reached: {cause.strerror or cause}"
+                )
+                self._failed(host, "connect_failure")
+            else:
+                self._succeeded(host)
+                self._events.connected(self.name, str(host.address))
+                return protocol
+        raise error
 
+    async def _attempt(self, address: Address, make: Callable[[], P]) -> P:
         if address.path is not None:
-            _, protocol = await self._loop.create_unix_connection(link, address.path)
+            return (await self._loop.create_unix_connection(make, address.path))[1]
+        return (await self._loop.create_connection(make, address.host, address.port))[1]
+
+    def dial(self, make: Make, done: Done) -> None:
+        """See Upstream."""
+        if not self.available:
+            done(UpstreamError(503, "no_healthy_upstream", f"{self.name} cannot be reached at any of its addresses"))
+        elif len(self._all) + self._connecting + self._dialed >= self.config.max_connections:
+            done(UpstreamError(503, "overflow", f"{self.name} has {self.config.max_connections} connections already"))
         else:
-            _, protocol = await self._loop.create_connection(link, address.host, address.port)
-        return protocol
+            self._dialed += 1
+            self._spawn(self._dial(make, done))
+
+    async def _dial(self, make: Make, done: Done) -> None:
+        try:
+            protocol = await self._open(make)
+        except UpstreamError as error:
+            self._dialed -= 1
+            done(error)
+        else:
+            done(protocol)
+
+    def hung_up(self) -> None:
+        """See Upstream."""
+        self._dialed -= 1
 
     # --- addresses ------------------------------------------------------------------------------------------------
 
@@ -313,7 +340,7 @@ class Hosts(Upstream):
         now = self._loop.time()
         return {
             "available": self.available,
-            "connections": len(self._all),
+            "connections": len(self._all) + self._dialed,
             "idle": len(self._idle),
             "waiting": len(self._waiting),
             "addresses": {

@@ -1,0 +1,72 @@
+"""Listening sockets, and the end of a connection that must not look like a regular one."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from pathlib import Path
+
+from podpatterns.errors import StartError
+from podpatterns.runtime.units import Address
+
+BACKLOG = 1024
+"""Connections that the system queues for us."""
+
+_RESET = struct.pack("ii", 1, 0)
+
+
+def reset(transport: asyncio.Transport) -> None:
+    """Reset a connection: closing it would look like the end of a body that ends with its connection."""
+    sock = transport.get_extra_info("socket")
+    if sock is not None and sock.family != socket.AF_UNIX:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+    transport.abort()
+
+
+def listening(address: Address) -> list[socket.socket]:
+    """Sockets that listen: one for each address of a name such as `localhost`. Raises StartError, saying what to do."""
+    found: list[socket.socket] = []
+    try:
+        if address.path is not None:
+            if Path(address.path).is_socket():
+                Path(address.path).unlink()  # left behind by a process that was killed
+            found.append(_bound(socket.AF_UNIX, address.path))
+        elif not address.host and socket.has_dualstack_ipv6():
+            found.append(_bound(socket.AF_INET6, ("::", address.port), dual=True))
+        else:
+            for family, place in _places(address):
+                port = found[0].getsockname()[1] if found else address.port
+                found.append(_bound(family, (place, port)))
+    except OSError as error:
+        for sock in found:
+            sock.close()
+        raise StartError(
+            f"the listener cannot listen on {address}: {(error.strerror or str(error)).lower()}; "
+            f"end what uses it (ss -ltnp shows it), or set another address"
+        ) from None
+    return found
+
+
+def _places(address: Address) -> list[tuple[socket.AddressFamily, str]]:
+    """The addresses of a host, IPv4 first; those that this machine does not have are left out."""
+    infos = socket.getaddrinfo(
+        address.host or None, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE | socket.AI_ADDRCONFIG
+    )
+    places = {(info[0], str(info[4][0])) for info in infos}
+    return sorted(places, key=lambda place: (place[0] != socket.AF_INET, place[1]))
+
+
+def _bound(family: socket.AddressFamily, place: tuple[str, int] | str, *, dual: bool = False) -> socket.socket:
+    sock = socket.socket(family)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if dual else 1)
+        sock.bind(place)
+        sock.listen(BACKLOG)
+        sock.setblocking(False)  # noqa: FBT003 - the standard library's signature
+    except OSError:
+        sock.close()
+        raise
+    return sock

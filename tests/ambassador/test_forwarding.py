@@ -54,6 +54,19 @@ async def test_a_request_and_its_response(upstream, running, ask):
     assert server.heads == [b"GET /a?b HTTP/1.1\r\nHost: a\r\nX: 1\r\n" + via + b"\r\n\r\n"]
 
 
+async def test_trace_context_passes_untouched(upstream, running, ask):
+    """W3C traceparent and tracestate, and a request's id, reach the upstream as they were sent, once and in order."""
+    fields = (
+        b"traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\n"
+        b"tracestate: a=1,b=2\r\ntracestate: c=3\r\nX-Request-Id: 7\r\n"
+    )
+    server = await upstream()
+    async with running(server) as proxy:
+        await ask(proxy, b"GET / HTTP/1.1\r\nHost: a\r\n" + fields + b"Connection: close\r\n\r\n")
+    (head,) = server.heads
+    assert b"Host: a\r\n" + fields + b"Via: " in head
+
+
 async def test_byte_by_byte_both_ways(upstream, running, connect):
     """Cuts in the stream make no difference on either side."""
 

@@ -29,6 +29,8 @@ def explain(config: AmbassadorConfig, sample: str | None) -> Iterator[str]:
     """For every HTTP listener: the route, versions with their shares, what is added and removed, timeouts."""
     text = (SAMPLE if sample is None else sample).replace("\r\n", "\n").strip("\n")
     lines = text.partition("\n\n")[0].split("\n")
+    if re.fullmatch(r"[A-Z]+ \S+", lines[0]):
+        lines[0] += " HTTP/1.1"  # people who type a sample leave it out; whoever sends one does not
     head = "\r\n".join(lines).encode() + b"\r\n\r\n"
     for listener in config.listeners:
         if isinstance(listener, TcpConfig):

@@ -7,6 +7,7 @@ from podpatterns.ambassador.http1.request import read_request
 from podpatterns.ambassador.plan import compile_match
 from podpatterns.ambassador.route import MatchConfig
 from podpatterns.errors import ConfigError
+from podpatterns.runtime import config as configuration
 from podpatterns.runtime.config import loads
 
 GOOD = """
@@ -115,3 +116,12 @@ def test_explain():
     assert "Host becomes test.example" in text
     assert "sent again: never" in text
     assert "refused with 400" in "\n".join(load(GOOD).explain("GET / HTTP/1.1"))
+
+
+def test_a_sample_may_leave_the_version_out() -> None:
+    """People type `GET /path`; the explanation is that of HTTP/1.1."""
+    text = "ambassador: {listeners: [{listen: 127.0.0.1:80, routes: [{to: a}]}], upstreams: {a: 'h:1'}}"
+    ambassador = configuration.loads([("f.yaml", text)]).patterns["ambassador"]
+    typed = list(ambassador.explain("GET /x\nHost: a"))
+    assert typed == list(ambassador.explain("GET /x HTTP/1.1\nHost: a"))
+    assert not any("refused" in line for line in typed)

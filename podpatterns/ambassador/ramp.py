@@ -1,0 +1,346 @@
+"""The ramp: a new version gets more and more of the traffic, as long as it does well. Pure: time and counts come in.
+
+A step is watched for `every`; then the version moves up, goes back to nothing, or, where too few requests say too
+little, stays. What is plainly broken goes back at once. What the other versions suffer as well is not its fault.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from itertools import pairwise
+from math import gcd, inf, log
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta
+
+from podpatterns.runtime.decode import suggest
+from podpatterns.runtime.schema import Config, InvalidField
+from podpatterns.runtime.units import Duration, Share
+
+FEWEST = 10
+"""Bad requests from which on a verdict may come before a step is over: a connection or two that broke are none."""
+
+SURE = log(1e6)
+"""How sure such an early verdict must be: each strikes a version that is as good as asked for once in a million
+times."""
+
+MARGIN = 2.0
+"""How many times the others' bad share a version's own may be, while those do badly too, and it is not to blame."""
+
+SLOW = 0.01
+"""The share of requests that may take longer than the 99th percentile's limit; that is what such a limit says."""
+
+
+class RampConfig(Config, frozen=True, kw_only=True):
+    """Gives a version a growing share of the requests, and none as soon as it does worse than it may."""
+
+    version: str | None = None
+    """The version of the split that is ramped up; it has the weight 0 there, because the ramp sets its weight. The
+    others share what is left, in the ratios of their weights. None: the one version with weight 0."""
+
+    steps: tuple[Annotated[int, Meta(ge=1, le=100)], ...] = (1, 5, 25, 50, 100)
+    """The version's share in percent, step by step, rising. The first is in force from the start, the last one for
+    good."""
+
+    every: Duration = Duration("60s")
+    """How long each step is watched, the last one included. Long enough for a version to show what it does under
+    load."""
+
+    min_requests: Annotated[int, Meta(ge=1)] = 200
+    """Requests that a step must have had before the version moves up; until then it stays. With 200 a success of 99 %
+    can be told from one of 95 %. A version that is plainly broken is seen earlier."""
+
+    success: Share = Share("99%")
+    """The share of requests that must be answered with less than 500 and completely."""
+
+    p99: Duration | None = None
+    """What 99 % of the requests must not exceed, from the end of their head to the end of the response. None: slowness
+    is not judged, because no one limit fits every service."""
+
+    def __post_init__(self) -> None:
+        """Steps that rise, and times that are some."""
+        if not self.steps:
+            raise InvalidField("steps", "must have at least one step, such as [1, 5, 25, 50, 100]")
+        for index, (low, high) in enumerate(pairwise(self.steps), 1):
+            if high <= low:
+                raise InvalidField(f"steps[{index}]", f"must rise: {high} stands behind {low}")
+        for name in ("every", "p99"):
+            if getattr(self, name) == 0:
+                raise InvalidField(name, "must be more than 0s")
+
+    def version_of(self, weights: Mapping[str, int]) -> str:
+        """The version of a split that is ramped. Raises InvalidField where that is not clear."""
+        version = self.version
+        if version is None:
+            idle = [name for name, weight in weights.items() if not weight]
+            if len(idle) != 1:
+                found = "has none" if not idle else f"has {' and '.join(idle)}"
+                raise InvalidField(
+                    "version", f"ramps the one version with weight 0, but the split {found}; name one, with weight 0"
+                )
+            version = idle[0]
+        if version not in weights:
+            raise InvalidField("version", f'unknown version "{version}"{suggest(version, weights)}')
+        if weights[version]:
+            raise InvalidField(
+                "version", f"{version} has the weight {weights[version]}; write 0, because the ramp sets its weight"
+            )
+        return version
+
+
+def ramped(weights: Mapping[str, int], version: str, percent: int) -> dict[str, int]:
+    """Weights by which a version gets so many percent, and the others the rest in their own ratios."""
+    total = sum(weight for name, weight in weights.items() if name != version)
+    result = {
+        name: percent * total if name == version else (100 - percent) * weight for name, weight in weights.items()
+    }
+    divisor = gcd(*result.values())
+    return {name: weight // divisor for name, weight in result.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Requests that were answered or failed, and what was wrong with them; of one look, or since an earlier one."""
+
+    requests: int = 0
+    failures: int = 0
+    slow: int = 0
+
+    def __sub__(self, earlier: Counts) -> Counts:
+        return Counts(self.requests - earlier.requests, self.failures - earlier.failures, self.slow - earlier.slow)
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(self.requests + other.requests, self.failures + other.failures, self.slow + other.slow)
+
+
+class Verdict(Enum):
+    """What the counts of a step say."""
+
+    GOOD = "good"
+    FEW = "few"
+    SHARED = "shared"
+    """It does badly, and so do the others: whatever both depend on is to blame."""
+    BAD = "bad"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A verdict, what it is about (`success`, `p99`, `min_requests`), and the numbers for people."""
+
+    verdict: Verdict
+    cause: str
+    text: str
+
+
+def judge(config: RampConfig, new: Counts, old: Counts, *, due: bool) -> Finding:
+    """What the counts of one step say of a version, beside the others in the same time.
+
+    Before the step is `due`, only what is no accident is bad: who looks every second, and takes the first bad look for
+    the truth, sends most versions back.
+    """
+    shared = None
+    for cause, bad, bad_old, allowed in (
+        ("success", new.failures, old.failures, 1 - config.success),
+        ("p99", new.slow, old.slow, SLOW if config.p99 is not None else 1.0),
+    ):
+        if not _exceeds(bad, new.requests, allowed):
+            continue
+        enough = due and new.requests >= config.min_requests
+        if not enough and not _surely(bad, new.requests, allowed):
+            continue
+        text = _numbers(config, cause, bad, new.requests)
+        if old.requests >= FEWEST and _exceeds(bad_old, old.requests, allowed):
+            text += f"; the others: {_numbers(config, cause, bad_old, old.requests)}"
+            if bad / new.requests <= MARGIN * bad_old / old.requests:
+                shared = Finding(Verdict.SHARED, cause, text)
+                continue
+        return Finding(Verdict.BAD, cause, text)
+    if shared is not None:
+        return shared
+    if new.requests < config.min_requests:
+        return Finding(
+            Verdict.FEW, "min_requests", f"{new.requests} requests so far, {config.min_requests} are needed to judge"
+        )
+    return Finding(Verdict.GOOD, "", "; ".join(_praise(config, new)))
+
+
+def _praise(config: RampConfig, new: Counts) -> list[str]:
+    said = [_numbers(config, "success", new.failures, new.requests)]
+    return said if config.p99 is None else [*said, _numbers(config, "p99", new.slow, new.requests)]
+
+
+def _numbers(config: RampConfig, cause: str, bad: int, requests: int) -> str:
+    if cause == "success":
+        return f"{1 - bad / requests:.2%} of {requests} requests succeeded, {config.success} must"
+    return f"{bad / requests:.2%} of {requests} requests took longer than {config.p99}, {SLOW:.0%} may"
+
+
+def _exceeds(bad: int, requests: int, allowed: float) -> bool:
+    # The tolerance is for floats alone: 1 - 0.9 is a little less than 0.1.
+    return bad > (allowed + 1e-9) * requests
+
+
+def _surely(bad: int, requests: int, allowed: float) -> bool:
+    """Whether so many bad ones are no accident, where `allowed` is their share in the long run.
+
+    Chernoff's bound: with q = bad / requests, chance has at most exp(-requests · KL(q ‖ allowed)) for it.
+    """
+    if bad < FEWEST:
+        return False
+    q = bad / requests
+    divergence = q * log(q / allowed) if allowed > 0 else inf
+    if q < 1:
+        divergence += (1 - q) * log((1 - q) / (1 - allowed))
+    return requests * divergence > SURE
+
+
+class State(Enum):
+    """Where a ramp stands."""
+
+    RAMPING = "ramping"
+    PAUSED = "paused"
+    """Somebody has stopped it at its step."""
+    DONE = "done"
+    ROLLED_BACK = "rolled_back"
+    BY_HAND = "by_hand"
+    """Somebody has changed the weights: they count now, and the ramp has ended."""
+
+
+Action = Literal["pause", "resume", "abort", "promote", "restart"]
+
+_ACTIONS: dict[str, tuple[frozenset[State], State]] = {
+    "pause": (frozenset({State.RAMPING}), State.PAUSED),
+    "resume": (frozenset({State.PAUSED}), State.RAMPING),
+    "abort": (frozenset({State.RAMPING, State.PAUSED}), State.ROLLED_BACK),
+    "promote": (frozenset({State.RAMPING, State.PAUSED}), State.DONE),
+    "restart": (frozenset({State.PAUSED, State.DONE, State.ROLLED_BACK, State.BY_HAND}), State.RAMPING),
+}
+"""What a person may ask for: in which states, and which one it leads to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """Something a ramp has done, or not done: `up`, `held`, `back`, `done`, or what a person has asked for.
+
+    `cause` is one of a few words, for metrics; `text` has the numbers, for people.
+    """
+
+    kind: str
+    cause: str
+    text: str
+
+
+class Ramp:
+    """A ramp at work. Every method that moves it returns the move; `percent` is the share that is then in force."""
+
+    def __init__(self, config: RampConfig) -> None:
+        self.config = config
+        self.state = State.RAMPING
+        self.step = 0
+        """Index into the steps; where it stood, once it has ended."""
+        self.reason = ""
+        """Why it is where it is."""
+        self.seen = Counts()
+        """What the version has done in this step, as of the last look."""
+        self._since: float | None = None
+        self._new, self._old = Counts(), Counts()
+        self._held = False
+        self._lost_at: float | None = None
+
+    @property
+    def percent(self) -> int | None:
+        """The version's share; None once the weights are set by hand."""
+        if self.state is State.BY_HAND:
+            return None
+        if self.state is State.ROLLED_BACK:
+            return 0
+        return self.config.steps[-1 if self.state is State.DONE else self.step]
+
+    def look(self, now: float, new: Counts, old: Counts, *, reachable: bool = True) -> Move | None:
+        """What follows from the counts so far, of the version and of the others together; None: go on as it is.
+
+        `now` is in seconds, and never decreases; nor do the counts. To be called about once a second.
+        """
+        if self.state is not State.RAMPING:
+            return None
+        if self._since is None:
+            self._watch(now, new, old)
+        assert self._since is not None
+        self.seen = new - self._new
+        if not reachable:
+            self._lost_at = now if self._lost_at is None else self._lost_at
+            if now - self._lost_at < self.config.every:
+                return None
+            return self._end(
+                State.ROLLED_BACK, Move("back", "unreachable", f"could not be reached for {self.config.every}")
+            )
+        self._lost_at = None
+        due = now - self._since >= self.config.every
+        finding = judge(self.config, self.seen, old - self._old, due=due)
+        if finding.verdict is Verdict.BAD:
+            return self._end(State.ROLLED_BACK, Move("back", finding.cause, finding.text))
+        if not due:
+            return None
+        if finding.verdict is Verdict.GOOD:
+            return self._up(finding)
+        if finding.verdict is Verdict.SHARED:
+            # What was measured says nothing of the version: measure anew.
+            self._since = None
+            self.reason = finding.text
+            return Move("held", f"shared_{finding.cause}", finding.text)
+        if self._held:
+            self.reason = finding.text
+            return None
+        self._held = True
+        self.reason = finding.text
+        return Move("held", finding.cause, finding.text)
+
+    def _watch(self, now: float, new: Counts, old: Counts) -> None:
+        self._since, self._new, self._old = now, new, old
+        self._lost_at = None
+
+    def _up(self, finding: Finding) -> Move:
+        if self.step == len(self.config.steps) - 1:
+            return self._end(State.DONE, Move("done", finding.cause, finding.text))
+        self.step += 1
+        self._since, self._held = None, False
+        self.reason = finding.text
+        return Move("up", finding.cause, finding.text)
+
+    def _end(self, state: State, move: Move) -> Move:
+        self.state, self.reason = state, move.text
+        self._since, self._held = None, False
+        return move
+
+    def ask(self, action: Action) -> Move:
+        """Do as a person asks. Raises ValueError, which says when one may."""
+        states, state = _ACTIONS[action]
+        if self.state not in states:
+            possible = [name for name, (allowed, _) in _ACTIONS.items() if self.state in allowed]
+            raise ValueError(f"cannot {action} a ramp that is {self.state.value}; possible now: {', '.join(possible)}")
+        if action == "restart":
+            self.step = 0
+        return self._end(state, Move(action, "asked", "asked for through the admin endpoint"))
+
+    def overruled(self) -> Move:
+        """Somebody has changed the weights."""
+        return self._end(State.BY_HAND, Move("by_hand", "asked", "the weights were changed by hand"))
+
+    def describe(self, now: float) -> dict[str, Any]:
+        """For the admin endpoint."""
+        seen, limit = self.seen, self.config.p99
+        return {
+            "state": self.state.value,
+            "step": self.step + 1,
+            "steps": list(self.config.steps),
+            "percent": self.percent,
+            "reason": self.reason,
+            "watched_seconds": None if self._since is None else round(now - self._since, 1),
+            "every_seconds": float(self.config.every),
+            "requests": seen.requests,
+            "min_requests": self.config.min_requests,
+            "success": round(1 - seen.failures / seen.requests, 4) if seen.requests else None,
+            "within_p99": round(1 - seen.slow / seen.requests, 4) if seen.requests and limit is not None else None,
+        }

@@ -13,6 +13,7 @@ import logging
 import sys
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import accumulate
 from typing import Any, Literal
 
 import structlog
@@ -93,6 +94,7 @@ class Gauge(Counter):
     def collect(self) -> Iterable[Metric]:
         """For the registry."""
         if self._read is not None:
+            self._cells.clear()  # what is no longer there has no value
             for values, number in self._read().items():
                 self.cell(*values).value = number
         return super().collect()
@@ -104,7 +106,7 @@ class Distribution:
     __slots__ = ("bounds", "counts", "total")
 
     def __init__(self, bounds: Sequence[float]) -> None:
-        self.bounds = bounds
+        self.bounds = tuple(bounds)
         self.counts = [0] * (len(bounds) + 1)
         self.total = 0.0
 
@@ -112,6 +114,29 @@ class Distribution:
         """Count a value into its bucket (upper bounds are inclusive, as in Prometheus)."""
         self.counts[bisect_left(self.bounds, value)] += 1
         self.total += value
+
+    def refine(self, bound: float) -> None:
+        """Tell values up to `bound` from larger ones from now on; a scrape shows the family's bounds as before.
+
+        What has been counted between the neighbours of a new bound counts as larger.
+        """
+        index = bisect_left(self.bounds, bound)
+        if self.bounds[index : index + 1] != (bound,):
+            self.bounds = (*self.bounds[:index], bound, *self.bounds[index:])
+            self.counts.insert(index, 0)
+
+    def above(self, bound: float) -> int:
+        """How many values were larger than one of the bounds."""
+        return sum(self.counts[bisect_left(self.bounds, bound) + 1 :])
+
+    def quantile(self, q: float) -> float | None:
+        """An estimate, as Prometheus' histogram_quantile makes it; the last bound if it lies beyond, None if empty."""
+        rank, running, low = q * sum(self.counts), 0, 0.0
+        for bound, count in zip(self.bounds, self.counts, strict=False):
+            if count and running + count >= rank:
+                return low + (bound - low) * (rank - running) / count
+            running, low = running + count, bound
+        return self.bounds[-1] if sum(self.counts) else None
 
 
 class Histogram(Collector):
@@ -131,11 +156,9 @@ class Histogram(Collector):
         """For the registry."""
         family = HistogramMetricFamily(self.name, self.text, labels=self.labels)
         for values, series in self._series.items():
-            running, buckets = 0, []
-            for bound, count in zip([*map(_bound, self.bounds), "+Inf"], series.counts, strict=True):
-                running += count
-                buckets.append((bound, float(running)))
-            family.add_metric(values, buckets, series.total)
+            running = list(accumulate(series.counts))
+            buckets = [(_bound(bound), float(running[bisect_left(series.bounds, bound)])) for bound in self.bounds]
+            family.add_metric(values, [*buckets, ("+Inf", float(running[-1]))], series.total)
         return [family]
 
     def describe(self) -> Iterable[Metric]:

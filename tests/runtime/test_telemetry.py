@@ -64,6 +64,40 @@ def test_histogram_buckets_are_cumulative_and_inclusive():
     }
 
 
+def test_a_series_can_be_finer_than_its_family():
+    """A bound of one series tells its values apart, and a scrape shows the same buckets as before."""
+    telemetry = Telemetry()
+    series = telemetry.histogram("podpatterns_test_seconds", "S.", bounds=(1, 2)).series()
+    series.observe(1.2)
+    before = samples(telemetry)
+    for bound in (1.5, 1.5, 2, 3):
+        series.refine(bound)
+    assert samples(telemetry) == before
+    for value in (0.5, 1.4, 1.5, 1.6, 2.5, 4):
+        series.observe(value)
+    # 1.2 was counted before 1.5 was a bound, so it counts as larger.
+    assert [series.above(bound) for bound in (1, 1.5, 2, 3)] == [6, 4, 2, 1]
+    assert samples(telemetry) == {
+        ("podpatterns_test_seconds_bucket", "1.0"): 1,
+        ("podpatterns_test_seconds_bucket", "2.0"): 5,
+        ("podpatterns_test_seconds_bucket", "+Inf"): 7,
+        ("podpatterns_test_seconds_count",): 7,
+        ("podpatterns_test_seconds_sum",): 12.7,
+    }
+
+
+@pytest.mark.parametrize(
+    ("values", "q", "expected"),
+    [([], 0.5, None), ([3] * 4, 0.5, 3.0), ([1, 3, 3, 3], 0.25, 2.0), ([1] * 99 + [9], 0.99, 2.0), ([9], 0.5, 4.0)],
+)
+def test_a_quantile_is_estimated_as_prometheus_does(values, q, expected):
+    """Linear within its bucket; beyond the last bound it is that bound; nothing counted, no quantile."""
+    series = Telemetry().histogram("podpatterns_test_seconds", "S.", bounds=(2, 4)).series()
+    for value in values:
+        series.observe(value)
+    assert series.quantile(q) == expected
+
+
 def test_two_runtimes_do_not_mix():
     """There are no module globals: each telemetry has its own registry."""
     one, two = Telemetry(), Telemetry()

@@ -1,7 +1,9 @@
 """Upstreams that do byte for byte as a test says, and clients that send what no library would."""
 
 import asyncio
+import subprocess
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 import uvloop
@@ -175,3 +177,65 @@ def ask(connect):
             peer.close()
 
     return send
+
+
+EXTENSIONS = """
+[authority]
+basicConstraints = critical, CA:TRUE
+keyUsage = critical, keyCertSign, cRLSign
+subjectKeyIdentifier = hash
+[leaf]
+basicConstraints = CA:FALSE
+keyUsage = critical, digitalSignature
+extendedKeyUsage = serverAuth, clientAuth
+subjectKeyIdentifier = hash
+authorityKeyIdentifier = keyid
+subjectAltName = {names}
+"""
+
+
+def openssl(*arguments):
+    done = subprocess.run(["openssl", *map(str, arguments)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+class Authority:
+    """Signs certificates; `ca` is the file by which it is trusted."""
+
+    def __init__(self, folder, name="authority"):
+        self.folder = Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.name = name
+        self.ca, self._key = self.folder / f"{name}.crt", self.folder / f"{name}.key"
+        openssl(
+            "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30",
+            "-subj", f"/CN={name}", "-keyout", self._key, "-out", self.ca, "-config", self._extensions(name, "DNS:x"),
+            "-extensions", "authority",
+        )  # fmt: skip
+
+    def _extensions(self, name, names):
+        path = self.folder / f"{name}.cnf"
+        path.write_text("[req]\ndistinguished_name = subject\n[subject]\n" + EXTENSIONS.format(names=names))
+        return path
+
+    def sign(self, name, *, names="DNS:localhost, IP:127.0.0.1", days=10, folder=None):
+        """A new key and certificate for it: files `NAME.crt` and `NAME.key`."""
+        folder = Path(folder or self.folder)
+        certificate, key, request = folder / f"{name}.crt", folder / f"{name}.key", self.folder / f"{name}.csr"
+        openssl(
+            "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", f"/CN={name}",
+            "-keyout", key, "-out", request,
+        )  # fmt: skip
+        openssl(
+            "x509", "-req", "-in", request, "-CA", self.ca, "-CAkey", self._key, "-days", days, "-out", certificate,
+            "-set_serial", int.from_bytes(name.encode()[:8], "big") + days + 1, "-extensions", "leaf",
+            "-extfile", self._extensions(name, names),
+        )  # fmt: skip
+        return certificate, key
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory):
+    """An authority that nobody else knows, for all tests that only need one."""
+    return Authority(tmp_path_factory.mktemp("authority"))

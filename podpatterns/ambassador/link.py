@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
+    from podpatterns.ambassador.endpoints.endpoint import Endpoint
     from podpatterns.ambassador.exchange import Exchange
     from podpatterns.ambassador.upstreams import Upstream
 
@@ -13,15 +14,22 @@ if TYPE_CHECKING:
 class Link(asyncio.Protocol):
     """Passes what the upstream sends to the exchange it carries; without one, whatever comes makes it close."""
 
-    __slots__ = ("exchange", "idle_since", "transport", "upstream", "used")
+    __slots__ = ("endpoint", "exchange", "idle_since", "requests", "transport", "upstream")
 
-    def __init__(self, upstream: Upstream) -> None:
+    def __init__(self, upstream: Upstream, endpoint: Endpoint) -> None:
         self.upstream = upstream
+        self.endpoint = endpoint
+        """The address that it leads to."""
         self.exchange: Exchange | None = None
-        self.used = False
-        """True once it has carried a request: the upstream may close it at any time."""
+        self.requests = 0
+        """How many it has carried to their end."""
         self.idle_since = 0.0
         self.transport: asyncio.Transport = cast("asyncio.Transport", None)
+
+    @property
+    def used(self) -> bool:
+        """True once it has carried a request: the upstream may close it at any time."""
+        return self.requests > 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Connected."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -11,6 +12,8 @@ from podpatterns.errors import UpstreamError
 from podpatterns.runtime.schema import ComponentConfig
 
 if TYPE_CHECKING:
+    from podpatterns.ambassador.endpoints.budget import RetryBudget
+    from podpatterns.ambassador.endpoints.endpoint import Endpoint
     from podpatterns.ambassador.events import AmbassadorEvents
     from podpatterns.ambassador.exchange import Exchange
     from podpatterns.ambassador.http1.limits import Limits
@@ -44,11 +47,20 @@ class Upstream(ABC):
     available: bool
     """False while a request had better go to another version."""
 
+    requests: int
+    """Requests that it was sent; whoever sends one adds to it. Repetitions do not count."""
+
+    budget: RetryBudget
+    """How many of them may be sent again."""
+
     limits: Limits
     """Bounds on its responses."""
 
     tail: bytes
     """What is added behind the fields of each request: lines with CRLF, and the closing empty line."""
+
+    strip: re.Pattern[bytes] | None = None
+    """Fields of the client, each as a whole line with the CRLF before it, that those in `tail` replace."""
 
     host: bytes | None
     """The Host that it is to see; None: the client's."""
@@ -60,10 +72,19 @@ class Upstream(ABC):
     """Seconds without any progress in the middle of a message."""
 
     @abstractmethod
-    def acquire(self, exchange: Exchange, *, fresh: bool = False) -> Link | None:
+    def acquire(self, exchange: Exchange, *, fresh: bool = False, avoid: Endpoint | None = None) -> Link | None:
         """An idle connection now; or None, and `exchange.connected` or `exchange.failed` is called later.
 
-        `fresh` asks for a connection that has carried nothing yet. Raises UpstreamError when it is overloaded.
+        `fresh` asks for a connection that has not been idle, `avoid` for one to another address than the one that
+        has just failed, if there is another. Raises UpstreamError when it is overloaded.
+        """
+
+    @abstractmethod
+    def outcome(self, link: Link, status: int, seconds: float, head: bytes = b"") -> None:
+        """What has come of a request: called once, with the status of the response and the time to its head.
+
+        Status 0: the connection was reset, or there was no response in time. Good ones need not be told unless
+        `link.endpoint.watched`. `head` is the response's, for statuses that may come with Retry-After.
         """
 
     @abstractmethod
@@ -85,6 +106,9 @@ class Upstream(ABC):
     @abstractmethod
     def hung_up(self) -> None:
         """A connection that was dialed is gone."""
+
+    async def run(self) -> None:  # noqa: B027 - most have nothing beside requests
+        """What goes on beside requests: names are resolved, addresses checked, credentials renewed. May return."""
 
     @abstractmethod
     def sweep(self, now: float) -> None:

@@ -1,0 +1,316 @@
+"""The connections of one upstream: kept ones, new ones, and the requests that wait for one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from podpatterns.ambassador.endpoints.budget import RetryBudget
+from podpatterns.ambassador.endpoints.connector import Connector
+from podpatterns.ambassador.endpoints.endpoint import Endpoint
+from podpatterns.ambassador.endpoints.roster import Roster
+from podpatterns.ambassador.events import AmbassadorEvents
+from podpatterns.ambassador.link import Link
+from podpatterns.ambassador.upstreams import Done, Make, Spawn, Upstream
+from podpatterns.errors import UpstreamError
+
+if TYPE_CHECKING:
+    from podpatterns.ambassador.exchange import Exchange
+
+P = TypeVar("P", bound=asyncio.Protocol)
+
+_LEARN_FROM = 0.5
+"""Seconds; a connection that is closed sooner says more about a restart than about an idle timeout."""
+
+
+class Waiter:
+    """A request that waits for a connection: for the one that is being opened for it, or for any that becomes free."""
+
+    __slots__ = ("avoid", "connecting", "endpoint", "exchange")
+
+    def __init__(self, exchange: Exchange, endpoint: Endpoint, avoid: Endpoint | None) -> None:
+        self.exchange = exchange
+        self.endpoint = endpoint
+        """Where a connection is opened for it first."""
+        self.avoid = avoid
+        """Where it has failed already: a connection to there helps only if there is no other address."""
+        self.connecting = False
+
+
+class Pool(Upstream):
+    """Per endpoint a stack of kept connections; one queue of requests in front of all of them."""
+
+    def __init__(
+        self,
+        name: str,
+        roster: Roster,
+        connector: Connector,
+        events: AmbassadorEvents,
+        spawn: Spawn,
+        *,
+        keep: float,
+        max_connections: int,
+        max_pending: int,
+    ) -> None:
+        self.name = name
+        self.requests = 0
+        self.budget = RetryBudget(now, lambda: self.requests)
+        self._roster = roster
+        self._roster.changed = self._changed
+        self._changed()
+        self._connector = connector
+        self._events = events
+        self._spawn = spawn
+        self._keep = keep
+        """Seconds to keep an idle connection; learns from connections that the far side has closed earlier."""
+        self._max_connections = max_connections
+        self._max_pending = max_pending
+        self._open = 0
+        """Connections of any kind, those on their way included."""
+        self._connecting = 0
+        self._waiting: deque[Waiter] = deque()
+        self._retired = False
+        self._closed = False
+        self._clock: Callable[[], float] = now
+
+    def _changed(self) -> None:
+        self.available = self._roster.available
+
+    # --- pooled connections ---------------------------------------------------------------------------------------
+
+    def acquire(self, exchange: Exchange, *, fresh: bool = False, avoid: Endpoint | None = None) -> Link | None:
+        """See Upstream."""
+        endpoint = self._roster.only or self._choose(avoid)
+        if endpoint is not None and endpoint.idle and not fresh:
+            link = endpoint.idle.pop()
+            if not link.transport.is_closing():
+                return link
+        return self._queue(exchange, endpoint, avoid, fresh=fresh)
+
+    def _choose(self, avoid: Endpoint | None) -> Endpoint | None:
+        if avoid is None:
+            return self._roster.choose()
+        return self._roster.choose((avoid,)) or self._roster.choose()
+
+    def _queue(
+        self, exchange: Exchange, endpoint: Endpoint | None, avoid: Endpoint | None, *, fresh: bool
+    ) -> Link | None:
+        """Wait for a connection; one is opened unless there are too many."""
+        full = self._open >= self._max_connections
+        if (endpoint is None or full) and (link := self._spare()) is not None:
+            if not (fresh and full):
+                return link
+            link.close()  # once it is gone, there is room for a new one
+        if len(self._waiting) - self._connecting >= self._max_pending:
+            raise UpstreamError(503, "overflow", f"{self.name} has {self._max_pending} requests waiting already")
+        if endpoint is None:
+            raise self._unreachable()
+        # Half a timeout more than all attempts take together: what an attempt reports is better than "too late".
+        exchange.within(self._connector.patience * (len(self._roster.endpoints) + 0.5))
+        waiter = Waiter(exchange, endpoint, avoid)
+        self._waiting.append(waiter)
+        if not full:
+            self._begin(waiter)
+        return None
+
+    def _spare(self) -> Link | None:
+        """A kept connection to any address: better than none, where no new one can be opened."""
+        for endpoint in self._roster.endpoints:
+            while endpoint.idle:
+                link = endpoint.idle.pop()
+                if not link.transport.is_closing():
+                    return link
+        return None
+
+    def _unreachable(self) -> UpstreamError:
+        return UpstreamError(503, "no_healthy_upstream", f"{self.name} cannot be reached at any of its addresses")
+
+    def release(self, link: Link) -> None:
+        """See Upstream."""
+        link.requests += 1
+        if not (self._waiting and self._serve(link)):
+            self._park(link)
+
+    def _park(self, link: Link) -> None:
+        """Keep it for a later request."""
+        if self._retired or not self._keep:
+            link.close()
+            return
+        link.idle_since = self._clock()
+        link.endpoint.idle.append(link)
+
+    def _serve(self, link: Link, owner: Waiter | None = None) -> bool:
+        """Give a free connection to whoever has waited longest of those it helps; it was opened for `owner`."""
+        for waiter in self._waiting:
+            if waiter.avoid is not link.endpoint or waiter is owner or len(self._roster.endpoints) == 1:
+                self._waiting.remove(waiter)
+                waiter.exchange.connected(link)
+                return True
+        return False
+
+    def withdraw(self, exchange: Exchange) -> None:
+        """See Upstream."""
+        for waiter in self._waiting:
+            if waiter.exchange is exchange:
+                self._waiting.remove(waiter)
+                return
+
+    def closed(self, link: Link) -> None:
+        """See Upstream."""
+        endpoint = link.endpoint
+        if link in endpoint.links:
+            endpoint.links.remove(link)
+            self._open -= 1
+        if link in endpoint.idle:
+            endpoint.idle.remove(link)
+            unused = self._clock() - link.idle_since
+            if _LEARN_FROM < unused < self._keep:
+                # The far side keeps connections for a shorter time than we do: let go of them before it does.
+                self._keep = unused * 0.8
+                self._events.idle_closed(self.name, self._keep)
+        self._refill()
+
+    def _refill(self) -> None:
+        """Open connections for those who wait without one on its way, as far as there may be more."""
+        if self._connecting >= len(self._waiting):
+            return
+        for waiter in self._waiting:
+            if self._closed or self._open >= self._max_connections:
+                return
+            if not waiter.connecting:
+                self._begin(waiter)
+
+    def _begin(self, waiter: Waiter) -> None:
+        waiter.connecting = True
+        self._connecting += 1
+        self._open += 1
+        self._spawn(self._connect(waiter))
+
+    async def _connect(self, waiter: Waiter) -> None:
+        """A new connection, for whoever has waited longest."""
+        error: UpstreamError | None = None
+        link: Link | None = None
+        self._clock = asyncio.get_running_loop().time
+        try:
+            link = await self._reach(lambda endpoint: Link(self, endpoint), waiter.endpoint)
+        except UpstreamError as cause:
+            error = cause
+        finally:
+            self._connecting -= 1
+            self._open -= 1
+            waiter.connecting = False
+        if link is not None:
+            self._open += 1
+            link.endpoint.links.add(link)
+            if not self._serve(link, waiter):
+                self._park(link)
+        elif waiter in self._waiting and error is not None:
+            self._waiting.remove(waiter)
+            waiter.exchange.failed(error)
+            self._refill()
+
+    async def _reach(self, make: Callable[[Endpoint], P], first: Endpoint | None) -> P:
+        """A new connection to the first endpoint that takes one; tries each once. Raises UpstreamError."""
+        error = self._unreachable()
+        tried: list[Endpoint] = []
+        endpoint = first
+        while endpoint is not None:
+            tried.append(endpoint)
+            self._roster.trying(endpoint)
+            try:
+                protocol = await self._attempt(endpoint, make)
+            except UpstreamError as cause:
+                error = cause
+                self._roster.failed(endpoint, cause.flag)
+            else:
+                self._roster.succeeded(endpoint)
+                return protocol
+            endpoint = self._roster.choose(tried)
+        raise error
+
+    async def _attempt(self, endpoint: Endpoint, make: Callable[[Endpoint], P]) -> P:
+        endpoint.connecting += 1
+        try:
+            return await self._connector.open(endpoint, lambda: make(endpoint))
+        finally:
+            endpoint.connecting -= 1
+
+    def outcome(self, link: Link, status: int, seconds: float, head: bytes = b"") -> None:
+        """See Upstream."""
+
+    # --- connections of their own ---------------------------------------------------------------------------------
+
+    def dial(self, make: Make, done: Done) -> None:
+        """See Upstream."""
+        endpoint = self._roster.only or self._roster.choose()
+        if endpoint is None:
+            done(self._unreachable())
+        elif self._open >= self._max_connections:
+            done(UpstreamError(503, "overflow", f"{self.name} has {self._max_connections} connections already"))
+        else:
+            self._open += 1
+            self._spawn(self._dial(make, done, endpoint))
+
+    async def _dial(self, make: Make, done: Done, first: Endpoint) -> None:
+        try:
+            protocol = await self._reach(lambda _: make(), first)
+        except UpstreamError as error:
+            self._open -= 1
+            done(error)
+        else:
+            done(protocol)
+
+    def hung_up(self) -> None:
+        """See Upstream."""
+        self._open -= 1
+
+    # --- upkeep ---------------------------------------------------------------------------------------------------
+
+    def sweep(self, now: float) -> None:
+        """See Upstream."""
+        self.budget.tick()
+        if not self._roster.available:
+            self._roster.judge()
+        oldest = now - self._keep
+        for endpoint in self._roster.endpoints:
+            idle = endpoint.idle
+            # The list is in the order in which the connections came back, so the oldest stand first.
+            while idle and idle[0].idle_since < oldest:
+                idle.pop(0).close()
+
+    def retire(self) -> None:
+        """See Upstream."""
+        self._retired = True
+        for endpoint in self._roster.endpoints:
+            while endpoint.idle:
+                endpoint.idle.pop().close()
+
+    @property
+    def busy(self) -> bool:
+        """See Upstream."""
+        return bool(self._open or self._waiting)
+
+    def abort(self) -> None:
+        """See Upstream."""
+        self._closed = True
+        self.retire()
+        for endpoint in self._roster.endpoints:
+            for link in list(endpoint.links):
+                link.close()
+
+    def describe(self) -> Mapping[str, Any]:
+        """See Upstream."""
+        return {
+            "available": self.available,
+            "connections": self._open - self._connecting,
+            "idle": sum(len(endpoint.idle) for endpoint in self._roster.endpoints),
+            "waiting": len(self._waiting),
+            "addresses": {str(endpoint): self._roster.describe(endpoint) for endpoint in self._roster.endpoints},
+        }
+
+
+def now() -> float:
+    """The running loop's time, in seconds."""
+    return asyncio.get_running_loop().time()

@@ -3,32 +3,72 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from podpatterns.runtime.telemetry import Cell, Distribution, Telemetry
 
 if TYPE_CHECKING:
+    from podpatterns.ambassador.ramp import Move
+    from podpatterns.ambassador.rollout import Rollout
     from podpatterns.ambassador.tls import Tls
 
 CLASSES = ("1xx", "2xx", "3xx", "4xx", "5xx")
+
+BROKEN = frozenset({"bad_body", "idle_timeout", "total_timeout", "truncated"})
+"""Flags of responses that the upstream began and did not end: whatever their status, it has failed."""
 
 
 class Tally:
     """The requests of one listener and route that one version has answered; the hot path adds to it directly."""
 
-    __slots__ = ("classes", "latency", "version")
+    __slots__ = ("_flag", "broken", "classes", "flags", "latency", "version")
 
-    def __init__(self, version: str, classes: list[Cell], latency: Distribution) -> None:
+    def __init__(
+        self,
+        version: str,
+        classes: list[Cell],
+        latency: Distribution,
+        flag: Callable[[str], Cell] = lambda _: Cell(),
+    ) -> None:
         self.version = version
         self.classes = classes
-        """By the first digit of the status; index 0 is unused."""
+        """By the first digit of the status; index 0 for clients that left before there was one."""
         self.latency = latency
+        self.flags: dict[str, Cell] = {}
+        """By the response flag."""
+        self.broken = 0
+        """Responses with a good status that were not completed."""
+        self._flag = flag
 
     @property
     def requests(self) -> int:
         """All of them."""
         return int(sum(cell.value for cell in self.classes))
+
+    @property
+    def answered(self) -> int:
+        """Those whose client has waited for the answer."""
+        return self.requests - self.gone
+
+    @property
+    def gone(self) -> int:
+        """Those whose client left before there was an answer."""
+        return int(self.classes[0].value)
+
+    @property
+    def failures(self) -> int:
+        """Those that were answered with 500 or more, by the version or in its place, or incompletely."""
+        return int(self.classes[5].value) + self.broken
+
+    def flagged(self, flag: str, status: int) -> None:
+        """The response is not what the upstream wanted to say; seldom enough for a look-up."""
+        cell = self.flags.get(flag)
+        if cell is None:
+            cell = self.flags[flag] = self._flag(flag)
+        cell.value += 1
+        if flag in BROKEN and status < 500:
+            self.broken += 1
 
 
 class StreamTally(Tally):
@@ -58,6 +98,11 @@ class AmbassadorEvents:
             "podpatterns_ambassador_requests",
             "Requests that were answered, by the class of the status.",
             ["listener", "route", "version", "status"],
+        )
+        self._flags = telemetry.counter(
+            "podpatterns_ambassador_response_flags",
+            "Requests whose response is not what the upstream wanted to say, by the reason.",
+            ["listener", "route", "version", "flag"],
         )
         self._latency = telemetry.histogram(
             "podpatterns_ambassador_request_seconds",
@@ -133,6 +178,29 @@ class AmbassadorEvents:
             "The weight of a version in a route's split.",
             ["listener", "route", "version"],
         )
+        self.rollouts: dict[tuple[str, str], Rollout] = {}
+        """Ramps by listener and route."""
+        telemetry.gauge(
+            "podpatterns_ambassador_ramp_state",
+            "1 for the state that a ramp is in.",
+            ["listener", "route", "version", "state"],
+            read=lambda: {
+                (*key, each.version, state.value): float(state is each.ramp.state)
+                for key, each in self.rollouts.items()
+                for state in type(each.ramp.state)
+            },
+        )
+        telemetry.gauge(
+            "podpatterns_ambassador_ramp_step",
+            "The step that a ramp is on, or ended on, counted from 1.",
+            ["listener", "route", "version"],
+            read=lambda: {(*key, each.version): each.ramp.step + 1 for key, each in self.rollouts.items()},
+        )
+        self._ramp_moves = telemetry.counter(
+            "podpatterns_ambassador_ramp_moves",
+            "What ramps have done (up, held, back, done, or what somebody asked for), by the cause.",
+            ["listener", "route", "version", "move", "cause"],
+        )
 
     # --- series ---------------------------------------------------------------------------------------------------
 
@@ -141,7 +209,9 @@ class AmbassadorEvents:
         key = (listener, route, version)
         if key not in self.tallies:
             cells = [Cell(), *(self._requests.cell(*key, name) for name in CLASSES)]
-            self.tallies[key] = Tally(version, cells, self._latency.series(*key))
+            self.tallies[key] = Tally(
+                version, cells, self._latency.series(*key), lambda flag: self._flags.cell(*key, flag)
+            )
         return self.tallies[key]
 
     def stream_tally(self, listener: str, route: str, version: str) -> StreamTally:
@@ -299,3 +369,20 @@ class AmbassadorEvents:
         """Somebody has changed the weights of a split through the admin endpoint."""
         self.weights(listener, route, weights)
         self._log.info("ambassador.weights.changed", listener=listener, route=route, weights=dict(weights))
+
+    def ramp_moved(self, rollout: Rollout, move: Move) -> None:
+        """A ramp has gone up, held, gone back, or ended, or was told to."""
+        ramp = rollout.ramp
+        self._ramp_moves.add(rollout.listener, rollout.route, rollout.version, move.kind, move.cause)
+        log = self._log.warning if move.kind == "back" else self._log.info
+        log(
+            "ambassador.ramp.moved",
+            move=move.kind,
+            listener=rollout.listener,
+            route=rollout.route,
+            version=rollout.version,
+            percent=ramp.percent,
+            step=f"{ramp.step + 1}/{len(ramp.config.steps)}",
+            cause=move.cause,
+            reason=move.text,
+        )

@@ -11,6 +11,7 @@ import re
 from typing import Final, Protocol
 
 from podpatterns.ambassador.http1.errors import Refused
+from podpatterns.ambassador.http1.fields import NO_OPTIONS, trailers_without
 from podpatterns.ambassador.http1.grammar import CHUNK_SIZE, TRAILERS
 from podpatterns.ambassador.http1.limits import Limits
 
@@ -85,12 +86,16 @@ class CloseBody:
 
 
 class ChunkedBody:
-    """A chunked body (RFC 9112 7.1), read strictly: CRLF alone ends a line, nothing stands beside a size."""
+    """A chunked body (RFC 9112 7.1), read strictly: CRLF alone ends a line, nothing stands beside a size.
 
-    __slots__ = ("_extensions", "_held", "_limits", "_remaining", "_state", "trailers")
+    `options` are the names that the message's Connection lists: they concern this connection in the trailers as well.
+    """
 
-    def __init__(self, limits: Limits) -> None:
+    __slots__ = ("_extensions", "_held", "_limits", "_options", "_remaining", "_state", "trailers")
+
+    def __init__(self, limits: Limits, options: frozenset[bytes] = NO_OPTIONS) -> None:
         self._limits = limits
+        self._options = options
         self._state = "size"
         self._held = b""
         self._remaining = 0
@@ -176,15 +181,15 @@ class ChunkedBody:
         match = TRAILERS.fullmatch(data, at, end + 4)
         if match is None:
             raise Refused(400, "trailers", "the trailers are not well-formed fields")
-        self.trailers = _FORBIDDEN.sub(b"", data[at : end + 2])
+        self.trailers = trailers_without(_FORBIDDEN.sub(b"", data[at : end + 2]), self._options)
         self._state = "done"
         return end + 4
 
 
-def reader(length: int, limits: Limits) -> Body:
-    """The reader for a length as the framing tables give it."""
+def reader(length: int, limits: Limits, options: frozenset[bytes] = NO_OPTIONS) -> Body:
+    """The reader for a length as the framing tables give it, of a message whose Connection lists `options`."""
     if length == CHUNKED:
-        return ChunkedBody(limits)
+        return ChunkedBody(limits, options)
     return CloseBody() if length == UNTIL_CLOSE else LengthBody(length)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from functools import lru_cache
+from typing import Final
 
 from podpatterns.ambassador.http1.errors import Refused
 from podpatterns.ambassador.http1.grammar import TOKEN
@@ -14,6 +15,9 @@ _KNOWN = frozenset({b"close", b"keep-alive", b"upgrade", b"te", b"proxy-connecti
 
 _ESSENTIAL = frozenset({b"host", b"content-length", b"via", b"expect", b"max-forwards", b"authorization", b"cookie"})
 """Nobody lists these for an honest reason: removing them would change what the message means."""
+
+NO_OPTIONS: Final[frozenset[bytes]] = frozenset()
+"""What a message lists that has no Connection field: nearly every one."""
 
 MAX_OPTIONS = 16
 """Connection options in one message; each costs a search through the head."""
@@ -50,6 +54,13 @@ def _strip(value: bytes) -> bytes:
 def spans(head: bytes, options: frozenset[bytes]) -> list[tuple[int, int]]:
     """Where the fields stand that Connection lists by name; each span starts with the CRLF before the field."""
     return [match.span() for name in options - _KNOWN for match in named(name).finditer(head)]
+
+
+def trailers_without(lines: bytes, options: frozenset[bytes]) -> bytes:
+    """A trailer section (whole lines) without the fields that Connection lists by name."""
+    for name in options - _KNOWN:
+        lines = named(name).sub(b"", b"\r\n" + lines)[2:]
+    return lines
 
 
 @lru_cache(maxsize=256)

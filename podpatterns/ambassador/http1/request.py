@@ -10,7 +10,7 @@ import re
 
 from podpatterns.ambassador.http1.body import CHUNKED
 from podpatterns.ambassador.http1.errors import Refused
-from podpatterns.ambassador.http1.fields import connection_options, named, spans, without
+from podpatterns.ambassador.http1.fields import NO_OPTIONS, connection_options, named, spans, without
 from podpatterns.ambassador.http1.grammar import (
     ABSOLUTE,
     HOST,
@@ -42,10 +42,12 @@ class Request:
 
     `head` is what goes to the upstream: first line and fields, each with its CRLF, without the closing empty line, so
     that fields can be added behind it. `size` bytes were taken from the input. `length` is that of the body, or
-    CHUNKED.
+    CHUNKED. `options` are the names that Connection lists.
     """
 
-    __slots__ = ("expects", "head", "host", "length", "method", "minor", "persistent", "size", "target", "upgrade")
+    __slots__ = (
+        "expects", "head", "host", "length", "method", "minor", "options", "persistent", "size", "target", "upgrade",
+    )  # fmt: skip
 
     def __init__(  # noqa: PLR0917 - one per request: positional arguments are the fastest
         self,
@@ -66,6 +68,7 @@ class Request:
         self.length = length
         self.minor = minor
         self.persistent = persistent
+        self.options = NO_OPTIONS
         self.expects = False
         self.upgrade = b""
 
@@ -165,8 +168,9 @@ def _unusual(data: bytes, match: re.Match[bytes], limits: Limits, own_via: bytes
             508, "loop", "this request has passed through here before; an upstream leads back to this listener"
         )
     request = Request(method, target, _host(fields, minor), b"", size, minor=int(minor))
-    options = connection_options(fields.get(b"connection", ()))
+    request.options = options = connection_options(fields.get(b"connection", ()))
     request.length = request_length(fields, request.minor)
+    framing = _framing(request.length, fields, data, cuts, start)
     request.persistent = b"close" not in options if minor == b"1" else b"keep-alive" in options
     _expectation(request, fields)
     _upgrade(request, fields, options)
@@ -174,7 +178,7 @@ def _unusual(data: bytes, match: re.Match[bytes], limits: Limits, own_via: bytes
     cuts += spans(data[: size - 2], options)
     if host_line:
         cuts += [found.span() for found in named(b"host").finditer(data, start, size)]
-    request.head = first_line + host_line + without(data, cuts, start, size - 2)
+    request.head = first_line + host_line + without(data, cuts, start, size - 2) + framing
     if method == b"OPTIONS":
         _max_forwards(request)
     if request.upgrade:
@@ -221,6 +225,23 @@ def request_length(fields: dict[bytes, list[bytes]], minor: int) -> int:
     if LENGTH.fullmatch(lengths[0]) is None:
         raise Refused(400, "content_length", "Content-Length must be one number of at most 18 digits")
     return int(lengths[0])
+
+
+def _framing(
+    length: int, fields: dict[bytes, list[bytes]], data: bytes, cuts: list[tuple[int, int]], start: int
+) -> bytes:
+    """The line that frames the body if the client's is spelt oddly (zeros in front, a tab, capitals): ours then.
+
+    Upstreams read the plain spelling alike; the odd ones, not all of them do.
+    """
+    if not length and b"content-length" not in fields:
+        return b""
+    name, plain = (b"Transfer-Encoding", b"chunked") if length == CHUNKED else (b"Content-Length", b"%d" % length)
+    found = named(name).search(data, start)
+    if found is None or found[1].removeprefix(b" ") == plain:
+        return b""
+    cuts.append(found.span())
+    return b"%b: %b\r\n" % (name, plain)
 
 
 def _expectation(request: Request, fields: dict[bytes, list[bytes]]) -> None:

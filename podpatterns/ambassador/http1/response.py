@@ -6,12 +6,13 @@ import re
 
 from podpatterns.ambassador.http1.body import CHUNKED, UNTIL_CLOSE
 from podpatterns.ambassador.http1.errors import Refused
-from podpatterns.ambassador.http1.fields import connection_options, spans, without
+from podpatterns.ambassador.http1.fields import NO_OPTIONS, connection_options, spans, without
 from podpatterns.ambassador.http1.grammar import LENGTH, RESPONSE, RESPONSE_FIELDS, SPACED_COLON
 from podpatterns.ambassador.http1.limits import Limits
 
 _VERSION = b"HTTP/1.1"
 _BODILESS = frozenset({204, 304})
+_BARE_LF = re.compile(rb"(?<!\r)\n")
 
 
 class Response:
@@ -19,10 +20,11 @@ class Response:
 
     `head` is what goes to the client: status line and fields, each with its CRLF, without the closing empty line.
     `size` bytes were taken from the input. `length` is that of the body, CHUNKED or UNTIL_CLOSE. `persistent`: the
-    upstream's connection may carry another request. `verbatim`: nothing had to be changed in the head.
+    upstream's connection may carry another request. `verbatim`: nothing had to be changed in the head. `options` are
+    the names that Connection lists.
     """
 
-    __slots__ = ("head", "length", "persistent", "size", "status", "upgrade", "verbatim")
+    __slots__ = ("head", "length", "options", "persistent", "size", "status", "upgrade", "verbatim")
 
     def __init__(  # noqa: PLR0917 - one per response: positional arguments are the fastest
         self, status: int, head: bytes, size: int, length: int, persistent: bool, verbatim: bool
@@ -34,6 +36,7 @@ class Response:
         self.persistent = persistent
         self.verbatim = verbatim
         self.upgrade = b""
+        self.options = NO_OPTIONS
 
 
 def read_response(data: bytes, method: bytes, limits: Limits) -> Response | None:
@@ -70,6 +73,8 @@ def _incomplete(data: bytes, limits: Limits) -> re.Match[bytes] | None:
             raise _too_large(limits)
         if not b"HTTP/1.".startswith(data[:7]):
             raise Refused(502, "malformed_response", "the upstream does not speak HTTP/1.1")
+        if _BARE_LF.search(data) is not None:
+            raise Refused(502, "malformed_response", "a line of the upstream's response ends with LF alone")
         return None
     match = RESPONSE.match(SPACED_COLON.sub(rb"\1:", data[: end + 4]))
     if match is None:
@@ -111,6 +116,7 @@ def _unusual(match: re.Match[bytes], method: bytes, limits: Limits, taken: int) 
         persistent and length != UNTIL_CLOSE,
         verbatim=False,
     )
+    response.options = options
     if status == 101:
         response.upgrade = fields.get(b"upgrade", [b""])[0].lower()
     return response

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, cast
 
 from podpatterns.ambassador.http1.body import Body, reader
 from podpatterns.ambassador.http1.errors import Refused
 from podpatterns.ambassador.http1.reply import refusal, reply
-from podpatterns.ambassador.http1.request import Request, read_request
+from podpatterns.ambassador.http1.request import read_request
 from podpatterns.ambassador.sockets import reset
-from podpatterns.errors import UpstreamError
 
 if TYPE_CHECKING:
     from podpatterns.ambassador.exchange import Exchange
@@ -30,7 +29,7 @@ class Downstream(asyncio.Protocol):
 
     __slots__ = (
         "_body", "_buffer", "_closing", "_serving", "clock", "due", "exchange", "held", "listener",
-        "persistent", "request", "slow", "trailers", "transport",
+        "persistent", "slow", "trailers", "transport",
     )  # fmt: skip
 
     def __init__(self, listener: Http, clock: Callable[[], float]) -> None:
@@ -39,7 +38,6 @@ class Downstream(asyncio.Protocol):
         self.due = _FOREVER
         """When patience ends; looked at several times a second, so that no request needs a timer of its own."""
         self.exchange: Exchange | None = None
-        self.request: Request | None = None
         self.persistent = True
         self.slow = False
         """True while the client reads more slowly than we write."""
@@ -132,7 +130,7 @@ class Downstream(asyncio.Protocol):
                 route = plan.only or plan.match(request)
                 payload, complete = b"", True
                 if request.length:
-                    self._body = body = reader(request.length, listener.limits)
+                    self._body = body = reader(request.length, listener.limits, request.options)
                     self.trailers = b""
                     payload, rest = body.feed(data[request.size :])
                     if rest is None:
@@ -146,12 +144,8 @@ class Downstream(asyncio.Protocol):
                 self.refuse(error)
                 return
             self._buffer = data
-            self.request = request
             self.persistent = request.persistent
-            if route is None:
-                self.answer(404, "podpatterns: no route matches this request\n", "no_route")
-            else:
-                route.handle(self, request, payload, complete=complete)
+            route.handle(self, request, payload, complete=complete)
             if self.exchange is not None or self._closing:
                 self._serving = False
                 if data and not self._closing:
@@ -218,14 +212,15 @@ class Downstream(asyncio.Protocol):
     def pause_writing(self) -> None:
         """The client reads too slowly for what it is sent."""
         self.slow = True
-        if self.exchange is not None:
-            self.exchange.hold()
+        if self.exchange is not None and self.exchange.link is not None:
+            self.exchange.link.hold()
 
     def resume_writing(self) -> None:
         """It has caught up."""
         self.slow = False
         if self.exchange is not None:
-            self.exchange.go_on()
+            if self.exchange.link is not None:
+                self.exchange.link.go_on()
         elif self._buffer and not self._serving and not self._closing:
             self._continue()
 
@@ -280,20 +275,29 @@ class Downstream(asyncio.Protocol):
 
     # --- answers of our own ---------------------------------------------------------------------------------------
 
-    def answer(self, status: int, text: str, reason: str = "", fields: dict[str, str] | None = None) -> None:
-        """Answer the request that is being served; with a `reason` it counts as a refusal."""
-        assert self.request is not None
-        if reason:
-            self.listener.events.refused(self.listener.name, status, reason)
-        if self._body is not None or self.listener.draining:
+    def respond(
+        self,
+        exchange: Exchange,
+        text: str,
+        *,
+        fields: Mapping[str, str] | None = None,
+        content_type: str = "text/plain; charset=utf-8",
+    ) -> None:
+        """Answer in the place of an upstream, with the exchange's status."""
+        request = exchange.request
+        if self._body is not None or not request.minor or self.listener.draining:
             self.persistent = False
-        if not self.request.minor:
-            self.persistent = False
-        self.write(reply(status, text, method=self.request.method, persistent=self.persistent, fields=fields))
-        if not self.persistent:
-            self._last()
-        else:
-            self.due = self.clock() + self.listener.patience
+        self.write(
+            reply(
+                exchange.status,
+                text,
+                method=request.method,
+                persistent=self.persistent,
+                fields=fields,
+                content_type=content_type,
+            )
+        )
+        self.completed(exchange)
 
     def refuse(self, error: Refused) -> None:
         """Answer what is not forwarded, and end the connection: nobody knows where the next request starts."""
@@ -310,15 +314,6 @@ class Downstream(asyncio.Protocol):
             exchange.status = error.status
             listener.record(exchange, self.clock())
         self._say_and_close(refusal(error), lingering=True)
-
-    def fail(self, exchange: Exchange, error: UpstreamError) -> None:
-        """Answer in the place of an upstream that did not."""
-        if self._body is not None or not exchange.request.minor or self.listener.draining:
-            self.persistent = False
-        fields = {"Retry-After": "1"} if error.status == 503 else None
-        text = f"podpatterns: {error} ({error.flag})\n"
-        self.write(reply(error.status, text, method=exchange.request.method, persistent=self.persistent, fields=fields))
-        self.completed(exchange)
 
     def cut(self, exchange: Exchange) -> None:
         """End a response that cannot be completed, so that it cannot be taken for a complete one."""

@@ -123,7 +123,10 @@ class AmbassadorEvents:
             "podpatterns_ambassador_clients_gone", "Clients that left before they had their response.", ["listener"]
         )
         self._retries = telemetry.counter(
-            "podpatterns_ambassador_retries", "Requests that were sent again, on a new connection.", ["version"]
+            "podpatterns_ambassador_retries", "Requests that were sent again, by what had failed.", ["version", "cause"]
+        )
+        self._retries_refused = telemetry.counter(
+            "podpatterns_ambassador_retries_refused", "Retries for which the budget had nothing left.", ["version"]
         )
         self._connections = telemetry.counter(
             "podpatterns_ambassador_upstream_connections", "Connections opened to an upstream.", ["version"]
@@ -285,10 +288,15 @@ class AmbassadorEvents:
         self._failures.add(version, flag)
         self._log.warning("ambassador.upstream.failed", version=version, flag=flag, detail=detail)
 
-    def retried(self, version: str) -> None:
-        """A kept connection turned out to be closed; the request goes out again on a new one."""
-        self._retries.add(version)
-        self._log.debug("ambassador.request.retried", version=version)
+    def retried(self, version: str, cause: str) -> None:
+        """A request goes out again, on a new connection; `cause` is of the kind that a retry policy names."""
+        self._retries.add(version, cause)
+        self._log.debug("ambassador.request.retried", version=version, cause=cause)
+
+    def retry_refused(self, version: str) -> None:
+        """A request could have been sent again, but too many are already."""
+        self._retries_refused.add(version)
+        self._log.info("ambassador.retry.refused", version=version)
 
     def connected(self, version: str, address: str) -> None:
         """A connection to an upstream is open."""

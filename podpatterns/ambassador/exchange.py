@@ -1,29 +1,34 @@
-"""One request and one response, streamed between two connections.
+"""One request and its response: from a route to an upstream and back, with what can go wrong in between.
 
-What the upstream sends is read strictly before a byte of it goes to the client; a body that ends too early is
-never made to look complete: the client's connection is reset instead. The two sides hold each other back: a client that
-reads slowly pauses the upstream, an upstream that reads slowly pauses the client.
+The exchange decides; `Downstream` and `Link` read and write. It knows where its request stands, whether that may be
+sent again, and how long the next step may take. The two sides hold each other back: a client that reads slowly pauses
+the upstream, an upstream that reads slowly pauses the client.
+
+One piece, because it is one state machine: its states are what `target`, `link` and `status` say, in this order.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+from collections.abc import Callable, Mapping
+from random import random
+from typing import TYPE_CHECKING, Protocol, cast
 
-from podpatterns.ambassador.events import Tally
-from podpatterns.ambassador.http1.body import CHUNKED, UNTIL_CLOSE, Body, chunk, last_chunk, reader
+from podpatterns.ambassador.http1.body import CHUNKED, UNTIL_CLOSE, chunk, last_chunk, reader
 from podpatterns.ambassador.http1.errors import Refused
 from podpatterns.ambassador.http1.fields import named
 from podpatterns.ambassador.http1.request import Request
-from podpatterns.ambassador.http1.response import Response, read_response
-from podpatterns.ambassador.upstreams import Upstream
+from podpatterns.ambassador.http1.response import Response
+from podpatterns.ambassador.policies import Edit
+from podpatterns.ambassador.retry import CAUSES
 from podpatterns.errors import UpstreamError
 
 if TYPE_CHECKING:
     from podpatterns.ambassador.downstream import Downstream
+    from podpatterns.ambassador.endpoints.endpoint import Endpoint
     from podpatterns.ambassador.link import Link
-
-REPLAY = 64 * 1024
-"""Bytes of a request that are kept, so that it can be sent again; a larger one gets one chance."""
+    from podpatterns.ambassador.route import Handler, Target
+    from podpatterns.ambassador.upstreams import Upstream
 
 CONTINUED = b"\r\n"
 CLOSING = b"Connection: close\r\n\r\n"
@@ -32,155 +37,179 @@ KEPT = b"Connection: keep-alive\r\n\r\n"
 asked."""
 
 
+class Tap(Protocol):
+    """Listens to a request's body on its way to the upstream."""
+
+    def data(self, payload: bytes, *, complete: bool) -> None:
+        """The next piece, without framing."""
+
+
 class Exchange:
-    """Knows where its request and its response stand, and whether the request may be sent again."""
+    """What steps, edits, the connection to the client and the one to the upstream share of one request."""
 
     __slots__ = (
-        "_body",
-        "_buffer",
-        "_chunk",
-        "_heard",
-        "_holding",
-        "_retried",
-        "_reusable",
-        "_wire",
-        "client",
-        "flag",
-        "link",
-        "request",
-        "started",
-        "status",
-        "tally",
-        "tunnel",
-        "uploaded",
-        "upstream",
+        "_again", "_avoid", "_head", "_payload", "_renewed", "_reusable", "_timer", "client", "deadline", "delay",
+        "edits", "flag", "head", "link", "on_end", "pinned", "request", "retries", "route", "started", "status", "taps",
+        "target", "tunnel", "uploaded", "upstream",
     )  # fmt: skip
 
-    def __init__(self, client: Downstream, request: Request, upstream: Upstream, tally: Tally) -> None:
+    def __init__(self, client: Downstream, request: Request, route: Handler) -> None:
         self.client = client
         self.request = request
-        self.upstream = upstream
-        self.tally = tally
+        self.route = route
+        self.head = request.head
+        """What will be sent: first line and fields, each with its CRLF, without the closing empty line."""
+        self.target: Target | None = None
+        """The version; None before it is chosen, and for requests that are answered here."""
+        self.pinned = False
+        """True if no other version may help out."""
+        self.upstream = cast("Upstream", None)
         self.link: Link | None = None
+        """The connection to the upstream, while it carries this exchange."""
+        self.edits: tuple[Edit, ...] = route.edits
+        """What is done to the head of the final response."""
+        self.taps: tuple[Tap, ...] = ()
+        self.on_end: tuple[Callable[[Exchange, float], None], ...] = ()
+        """Called once, with the loop's time, when the exchange is over, however it ends."""
+        self.delay = 0.0
+        """Seconds to wait before the upstream is asked."""
         self.status = 0
         """The status that the client has been sent, 0 before."""
         self.flag = ""
         """Why the response is not what the upstream wanted to say; empty if it is."""
         self.uploaded = False
+        """True once the whole request has come."""
         self.tunnel = False
-        self._wire = b""
-        self._body: Body | None = None
-        self._buffer = b""
-        self._chunk = False
-        self._heard = False
-        self._holding = False
+        """True once the protocol was switched: bytes pass in both directions."""
+        self.retries = 0
+        self._head = b""
+        """`head` as this version gets it."""
+        self._payload: bytes | None = b""
+        """The request's body as it is sent, as far as it has come; None once it is too large to be sent again."""
+        self._again = False
+        self._avoid: Endpoint | None = None
+        self._renewed = False
         self._reusable = False
-        self._retried = False
-        self.started = client.clock()
+        self._timer: asyncio.TimerHandle | None = None
+        self.started = started = client.clock()
+        self.deadline = started + route.total
 
     # --- the request ----------------------------------------------------------------------------------------------
 
-    def begin(self, payload: bytes, *, complete: bool) -> None:
-        """Send the head, and as much of the body as there is."""
-        head = self.request.head
-        upstream = self.upstream
+    def begin(self, target: Target, payload: bytes, *, complete: bool) -> None:
+        """Ask a version; `payload` is as much of the body as has come, `complete` whether that is all of it."""
+        self._aim(target)
+        if payload or not complete or self.taps:
+            self.upload(payload, complete=complete)
+        else:
+            self.uploaded = True
+            if self.request.length == CHUNKED:
+                self._payload = last_chunk(self.client.trailers)
+        if self.delay:
+            self._later(self.delay)
+        else:
+            self._acquire()
+
+    def _aim(self, target: Target) -> None:
+        """At a version, from the first attempt on or from a later one."""
+        self.target = target
+        self.upstream = upstream = target.upstream
+        upstream.requests += 1
+        head = self.head
+        if upstream.strip is not None:
+            head = upstream.strip.sub(b"", head)
         if upstream.host is not None:
             head = named(b"host").sub(b"\r\nHost: " + upstream.host, head, count=1)
-        if self.request.length == CHUNKED:
-            payload = chunk(payload) + self._end(complete)
-        self._wire = head + upstream.tail + payload if payload else head + upstream.tail
-        self.uploaded = complete
-        self._acquire()
+        self._head = head
 
     def upload(self, payload: bytes, *, complete: bool) -> None:
-        """Send more of the body."""
+        """The next piece of the body."""
+        for tap in self.taps:
+            tap.data(payload, complete=complete)
         self.uploaded = complete
         if self.request.length == CHUNKED:
-            payload = chunk(payload) + self._end(complete)
-        if self.link is None:
-            self._wire += payload
-            return
-        self.within(self.upstream.first_byte if complete and self._body is None else self.upstream.idle)
-        if payload:
-            self.link.transport.write(payload)
+            payload = chunk(payload)
+            if complete:
+                payload += last_chunk(self.client.trailers)
+        link, kept = self.link, self._payload
+        if kept is not None:
+            self._payload = kept + payload
+            if link is not None and len(kept) + len(payload) > self.route.retry.max_body:
+                self._payload = None
+        if link is not None:
+            self.within(self._patience if complete and not link.streaming else self.upstream.idle)
+            if payload:
+                link.transport.write(payload)
 
-    def _end(self, complete: bool) -> bytes:
-        if not complete:
-            return b""
-        return last_chunk(self.client.trailers)
+    def _later(self, seconds: float) -> None:
+        """Ask the upstream after a while."""
+        self._wait()
+        self.client.due = self.deadline
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._acquire)
 
-    def _acquire(self, *, fresh: bool = False) -> None:
+    def _acquire(self) -> None:
+        self._timer = None
         try:
-            link = self.upstream.acquire(self, fresh=fresh)
+            link = self.upstream.acquire(self, fresh=self._again, avoid=self._avoid)
         except UpstreamError as error:
             self.failed(error)
             return
         if link is not None:
             self.connected(link)
-        elif not self.uploaded:
+        else:
+            self._wait()
+
+    def _wait(self) -> None:
+        if not self.uploaded:
             self.client.hold()
 
     def connected(self, link: Link) -> None:
         """A connection for it: off it goes."""
         self.link = link
         link.exchange = self
-        link.transport.write(self._wire)
+        payload = self._payload
+        head = self._head + self.upstream.tail
+        link.transport.write(head + payload if payload else head)
         if self.uploaded:
-            self.within(self.upstream.first_byte)
+            self.within(self._patience)
         else:
-            self._wire = b""
+            if payload and len(payload) > self.route.retry.max_body:
+                self._payload = None
             self.within(self.upstream.idle)
             self.client.go_on()
 
+    @property
+    def _patience(self) -> float:
+        """Seconds from the end of the request to the start of the response."""
+        return self.route.first_byte or self.upstream.first_byte
+
     def within(self, seconds: float) -> None:
-        """The next step must come within so many seconds."""
-        self.client.due = self.client.clock() + seconds
+        """The next step must come within so many seconds, and before the deadline."""
+        due = self.client.clock() + seconds
+        self.client.due = due if due < self.deadline else self.deadline  # noqa: FURB136 - a call costs more than the comparison
 
     # --- the response ---------------------------------------------------------------------------------------------
 
-    def received(self, data: bytes) -> None:
-        """Something from the upstream."""
-        if self._body is not None:
-            self._relay(data)
-            return
-        if self.tunnel:
-            self.client.write(data)
-            self._hold_if_slow()
-            return
-        if self._buffer:
-            data = self._buffer + data
-        self._heard = True
-        while True:
-            try:
-                response = read_response(data, self.request.method, self.upstream.limits)
-            except Refused as error:
-                self._give_up(502, error.reason, str(error))
-                return
-            if response is None:
-                self._buffer = data
-                return
-            if response.status >= 200:
-                self._respond(response, data)
-                return
-            if response.status == 101:
-                self._switch(response, data)
-                return
-            if self.request.minor:
-                self.client.write(response.head + CONTINUED)
-            data = data[response.size :]
-            if not data:
-                self._buffer = b""
-                return
+    def interim(self, response: Response) -> None:
+        """1xx: passed on, except to HTTP/1.0, which does not know them."""
+        if self.request.minor:
+            self.client.write(response.head + CONTINUED)
 
-    def _respond(self, response: Response, data: bytes) -> None:
-        """The final head, and what of the body came with it."""
+    def respond(self, link: Link, response: Response, data: bytes) -> None:
+        """The final head, at the start of `data`, and what of the body came with it."""
         client, length, size = self.client, response.length, response.size
+        if response.status >= 400 or link.endpoint.watched:
+            self.upstream.outcome(link, response.status, client.clock() - self.started, response.head)
+            if self._refused(response.status):
+                return
         self.status = response.status
         self._reusable = response.persistent
+        for edit in self.edits:
+            edit(self, response)
         if client.persistent and client.listener.draining:
             client.persistent = False
         if length < 0:
-            self._respond_streamed(response, data)
+            self._respond_streamed(link, response, data)
             return
         have = len(data) - size
         if have >= length and not self.uploaded:
@@ -188,156 +217,167 @@ class Exchange:
         if client.persistent and self.request.minor:
             if have == length and response.verbatim:
                 client.transport.write(data)
-                self._finish(b"")
+                self.finish(b"")
                 return
             head = response.head + CONTINUED
         else:
             head = response.head + (KEPT if client.persistent else CLOSING)
         if have >= length:
             client.transport.write(head + data[size : size + length])
-            self._finish(data[size + length :])
+            self.finish(data[size + length :])
             return
-        self._body = reader(length, self.upstream.limits)
         client.transport.write(head)
-        if have:
-            self._relay(data[size:])
-        else:
-            self.within(self.upstream.idle)
+        link.stream(self, reader(length, self.upstream.limits), data[size:], chunked=False)
 
-    def _respond_streamed(self, response: Response, data: bytes) -> None:
+    def _respond_streamed(self, link: Link, response: Response, data: bytes) -> None:
         """A body whose length is not known: in chunks to HTTP/1.1, until the connection closes to HTTP/1.0."""
-        client, head = self.client, response.head
-        self._body = reader(response.length, self.upstream.limits)
-        self._chunk = bool(self.request.minor)
-        if not self._chunk:
+        client, head, chunked = self.client, response.head, bool(self.request.minor)
+        if not chunked:
             client.persistent = False
             head = named(b"transfer-encoding").sub(b"", head)
         elif response.length == UNTIL_CLOSE:
             head += b"Transfer-Encoding: chunked\r\n"
         client.transport.write(head + (CONTINUED if client.persistent else CLOSING))
-        if len(data) > response.size:
-            self._relay(data[response.size :])
-        else:
-            self.within(self.upstream.idle)
+        link.stream(
+            self,
+            reader(response.length, self.upstream.limits, response.options),
+            data[response.size :],
+            chunked=chunked,
+        )
 
-    def _relay(self, data: bytes) -> None:
-        assert self._body is not None
-        try:
-            payload, rest = self._body.feed(data)
-        except Refused as error:
-            self._truncated("bad_body", str(error))
-            return
-        if rest is None:
-            if payload:
-                self.client.transport.write(chunk(payload) if self._chunk else payload)
-            self.within(self.upstream.idle)
-            self._hold_if_slow()
-            return
-        if self._chunk:
-            payload = chunk(payload) + last_chunk(self._body.trailers)
-        if payload:
-            self.client.transport.write(payload)
-        self._finish(rest)
-
-    def _finish(self, rest: bytes) -> None:
+    def finish(self, rest: bytes) -> None:
         """The response is complete. `rest` is what the upstream sent beyond it: nobody asked for that."""
         link, self.link = self.link, None
         if link is not None:
-            link.exchange = None
-            if self._holding:
-                link.transport.resume_reading()
             if self._reusable and self.uploaded and not rest:
+                link.rest()
                 self.upstream.release(link)
             else:
                 link.close()
         self.client.completed(self)
 
-    def _switch(self, response: Response, data: bytes) -> None:
+    def switch(self, link: Link, response: Response, data: bytes) -> None:
         """101: from now on bytes pass in both directions until one side closes."""
         if not self.request.upgrade or response.upgrade != self.request.upgrade:
-            self._give_up(502, "unexpected_upgrade", "the upstream changed the protocol without being asked")
+            self.give_up(502, "unexpected_upgrade", "changed the protocol without being asked")
             return
         self.status, self.tunnel = 101, True
-        self.client.persistent = False
-        self.client.due = float("inf")
-        self.client.write(
+        for edit in self.edits:
+            edit(self, response)
+        client = self.client
+        client.persistent = False
+        client.due = float("inf")
+        client.write(
             response.head + b"Connection: Upgrade\r\nUpgrade: %b\r\n\r\n" % response.upgrade + data[response.size :]
         )
-        ahead = self.client.take_ahead()
-        if ahead and self.link is not None:
-            self.link.transport.write(ahead)
-        self.client.go_on()
+        ahead = client.take_ahead()
+        if ahead:
+            link.transport.write(ahead)
+        client.go_on()
 
-    # --- holding back ---------------------------------------------------------------------------------------------
+    def answer(
+        self,
+        status: int,
+        text: str,
+        *,
+        reason: str,
+        fields: Mapping[str, str] | None = None,
+        content_type: str = "text/plain; charset=utf-8",
+    ) -> None:
+        """Answer in the upstream's place; `reason` says why in metrics and the access log.
 
-    def _hold_if_slow(self) -> None:
-        if self.client.slow:
-            self.hold()
+        Names and values in `fields` must be checked: a line end in them would split the response.
+        """
+        self.status, self.flag = status, reason
+        self.client.respond(self, text, fields=fields, content_type=content_type)
 
-    def hold(self) -> None:
-        """The client reads more slowly than the upstream sends."""
-        if self.link is not None and not self._holding:
-            self._holding = True
-            self.link.transport.pause_reading()
+    # --- again ----------------------------------------------------------------------------------------------------
 
-    def go_on(self) -> None:
-        """The client has caught up."""
-        if self.link is not None and self._holding:
-            self._holding = False
-            if not self.tunnel:
-                self.within(self.upstream.idle)
-            self.link.transport.resume_reading()
+    def _refused(self, status: int) -> bool:
+        """Whether a request with this answer was sent again, so that the client never sees the answer."""
+        if status == 401 and not self._renewed and self._payload is not None:
+            # Once, and for every method: what was not authorized has had no effect.
+            self._renewed = self.upstream.renew()
+            if self._renewed:
+                self._drop_link()
+                self._later(0.0)
+                return True
+        return status in self.route.retry.statuses and self._retried(str(status), 0.0)
+
+    def _retried(self, cause: str, wait: float | None = None) -> bool:
+        """Send the request again, if it may be; `wait` in seconds, None for the policy's back-off."""
+        link, retry = self.link, self.route.retry
+        if self._payload is None or self.client.clock() >= self.deadline:
+            return False
+        if len(self._payload) > retry.max_body and cause != "connect":
+            return False
+        if not retry.allows(cause, self.request, self.retries):
+            return False
+        if not self.upstream.budget.allows():
+            self.client.listener.events.retry_refused(self.upstream.name)
+            return False
+        self.retries += 1
+        self._again = True
+        if link is not None:
+            self._avoid = link.endpoint
+            self._drop_link()
+        self.client.listener.events.retried(self.upstream.name, cause)
+        another = self.route.another(self) if cause == "connect" else None
+        if another is not None:
+            self._avoid = None
+            self._aim(another)
+            wait = 0.0
+        self._later(retry.delay(self.retries - 1, random()) if wait is None else wait)  # noqa: S311 - jitter
+        return True
 
     # --- what can go wrong ----------------------------------------------------------------------------------------
 
-    def lost(self, error: Exception | None) -> None:
-        """The upstream's connection is gone."""
-        link, self.link = self.link, None
+    def lost(self, link: Link) -> None:
+        """The upstream's connection is gone without an answer, or at the end of a tunnel."""
         if self.tunnel:
+            self.link = None
             self.client.close()
-        elif self._body is not None:
-            if error is None and self._body.eof():
-                if self._chunk:
-                    self.client.write(last_chunk())
-                self.client.completed(self)
-            else:
-                self._truncated("truncated", "the connection was closed in the middle of a response")
-        elif self._replayable and link is not None and link.used:
-            # Closed while it was idle, most likely: the request was never read.
-            self._retry()
-        else:
-            self.failed(
-                UpstreamError(
-                    502, "reset_before_response", f"{self.upstream.name} closed the connection without a response"
-                )
+            return
+        # Closed while it was idle, most likely: then the request was never read, and nobody is to blame.
+        stale = link.requests > 0 and not link.heard
+        if not stale:
+            self.upstream.outcome(link, 0, self.client.clock() - self.started)
+        if not link.heard and self._retried("reset", 0.0 if stale else None):
+            return
+        self.link = None
+        self._fail(
+            UpstreamError(
+                502, "reset_before_response", f"{self.upstream.name} closed the connection without a response"
             )
-
-    @property
-    def _replayable(self) -> bool:
-        """True if the request may be sent again: it does no harm twice, and nothing of an answer has come."""
-        if self._heard or self._retried or not self.request.idempotent:
-            return False
-        return bool(self._wire) and len(self._wire) <= REPLAY
-
-    def _retry(self) -> None:
-        """Send the request again, once, on a connection that has carried nothing yet."""
-        self._retried = True
-        self.client.listener.events.retried(self.upstream.name)
-        self._acquire(fresh=True)
+        )
 
     def failed(self, error: UpstreamError) -> None:
+        """There is no connection for it."""
+        if not self._retried(CAUSES.get(error.flag, "")):
+            self._fail(error)
+
+    def give_up(self, status: int, flag: str, text: str) -> None:
+        """The upstream does not keep to the rules, or takes too long."""
+        if self.link is not None:
+            self.upstream.outcome(self.link, 0, self.client.clock() - self.started)
+        if not self._retried(CAUSES.get(flag, "")):
+            self._drop_link()
+            self._fail(UpstreamError(status, flag, f"{self.upstream.name} {text}"))
+
+    def _fail(self, error: UpstreamError) -> None:
         """There is no response from the upstream; the client gets one from us."""
-        self.flag = error.flag
-        self.status = error.status
+        self.status, self.flag = error.status, error.flag
         self.client.listener.events.upstream_failed(self.upstream.name, error.flag, str(error))
-        self.client.fail(self, error)
+        self.client.respond(
+            self,
+            f"podpatterns: {error} ({error.flag})\n",
+            fields={"Retry-After": "1"} if error.status == 503 else None,
+        )
 
-    def _give_up(self, status: int, flag: str, text: str) -> None:
-        self._drop_link()
-        self.failed(UpstreamError(status, flag, f"{self.upstream.name}: {text}"))
-
-    def _truncated(self, flag: str, text: str) -> None:
+    def truncated(self, flag: str, text: str) -> None:
         """Part of the response is with the client already: only a reset can say that the rest is missing."""
+        if self.link is not None:
+            self.upstream.outcome(self.link, 0, self.client.clock() - self.started)
         self._drop_link()
         self.flag = flag
         self.client.listener.events.upstream_failed(self.upstream.name, flag, text)
@@ -350,30 +390,45 @@ class Exchange:
 
     def expired(self) -> None:
         """The next step has not come in time."""
-        name = self.upstream.name
-        if self.link is None:
-            self.upstream.withdraw(self)
-            self.failed(UpstreamError(504, "connect_timeout", f"no connection to {name} became free in time"))
-        elif self._body is not None:
-            self._truncated(
-                "client_stalled" if self._holding else "idle_timeout", "nothing moved in the middle of a response"
-            )
-        elif not self.uploaded and not self.client.held:
-            self._drop_link()
-            self.client.refuse(Refused(408, "body_timeout", "the rest of the request did not come in time"))
-        elif not self.uploaded:
-            self._give_up(504, "upload_timeout", "did not take the request in time")
+        client, link, name = self.client, self.link, self.upstream.name
+        late = client.clock() >= self.deadline
+        if link is not None and link.streaming:
+            if late:
+                self.truncated("total_timeout", f"the response was not complete within {self.route.total:g}s")
+            else:
+                self.truncated(
+                    "client_stalled" if link.held else "idle_timeout", "nothing moved in the middle of a response"
+                )
+        elif late:
+            self._withdraw()
+            self.give_up(504, "total_timeout", f"gave no response within {self.route.total:g}s in all")
+        elif link is None:
+            self._withdraw()
+            self._fail(UpstreamError(504, "pending_timeout", f"no connection to {name} became free in time"))
+        elif self.uploaded:
+            self.give_up(504, "first_byte_timeout", f"gave no response within {self._patience:g}s")
+        elif client.held:
+            self.give_up(504, "upload_timeout", "did not take the request in time")
         else:
-            self._give_up(504, "first_byte_timeout", f"gave no response within {self.upstream.first_byte:g}s")
+            self._drop_link()
+            client.refuse(Refused(408, "body_timeout", "the rest of the request did not come in time"))
+
+    def _withdraw(self) -> None:
+        """Wait for nothing any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        elif self.link is None and self.target is not None:
+            self.upstream.withdraw(self)
 
     def client_gone(self) -> None:
         """Nobody waits for the response any more."""
-        if self.link is None:
-            self.upstream.withdraw(self)
-        elif self.tunnel:
+        self._withdraw()
+        if self.tunnel:
             link, self.link = self.link, None
-            link.exchange = None
-            link.transport.close()
-        self._drop_link()
-        if not self.tunnel:
+            if link is not None:
+                link.exchange = None
+                link.transport.close()
+        else:
+            self._drop_link()
             self.flag = "client_gone"

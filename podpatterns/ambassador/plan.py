@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from podpatterns.ambassador.http1.fields import named
 from podpatterns.ambassador.http1.request import Request
-from podpatterns.ambassador.route import MatchConfig, Route
+from podpatterns.ambassador.route import Handler, MatchConfig, Route
 
 Test = Callable[[Request], bool]
 
@@ -15,21 +15,22 @@ Test = Callable[[Request], bool]
 class Plan:
     """The routes of one listener; the first that matches a request counts."""
 
-    __slots__ = ("_tests", "only", "routes")
+    __slots__ = ("_otherwise", "_tests", "only", "routes")
 
-    def __init__(self, routes: Sequence[Route]) -> None:
+    def __init__(self, routes: Sequence[Route], otherwise: Handler) -> None:
         self.routes = tuple(routes)
+        self._otherwise = otherwise
         self._tests = [(compile_match(route.config.match), route) for route in routes]
         first = self._tests[0] if self._tests else None
         self.only = first[1] if first is not None and first[0] is None else None
         """The first route, if it takes every request."""
 
-    def match(self, request: Request) -> Route | None:
-        """The route for a request; None if no route wants it."""
+    def match(self, request: Request) -> Handler:
+        """The route for a request, or what deals with those that no route wants."""
         for test, route in self._tests:
             if test is None or test(request):
                 return route
-        return None
+        return self._otherwise
 
 
 def compile_match(match: MatchConfig) -> Test | None:

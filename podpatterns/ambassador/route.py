@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Mapping
+from functools import cached_property
+from math import inf
 from random import random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -13,11 +16,15 @@ from podpatterns.ambassador.events import AmbassadorEvents, Tally
 from podpatterns.ambassador.exchange import Exchange
 from podpatterns.ambassador.http1.request import Request
 from podpatterns.ambassador.override import OverrideConfig
+from podpatterns.ambassador.policies import Edit, PolicyConfig, Site, Step
+from podpatterns.ambassador.retry import Retry, RetryConfig
 from podpatterns.ambassador.split import Split
+from podpatterns.ambassador.steering import Steering
 from podpatterns.ambassador.sticky import StickyConfig
 from podpatterns.ambassador.upstreams import Upstream
 from podpatterns.runtime.decode import suggest
 from podpatterns.runtime.schema import Config, InvalidField
+from podpatterns.runtime.units import Duration
 
 if TYPE_CHECKING:
     from podpatterns.ambassador.downstream import Downstream
@@ -103,10 +110,24 @@ class RouteConfig(Config, frozen=True, kw_only=True):
     sticky: StickyConfig | None = None
     """Keeps a client on the version it was given first. None: each request goes by the weights anew."""
 
+    retry: RetryConfig = msgspec.field(default_factory=RetryConfig)
+    """When a request is sent again."""
+
+    timeout: Duration | None = None
+    """How long a request may take in all, from the end of its head to the end of its response, retries included; then
+    504, or a reset if the response has begun. None: as long as something moves, for downloads and streams have no
+    end that could be foreseen."""
+
+    first_byte: Duration | None = None
+    """How long the upstream may think about requests of this route. None: what the upstream says."""
+
     def __post_init__(self) -> None:
         """Exactly one of `to` and `split`, and weights that can be picked from."""
         if (self.to is None) == (self.split is None):
             raise ValueError('a route needs either "to: NAME" or "split: {NAME: WEIGHT, ...}"')
+        for name in ("timeout", "first_byte"):
+            if getattr(self, name) is not None and not getattr(self, name):
+                raise InvalidField(name, "must be longer than 0s")
         if self.split is not None:
             try:
                 Split(self.split)
@@ -130,6 +151,10 @@ class RouteConfig(Config, frozen=True, kw_only=True):
                 yield InvalidField(place, f'unknown upstream "{name}"{suggest(name, upstreams)}')
 
 
+POLICIES: Final[tuple[str, ...]] = ()
+"""The fields of a route that are policies, in the order in which they see a request."""
+
+
 class Target:
     """One version in a route: its upstream, its series, and how often it was picked."""
 
@@ -141,25 +166,87 @@ class Target:
         self.picks = 0
 
 
-class Route:
+class Handler(ABC):
+    """What takes a listener's requests: a route, or what stands at its end for those that no route wants."""
+
+    edits: tuple[Edit, ...] = ()
+    """What is done to each response."""
+
+    total = inf
+    """Seconds for a request in all."""
+
+    first_byte: float | None = None
+    """Seconds that the upstream may think; None: what the upstream says."""
+
+    retry = Retry(RetryConfig(attempts=0))
+
+    def __init__(self, name: str, listener: str, events: AmbassadorEvents) -> None:
+        self.name = name
+        self.listener = listener
+        self.events = events
+
+    @cached_property
+    def own(self) -> Tally:
+        """The series of requests that were answered here."""
+        return self.events.tally(self.listener, self.name, "")
+
+    @abstractmethod
+    def handle(self, client: Downstream, request: Request, payload: bytes, *, complete: bool) -> None:
+        """Answer a request, now or later, through `client`; never blocks.
+
+        `payload` is as much of the body as has come, `complete` whether that is all of it.
+        """
+
+    def another(self, exchange: Exchange) -> Target | None:  # noqa: ARG002
+        """Another version for a request that could not be sent to its own; None if there is none."""
+        return None
+
+
+class Unrouted(Handler):
+    """Answers requests that no route wants."""
+
+    def __init__(self, listener: str, events: AmbassadorEvents) -> None:
+        super().__init__("", listener, events)
+
+    def handle(self, client: Downstream, request: Request, payload: bytes, *, complete: bool) -> None:  # noqa: ARG002
+        """See Handler."""
+        client.exchange = exchange = Exchange(client, request, self)
+        self.events.refused(self.listener, 404, "no_route")
+        exchange.answer(404, "podpatterns: no route matches this request\n", reason="no_route")
+
+
+class Route(Handler):
     """A route at work."""
 
     def __init__(
         self, name: str, listener: str, config: RouteConfig, upstreams: Mapping[str, Upstream], events: AmbassadorEvents
     ) -> None:
-        self.name = name
-        self.listener = listener
+        super().__init__(name, listener, events)
         self.config = config
+        self.retry = Retry(config.retry)
+        if config.timeout is not None:
+            self.total = float(config.timeout)
+        self.first_byte = None if config.first_byte is None else float(config.first_byte)
         self.split = Split(config.weights)
-        self.targets = {version: Target(upstreams[version], self._tally(events, version)) for version in config.weights}
+        self.targets = {version: Target(upstreams[version], self._tally(version)) for version in config.weights}
         self.undisturbed = True
         """False once a version was taken out because it could not be reached: then the shares are not the weights."""
-        self._events = events
         self._single = next(iter(self.targets.values())) if len(self.targets) == 1 else None
+        self.steps = tuple(self._compile(upstreams))
         events.weights(listener, name, self.split.weights)
 
-    def _tally(self, events: AmbassadorEvents, version: str) -> Tally:
-        return events.tally(self.listener, self.name, version)
+    def _tally(self, version: str) -> Tally:
+        return self.events.tally(self.listener, self.name, version)
+
+    def _compile(self, upstreams: Mapping[str, Upstream]) -> Iterator[Step]:
+        """What is done with each request before a version is drawn."""
+        site = Site(self.listener, self.name, self.events, upstreams)
+        for name in POLICIES:
+            policy: PolicyConfig | None = getattr(self.config, name)
+            if policy is not None:
+                yield policy.compile(site)
+        if self.config.override is not None or self.config.sticky is not None:
+            yield Steering(self)
 
     def inherit(self, old: Route) -> None:
         """Go on with the counts of the route that this one replaces, unless the weights have changed."""
@@ -177,16 +264,15 @@ class Route:
         self.undisturbed = True
         for target in self.targets.values():
             target.picks = 0
-        self._events.weights_changed(self.listener, self.name, self.split.weights)
+        self.events.weights_changed(self.listener, self.name, self.split.weights)
 
     def handle(self, client: Downstream, request: Request, payload: bytes, *, complete: bool) -> None:
-        """Answer a request, now or later, through `client`; never blocks.
-
-        `payload` is as much of the body as has come, `complete` whether that is all of it.
-        """
-        target = self._single or self.draw()
-        client.exchange = exchange = Exchange(client, request, target.upstream, target.tally)
-        exchange.begin(payload, complete=complete)
+        """See Handler."""
+        client.exchange = exchange = Exchange(client, request, self)
+        for step in self.steps:
+            if not step(exchange):
+                return
+        exchange.begin(exchange.target or self._single or self.draw(), payload, complete=complete)
 
     def draw(self) -> Target:
         """A version by its weight, which is counted; another one if that cannot be reached."""
@@ -199,6 +285,15 @@ class Route:
         self.undisturbed = False
         name = self.split.pick(random(), self.available())  # noqa: S311 - a share, not a secret
         return unavailable if name is None else self.targets[name]
+
+    def another(self, exchange: Exchange) -> Target | None:
+        """See Handler; the ratios of the versions that are left stay as they are."""
+        if exchange.pinned or self._single is not None:
+            return None
+        self.undisturbed = False
+        left = [name for name in self.available() if self.targets[name] is not exchange.target]
+        name = self.split.pick(random(), left)  # noqa: S311 - a share, not a secret
+        return None if name is None else self.targets[name]
 
     def available(self) -> list[str]:
         """The versions that can be reached, as far as is known."""

@@ -10,7 +10,7 @@ import asyncio
 from random import random
 from typing import TYPE_CHECKING, cast
 
-from podpatterns.ambassador.events import AmbassadorEvents, StreamTally, Tally
+from podpatterns.ambassador.events import StreamTally, Tally
 from podpatterns.ambassador.route import Route, Target
 from podpatterns.ambassador.sockets import reset
 from podpatterns.errors import UpstreamError
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 class StreamRoute(Route):
     """A split by connection."""
 
-    def _tally(self, events: AmbassadorEvents, version: str) -> Tally:
-        return events.stream_tally(self.listener, self.name, version)
+    def _tally(self, version: str) -> Tally:
+        return self.events.stream_tally(self.listener, self.name, version)
 
     def first(self) -> Target:
         """The version for a new connection."""
         return self._single or self.draw()
 
-    def another(self, tried: set[str]) -> Target | None:
+    def untried(self, tried: set[str]) -> Target | None:
         """A version that has not been tried, the ratios of those that are left being kept; None if there is none."""
         self.undisturbed = False
         left = [name for name in self.available() if name not in tried]
@@ -165,7 +165,7 @@ class Stream:
         if isinstance(result, UpstreamError):
             self.listener.events.upstream_failed(target.upstream.name, result.flag, str(result))
             self._target = None
-            another = None if self.over else self.route.another(self._tried)
+            another = None if self.over else self.route.untried(self._tried)
             if another is not None:
                 self._dial(another)
             else:

@@ -5,9 +5,8 @@ import pytest
 from podpatterns.ambassador.http1.limits import Limits
 from podpatterns.ambassador.http1.request import read_request
 from podpatterns.ambassador.override import Override, OverrideConfig
-from podpatterns.ambassador.route import Route, RouteConfig
+from podpatterns.ambassador.route import RouteConfig
 from podpatterns.ambassador.runtime import share_checks
-from podpatterns.ambassador.steered import SteeredRoute
 from podpatterns.errors import ConfigError
 from podpatterns.runtime.config import loads
 
@@ -84,11 +83,11 @@ async def test_a_named_version_that_is_away_is_an_error(upstream, running, ask, 
 
 
 async def test_it_costs_nothing_where_it_is_not_configured(upstream, running):
-    """Other routes are of the plain kind, which does not look at the fields."""
+    """Other routes have no step for it."""
     server = await upstream()
     plain = RouteConfig(split={"stable": 1, "test": 1})
     async with running({"stable": server, "test": server}, routes=(SPLIT, plain)) as proxy:
-        assert [type(route) for route in proxy.all_routes()] == [SteeredRoute, Route]
+        assert [len(route.steps) for route in proxy.all_routes()] == [1, 0]
 
 
 YAML = """

@@ -16,9 +16,8 @@ from podpatterns.ambassador.exchange import Exchange
 from podpatterns.ambassador.http1.limits import Limits
 from podpatterns.ambassador.listeners import TUNNELS, Listener, ListenerConfig
 from podpatterns.ambassador.plan import Plan
-from podpatterns.ambassador.route import Route, RouteConfig
+from podpatterns.ambassador.route import Route, RouteConfig, Unrouted
 from podpatterns.ambassador.sockets import BACKLOG, listening
-from podpatterns.ambassador.steered import build_route
 from podpatterns.ambassador.upstreams import Upstream
 from podpatterns.runtime.schema import InvalidField
 from podpatterns.runtime.service import Deadline
@@ -82,12 +81,11 @@ routes:
 
     def plan(self, upstreams: Mapping[str, Upstream], events: AmbassadorEvents) -> Plan:
         """See ListenerConfig."""
-        return Plan(
-            [
-                build_route(route.name or f"route-{index}", self.title, route, upstreams, events)
-                for index, route in enumerate(self.routes)
-            ]
-        )
+        routes = [
+            Route(route.name or f"route-{index}", self.title, route, upstreams, events)
+            for index, route in enumerate(self.routes)
+        ]
+        return Plan(routes, Unrouted(self.title, events))
 
     def build(self, events: AmbassadorEvents) -> Http:
         """See ListenerConfig."""
@@ -102,7 +100,7 @@ class Http(Listener):
         self.events = events
         self.connections: set[Downstream] = set()
         self.draining = False
-        self.plan = Plan([])
+        self.plan = Plan([], Unrouted(self.name, events))
         self._sockets: list[socket.socket] = []
         self._servers: list[asyncio.Server] = []
         self._gone = asyncio.Event()
@@ -211,10 +209,13 @@ class Http(Listener):
 
     def record(self, exchange: Exchange, now: float) -> None:
         """Count an exchange that is over, and log it if it is of the kind that is logged."""
-        status, tally = exchange.status, exchange.tally
+        status, target = exchange.status, exchange.target
+        tally = exchange.route.own if target is None else target.tally
         seconds = now - exchange.started
         tally.classes[status // 100].value += 1
         tally.latency.observe(seconds)
+        for end in exchange.on_end:
+            end(exchange, now)
         if status >= self._logged or (exchange.flag and self._logged <= 500):
             request = exchange.request
             self.events.access(
@@ -224,7 +225,7 @@ class Http(Listener):
                     # Without the query: that is where secrets stand.
                     "path": request.path.decode("latin-1"),
                     "status": status,
-                    "version": exchange.upstream.name,
+                    "version": tally.version,
                     "seconds": round(seconds, 6),
                     "flag": exchange.flag,
                 }

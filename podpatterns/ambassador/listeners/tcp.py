@@ -13,7 +13,7 @@ from msgspec import Meta
 from podpatterns.ambassador.events import AmbassadorEvents
 from podpatterns.ambassador.listeners import TUNNELS, Listener, ListenerConfig
 from podpatterns.ambassador.plan import Plan
-from podpatterns.ambassador.route import Route, RouteConfig
+from podpatterns.ambassador.route import Route, RouteConfig, Unrouted
 from podpatterns.ambassador.sockets import BACKLOG, listening
 from podpatterns.ambassador.stream import Stream, StreamRoute
 from podpatterns.ambassador.upstreams import Upstream
@@ -64,7 +64,7 @@ split: {stable: 90, test: 10}
 
     def plan(self, upstreams: Mapping[str, Upstream], events: AmbassadorEvents) -> Plan:
         """See ListenerConfig."""
-        return Plan([StreamRoute("route-0", self.title, self.route, upstreams, events)])
+        return Plan([StreamRoute("route-0", self.title, self.route, upstreams, events)], Unrouted(self.title, events))
 
     def build(self, events: AmbassadorEvents) -> Tcp:
         """See ListenerConfig."""
@@ -80,7 +80,7 @@ class Tcp(Listener):
         self.events = events
         self.streams: set[Stream] = set()
         self.draining = False
-        self._plan = Plan([])
+        self._plan = Plan([], Unrouted(self.name, events))
         self._sockets: list[socket.socket] = []
         self._servers: list[asyncio.Server] = []
         self._gone = asyncio.Event()

@@ -5,9 +5,9 @@ A route is compiled into steps; what it does not configure is in none of them, a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from podpatterns.runtime.schema import Config
 
@@ -32,8 +32,6 @@ class Site:
     route: str
     events: AmbassadorEvents
     upstreams: Mapping[str, Upstream]
-    spawn: Callable[[Coroutine[Any, Any, None]], object]
-    """Starts a task that the runtime owns."""
 
 
 class PolicyConfig(Config, frozen=True, kw_only=True):

@@ -87,6 +87,10 @@ class Upstream(ABC):
         `link.endpoint.watched`. `head` is the response's, for statuses that may come with Retry-After.
         """
 
+    def renew(self) -> bool:
+        """A request was answered 401: whether other credentials are on their way, so that it may be sent again."""
+        return False
+
     @abstractmethod
     def release(self, link: Link) -> None:
         """Take back a connection that may carry another request."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from podpatterns.ambassador.events import StreamTally, Tally
 from podpatterns.ambassador.route import Route
 from podpatterns.runtime import service
 from podpatterns.runtime.service import Reply, Request
@@ -85,7 +86,23 @@ def _shown(route: Route) -> dict[str, Any]:
                 "requests": requests[version],
                 "share": round(requests[version] / total, 4) if total else None,
                 "share_since_change": round(target.picks / picks, 4) if picks else None,
+                **_outcome(target.tally),
             }
             for version, target in route.targets.items()
         },
+    }
+
+
+def _outcome(tally: Tally) -> dict[str, Any]:
+    """How a version has done since the start; the times are estimated from the histogram's buckets."""
+    p50, p99 = (tally.latency.quantile(q) for q in (0.5, 0.99))
+    if isinstance(tally, StreamTally):
+        return {"bytes_sent": int(tally.sent.value), "bytes_received": int(tally.received.value)}
+    return {
+        "success": round(1 - tally.failures / tally.answered, 4) if tally.answered else None,
+        "failures": tally.failures,
+        "clients_gone": tally.gone,
+        "p50_seconds": None if p50 is None else round(p50, 6),
+        "p99_seconds": None if p99 is None else round(p99, 6),
+        "flags": {flag: int(cell.value) for flag, cell in tally.flags.items()},
     }

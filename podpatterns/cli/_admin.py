@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import os
+from collections.abc import Sequence
 
 import click
 
@@ -24,16 +25,24 @@ class Unreachable(PodpatternsError):  # noqa: N818 - what the endpoint is
     """Nobody answers at the admin endpoint."""
 
 
-def ask(admin: str | None, method: str, path: str, *, timeout: float) -> tuple[int, str]:
+def ask(
+    admin: str | None,
+    method: str,
+    path: str,
+    *,
+    timeout: float,
+    body: str | None = None,
+    defaults: Sequence[str] = DEFAULTS,
+) -> tuple[int, str]:
     """One request; the answer's status and body. Raises Unreachable, naming every address that was tried."""
     tried = []
-    for address in (admin,) if admin else DEFAULTS:
+    for address in (admin,) if admin else defaults:
         host, _, port = address.rpartition(":")
         if not port.isdigit():
             raise click.UsageError(f'"{address}" is not an address; write host:port, such as 127.0.0.1:9801')
         connection = http.client.HTTPConnection(host or "127.0.0.1", int(port), timeout=timeout)
         try:
-            connection.request(method, path)
+            connection.request(method, path, body)
             answer = connection.getresponse()
             return answer.status, answer.read(1 << 20).decode("utf-8", "replace").strip()
         except (OSError, http.client.HTTPException) as error:

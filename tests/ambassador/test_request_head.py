@@ -6,8 +6,9 @@ from hypothesis import strategies as st
 
 from podpatterns.ambassador.http1.body import CHUNKED
 from podpatterns.ambassador.http1.errors import Refused
+from podpatterns.ambassador.http1.grammar import REQUEST
 from podpatterns.ambassador.http1.limits import Limits
-from podpatterns.ambassador.http1.request import read_request
+from podpatterns.ambassador.http1.request import _unusual, read_request
 
 LIMITS = Limits(head=1024, fields=10)
 
@@ -203,6 +204,37 @@ def test_a_loop_is_seen():
 def test_max_forwards_runs_out():
     """The proxy at which Max-Forwards is 0 answers itself."""
     assert read(head(b"Max-Forwards: 0", line=b"OPTIONS / HTTP/1.1"))[0] == 200
+
+
+DECIDING = st.sampled_from(
+    [b"Host: a", b"host:b:1", b"Host: a/", b"HOST: a ", b"Content-Length: 5", b"content-length:5",
+     b"Content-Length: 05",
+     b"Content-Length:\t5", b"CONTENT-LENGTH: 5", b"Content-Length: 5 ", b"Content-Length: 0", b"Content_Length: 5",
+     b"Transfer-Encoding: chunked", b"transfer-encoding:chunked", b"Transfer-Encoding: Chunked",
+     b"Transfer-Encoding: gzip", b"Connection: keep-alive", b"Connection: Keep-Alive", b"connection:keep-alive",
+     b"Connection: keep-alive ", b"Connection: close", b"Connection: X", b"X: Connection: keep-alive", b"X: y",
+     b"Keep-Alive: 5", b"TE: trailers", b"Expect: 100-continue", b"Via: 1.1 x"]
+)  # fmt: skip
+
+
+@settings(max_examples=600, deadline=None)
+@given(st.lists(DECIDING, max_size=5), st.sampled_from([b"GET", b"POST", b"DELETE"]))
+def test_what_is_usual_is_read_as_completely_as_the_rest(fields, method):
+    """The short ways through a head come to what the complete reading comes to: the same request, or the same
+    refusal."""
+    data = head(*fields, line=method + b" /a HTTP/1.1", host=None)
+
+    def everything(reading):
+        try:
+            request = reading()
+        except Refused as error:
+            return error.status, error.reason
+        return request.head, request.host, request.length, request.size, request.persistent, request.expects
+
+    def complete():
+        return _unusual(data, REQUEST.match(data), LIMITS, b"")
+
+    assert everything(lambda: read_request(data, LIMITS)) == everything(complete)
 
 
 WORDS = st.sampled_from(

@@ -1,11 +1,14 @@
 """Response heads: what is passed on, and what becomes a 502."""
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from podpatterns.ambassador.http1.body import CHUNKED, UNTIL_CLOSE
 from podpatterns.ambassador.http1.errors import Refused
+from podpatterns.ambassador.http1.grammar import RESPONSE
 from podpatterns.ambassador.http1.limits import Limits
-from podpatterns.ambassador.http1.response import read_response
+from podpatterns.ambassador.http1.response import _unusual, read_response
 
 LIMITS = Limits(head=1024, fields=10)
 
@@ -79,3 +82,43 @@ def test_what_is_passed_on(data, method, forwarded, length, persistent):
     for response in (read_response(data + b"x", method, LIMITS), bytewise(data, method)):
         assert (response.head, response.length, response.persistent) == (forwarded, length, persistent)
         assert response.size == len(data)
+
+
+DECIDING = st.sampled_from(
+    [b"Content-Length: 5", b"content-length:5", b"CONTENT-LENGTH: 5", b"Content-Length: x", b"Content-Length: 0",
+     b"Transfer-Encoding: chunked", b"transfer-encoding:chunked", b"Transfer-Encoding: Chunked",
+     b"Transfer-Encoding: gzip", b"Connection: keep-alive", b"Connection: Keep-Alive", b"connection:keep-alive",
+     b"Connection: keep-alive, x", b"Connection: close", b"Keep-Alive: timeout=5", b"keep-alive:", b"Upgrade: h2c",
+     b"X: Keep-Alive: timeout=5", b"X: y", b"Date: today"]
+)  # fmt: skip
+
+
+@settings(max_examples=600, deadline=None)
+@given(
+    st.lists(DECIDING, max_size=5),
+    st.sampled_from([200, 204, 304, 404, 500]),
+    st.sampled_from([b"GET", b"HEAD", b"PUT"]),
+)
+def test_what_is_usual_is_read_as_completely_as_the_rest(fields, status, method):
+    """The short ways through a head come to what the complete reading comes to: the same response, or the same
+    failure."""
+    data = head(*fields, line=b"HTTP/1.1 %d OK" % status)
+
+    def everything(reading):
+        try:
+            response = reading()
+        except Refused as error:
+            return error.status, error.reason
+        return response.head, response.status, response.length, response.size, response.persistent
+
+    def complete():
+        return _unusual(RESPONSE.match(data), method, LIMITS, len(data))
+
+    assert everything(lambda: read_response(data, method, LIMITS)) == everything(complete)
+
+
+@pytest.mark.parametrize("fields", [[b"Content-Length: 5"], [b"Date: x", b"content-length: 5", b"A: b"]])
+def test_a_head_that_needs_no_change_is_verbatim(fields):
+    """What is passed on as it came is said to be so; what lost a field is not."""
+    assert read_response(head(*fields), b"GET", LIMITS).verbatim
+    assert not read_response(head(*fields, b"Connection: keep-alive"), b"GET", LIMITS).verbatim

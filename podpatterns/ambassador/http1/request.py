@@ -103,15 +103,59 @@ def read_request(data: bytes, limits: Limits, own_via: bytes = b"") -> Request |
         raise _too_large(data, limits)
     method, target, minor = match.groups()
     found = REQUEST_FIELDS.findall(data, match.end(3), size)
-    if len(found) == 1 and minor == b"1" and target[0] == 47 and method in _ORDINARY:
-        name, value = found[0]
-        host = value.strip(b" \t")
-        # Of the fields looked for, Host is the only one with four letters.
-        if len(name) == 4 and HOST.fullmatch(host) is not None:
-            if data.count(b"\r\n", 0, size) > limits.fields + 2:
-                raise Refused(431, "too_many_fields", f"a head may have {limits.fields} fields")
-            return Request(method, target, host, data[: size - 2], size)
+    if minor == b"1" and target[0] == 47 and method in _ORDINARY:
+        if len(found) == 1:
+            name, value = found[0]
+            host = value.strip(b" \t")
+            # Of the fields looked for, Host is the only one with four letters.
+            if len(name) == 4 and HOST.fullmatch(host) is not None:
+                if data.count(b"\r\n", 0, size) > limits.fields + 2:
+                    raise Refused(431, "too_many_fields", f"a head may have {limits.fields} fields")
+                return Request(method, target, host, data[: size - 2], size)
+        elif len(found) <= 3:
+            request = _usual(data[: size - 2], method, target, found)
+            if request is not None and data.count(b"\r\n", 0, size) <= limits.fields + 2:
+                return request
     return _unusual(data, match, limits, own_via)
+
+
+_USUAL_LENGTH = re.compile(rb" ?(0|[1-9][0-9]{0,17})")
+_USUAL_NAMES = {
+    b"Content-Length": "length",
+    b"content-length": "length",
+    b"Transfer-Encoding": "coding",
+    b"transfer-encoding": "coding",
+    b"Connection": "connection",
+    b"connection": "connection",
+}
+
+
+def _usual(head: bytes, method: bytes, target: bytes, found: list[tuple[bytes, bytes]]) -> Request | None:
+    """What most clients send beside Host: a length or chunks, and that they keep their connection.
+
+    Each at most once, and spelt as everybody spells it; None if there is anything else: then it is read completely.
+    `head` is that of an HTTP/1.1 request in origin form, without the closing empty line; `found` what decides in it.
+    """
+    host, length, keeps = b"", None, b""
+    for name, value in found:
+        if len(name) == 4:
+            word = value.strip(b" \t")
+            if host or HOST.fullmatch(word) is None:
+                return None
+            host = word
+            continue
+        kind = _USUAL_NAMES.get(name)
+        if kind == "connection" and not keeps and value.lower() == b" keep-alive":
+            keeps = b"\r\n%b:%b" % (name, value)
+        elif kind == "length" and length is None and (match := _USUAL_LENGTH.fullmatch(value)) is not None:
+            length = int(match[1])
+        elif kind == "coding" and length is None and value == b" chunked":
+            length = CHUNKED
+        else:
+            return None
+    if not host:
+        return None
+    return Request(method, target, host, head.replace(keeps, b"", 1) if keeps else head, len(head) + 2, length or 0)
 
 
 def _incomplete(data: bytes, limits: Limits) -> Request | None:

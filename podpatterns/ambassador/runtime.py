@@ -33,7 +33,7 @@ class Ambassador(Pattern[AmbassadorConfig]):
     def __init__(self, config: AmbassadorConfig, context: Context | None = None) -> None:
         super().__init__(config, context)
         self.events = AmbassadorEvents(self.context.telemetry)
-        self.listeners: list[Listener] = []
+        self.listeners: list[Listener[Any]] = []
         self.upstreams: dict[str, Upstream] = {}
         self._retired: list[Upstream] = []
         self._tasks: asyncio.TaskGroup | None = None

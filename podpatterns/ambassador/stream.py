@@ -231,11 +231,11 @@ class Stream:
             self.due = now + self.listener.config.idle
         elif self.due <= now:
             if self.over:
-                self.abort()
+                self.drop()
             else:
                 self.finish("idle_timeout")
 
-    def abort(self) -> None:
+    def drop(self) -> None:
         """Let go of both sides at once; what is still being written never looks complete."""
         if not self.over:
             self.finish("dropped")

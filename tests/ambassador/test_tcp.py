@@ -94,7 +94,7 @@ async def test_bytes_pass_as_they_are(upstream, passing, connect):
         assert proxy.upstreams["stable"].describe()["connections"] == 1
         client.reset()
         await eventually(lambda: proxy.upstreams["stable"].describe()["connections"] == 0)
-        assert not proxy.listeners[0].streams
+        assert not proxy.listeners[0].connections
 
 
 async def test_the_upstream_may_speak_first(upstream, passing, connect):
@@ -111,7 +111,7 @@ async def test_half_close_of_the_client(upstream, passing, connect):
             await client.send(b"x" * size)
             client.writer.write_eof()
             assert await client.rest() == b"%d bytes" % size
-        await eventually(lambda: not proxy.listeners[0].streams)
+        await eventually(lambda: not proxy.listeners[0].connections)
         assert ended(proxy) == {"closed": 3}
 
 
@@ -232,7 +232,7 @@ async def test_no_version_at_all(passing, connect, unused_tcp_port):
         with pytest.raises(ConnectionResetError):
             await client.rest()
         assert ended(proxy) == {"no_upstream": 1}
-        await eventually(lambda: not proxy.listeners[0].streams)
+        await eventually(lambda: not proxy.listeners[0].connections)
 
 
 # --- bounds -------------------------------------------------------------------------------------------------------
@@ -260,7 +260,7 @@ async def test_too_many_connections(upstream, passing, connect):
             await (await connect(proxy)).rest()
         assert proxy.events.refusals == 1
         first.reset()
-        await eventually(lambda: not proxy.listeners[0].streams)
+        await eventually(lambda: not proxy.listeners[0].connections)
         assert await named(connect, proxy) == b"a"
 
 

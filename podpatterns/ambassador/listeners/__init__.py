@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
+from podpatterns.ambassador.plan import Plan
+from podpatterns.ambassador.route import Route, Unrouted
+from podpatterns.ambassador.sockets import BACKLOG, listening
 from podpatterns.runtime.schema import ComponentConfig, InvalidField
 from podpatterns.runtime.units import Address
 
 if TYPE_CHECKING:
     from podpatterns.ambassador.events import AmbassadorEvents
-    from podpatterns.ambassador.plan import Plan
-    from podpatterns.ambassador.route import Route
     from podpatterns.ambassador.upstreams import Upstream
     from podpatterns.runtime.service import Deadline
 
@@ -45,47 +49,126 @@ class ListenerConfig(ComponentConfig, frozen=True, kw_only=True):
         """Its routes, compiled."""
         raise NotImplementedError
 
-    def build(self, events: AmbassadorEvents) -> Listener:
+    def build(self, events: AmbassadorEvents) -> Listener[Any]:
         """The listener at work; nothing is opened before its `open`."""
         raise NotImplementedError
 
 
-class Listener(ABC):
-    """A listener at work: open, serve, drain, abort."""
+class Connection(Protocol):
+    """A client's connection, as its listener sees it."""
 
-    name: str
-    config: ListenerConfig
+    due: float
+    """When patience ends; looked at several times a second, so that nothing needs a timer of its own."""
+
+    def drop(self) -> None:
+        """Let go of it at once; what it was in the middle of counts as dropped."""
+
+
+C = TypeVar("C", bound=Connection)
+
+
+class Listener(ABC, Generic[C]):
+    """A listener at work: open, serve, drain, abort. What kind of connection it accepts, a subclass knows."""
+
+    def __init__(self, config: ListenerConfig, events: AmbassadorEvents) -> None:
+        self.name = config.title
+        self.config = config
+        self.events = events
+        self.plan = Plan([], Unrouted(self.name, events))
+        self.connections: set[C] = set()
+        self.draining = False
+        self.port = 0
+        """The port listened on, also where 0 was asked for; 0 for a unix socket."""
+        self._sockets: list[socket.socket] = []
+        self._servers: list[asyncio.Server] = []
+        self._gone = asyncio.Event()
+
+    @property
+    def routes(self) -> Sequence[Route]:
+        """The routes in force."""
+        return self.plan.routes
+
+    # --- what a kind of listener knows ----------------------------------------------------------------------------
 
     @abstractmethod
-    def open(self) -> None:
-        """Bind, so that the system queues connections from now on. Raises StartError."""
+    def accept(self) -> asyncio.Protocol:
+        """The protocol for a new connection."""
 
     @abstractmethod
-    async def serve(self) -> None:
-        """Start to accept."""
-
-    @abstractmethod
-    def apply(self, config: ListenerConfig, plan: Plan) -> None:
-        """Route by another plan from the next request on; the address stays."""
+    def configure(self, config: ListenerConfig) -> None:
+        """Go by another configuration from the next request on; address and name stay."""
 
     @abstractmethod
     def sweep(self, now: float) -> None:
         """Look for connections whose time is up; called several times a second."""
 
+    def hurry(self) -> None:
+        """A drain has begun: end what nobody is in the middle of."""
+
     @abstractmethod
+    def end_tunnels(self) -> None:
+        """End the connections that have no end of their own, once everything is written."""
+
+    # --- life -----------------------------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Bind, so that the system queues connections from now on. Raises StartError."""
+        listen = self.config.listen
+        self._sockets = listening(listen)
+        if listen.path is None:
+            self.port = self._sockets[0].getsockname()[1]
+        self.events.listening(self.name, f"{listen.host}:{self.port}" if self.port else str(listen))
+
+    async def serve(self) -> None:
+        """Start to accept."""
+        loop = asyncio.get_running_loop()
+        make = loop.create_server if self.config.listen.path is None else loop.create_unix_server
+        for sock in self._sockets:
+            self._servers.append(await make(self.accept, sock=sock, backlog=BACKLOG))
+
+    def apply(self, config: ListenerConfig, plan: Plan) -> None:
+        """Route by another plan from the next request on; address and name stay."""
+        old = {route.name: route for route in self.plan.routes}
+        for route in plan.routes:
+            if route.name in old:
+                route.inherit(old[route.name])
+        self.configure(config)
+        self.plan = plan
+
+    def lost(self, connection: C) -> None:
+        """A connection is gone."""
+        self.connections.discard(connection)
+        if self.draining and not self.connections:
+            self._gone.set()
+
     async def drain(self, deadline: Deadline) -> None:
         """Accept nothing new; return when the last connection is gone."""
+        # Whoever the system has accepted in our name already is served: closing the socket would reset them.
+        for _ in range(3):
+            await asyncio.sleep(0)
+        for server in self._servers:
+            server.close()
+        self.events.listener_closed(self.name, len(self.connections))
+        self.draining = True
+        self.hurry()
+        if not self.connections:
+            return
+        try:
+            async with asyncio.timeout(deadline.remaining * TUNNELS):
+                await self._gone.wait()
+        except TimeoutError:
+            self.end_tunnels()
+            await self._gone.wait()
 
-    @abstractmethod
     def abort(self) -> None:
         """Close everything; requests that are still under way are counted as dropped."""
-
-    @property
-    @abstractmethod
-    def port(self) -> int:
-        """The port listened on, also where 0 was asked for; 0 for a unix socket."""
-
-    @property
-    @abstractmethod
-    def routes(self) -> Sequence[Route]:
-        """The routes in force."""
+        self.draining = True
+        for server in self._servers:
+            server.close()
+        for sock in self._sockets:
+            sock.close()
+        if self._sockets and self.config.listen.path is not None:
+            Path(self.config.listen.path).unlink(missing_ok=True)
+        connections, self.connections = self.connections, set()
+        for connection in connections:
+            connection.drop()

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import socket
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Collection, Iterator, Mapping
 from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta
@@ -14,13 +12,11 @@ from podpatterns.ambassador.downstream import Downstream
 from podpatterns.ambassador.events import AmbassadorEvents
 from podpatterns.ambassador.exchange import Exchange
 from podpatterns.ambassador.http1.limits import Limits
-from podpatterns.ambassador.listeners import TUNNELS, Listener, ListenerConfig
+from podpatterns.ambassador.listeners import Listener, ListenerConfig
 from podpatterns.ambassador.plan import Plan
 from podpatterns.ambassador.route import Route, RouteConfig, Unrouted
-from podpatterns.ambassador.sockets import BACKLOG, listening
 from podpatterns.ambassador.upstreams import Upstream
 from podpatterns.runtime.schema import InvalidField
-from podpatterns.runtime.service import Deadline
 from podpatterns.runtime.units import Duration, Size
 
 QUIET = 0.3
@@ -92,118 +88,48 @@ routes:
         return Http(self, events)
 
 
-class Http(Listener):
-    """Owns the listening socket and the clients' connections."""
+class Http(Listener[Downstream]):
+    """Reads requests from its connections."""
+
+    config: HttpConfig
 
     def __init__(self, config: HttpConfig, events: AmbassadorEvents) -> None:
-        self.name = config.title
-        self.events = events
-        self.connections: set[Downstream] = set()
-        self.draining = False
-        self.plan = Plan([], Unrouted(self.name, events))
-        self._sockets: list[socket.socket] = []
-        self._servers: list[asyncio.Server] = []
-        self._gone = asyncio.Event()
-        self._port = 0
-        self._configure(config)
+        super().__init__(config, events)
+        self.configure(config)
 
-    def _configure(self, config: HttpConfig) -> None:
-        self.config: HttpConfig = config
+    def configure(self, config: ListenerConfig) -> None:
+        """See Listener."""
+        assert isinstance(config, HttpConfig)
+        self.config = config
         self.limits = Limits(head=config.max_head, fields=config.max_fields)
         self._logged = {"off": 1000, "errors": 500, "all": 0}[config.access_log]
-
-    @property
-    def port(self) -> int:
-        """See Listener."""
-        return self._port
-
-    @property
-    def routes(self) -> Sequence[Route]:
-        """See Listener."""
-        return self.plan.routes
 
     @property
     def patience(self) -> float:
         """Seconds that a connection may wait for its next request."""
         return QUIET if self.draining else self.config.idle
 
-    # --- life -----------------------------------------------------------------------------------------------------
-
-    def open(self) -> None:
+    def accept(self) -> Downstream:
         """See Listener."""
-        self._sockets = listening(self.config.listen)
-        if self.config.listen.path is None:
-            self._port = self._sockets[0].getsockname()[1]
-        self.events.listening(
-            self.name, f"{self.config.listen.host}:{self.port}" if self.port else str(self.config.listen)
-        )
-
-    async def serve(self) -> None:
-        """See Listener."""
-        loop = asyncio.get_running_loop()
-        clock = loop.time
-        make = loop.create_server if self.config.listen.path is None else loop.create_unix_server
-        for sock in self._sockets:
-            self._servers.append(await make(lambda: Downstream(self, clock), sock=sock, backlog=BACKLOG))
-
-    def apply(self, config: ListenerConfig, plan: Plan) -> None:
-        """See Listener."""
-        assert isinstance(config, HttpConfig)
-        old = {route.name: route for route in self.plan.routes}
-        for route in plan.routes:
-            if route.name in old:
-                route.inherit(old[route.name])
-        self._configure(config)
-        self.plan = plan
+        return Downstream(self, asyncio.get_running_loop().time)
 
     def sweep(self, now: float) -> None:
         """See Listener."""
         for connection in [each for each in self.connections if each.due <= now]:
             connection.expired()
 
-    async def drain(self, deadline: Deadline) -> None:
-        """See Listener."""
-        # Whoever the system has accepted in our name already is served: closing the socket would reset them.
-        for _ in range(3):
-            await asyncio.sleep(0)
-        for server in self._servers:
-            server.close()
-        self.events.listener_closed(self.name, len(self.connections))
-        self.draining = True
-        now = asyncio.get_running_loop().time()
+    def hurry(self) -> None:
+        """A connection that is kept for a next request waits for it a moment longer."""
+        soon = asyncio.get_running_loop().time() + QUIET
         for connection in self.connections:
             if connection.idle:
-                connection.due = min(connection.due, now + QUIET)
-        if not self.connections:
-            return
-        try:
-            async with asyncio.timeout(deadline.remaining * TUNNELS):
-                await self._gone.wait()
-        except TimeoutError:
-            # Tunnels have no end of their own; whoever speaks WebSocket is prepared to connect again.
-            for connection in list(self.connections):
-                if connection.exchange is not None and connection.exchange.tunnel:
-                    connection.close()
-            await self._gone.wait()
+                connection.due = min(connection.due, soon)
 
-    def abort(self) -> None:
-        """See Listener."""
-        self.draining = True
-        for server in self._servers:
-            server.close()
-        for sock in self._sockets:
-            sock.close()
-        if self._sockets and self.config.listen.path is not None:
-            Path(self.config.listen.path).unlink(missing_ok=True)
-        connections, self.connections = self.connections, set()
-        for connection in connections:
-            connection.drop()
-
-    def lost(self, connection: Downstream) -> None:
-        """A connection is gone."""
-        self.connections.discard(connection)
-        if self.draining and not self.connections:
-            self._gone.set()
+    def end_tunnels(self) -> None:
+        """Whoever speaks WebSocket is prepared to connect again."""
+        for connection in list(self.connections):
+            if connection.exchange is not None and connection.exchange.tunnel:
+                connection.close()
 
     # --- accounts -------------------------------------------------------------------------------------------------
 

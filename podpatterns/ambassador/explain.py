@@ -12,10 +12,10 @@ from podpatterns.ambassador.http1.limits import Limits
 from podpatterns.ambassador.http1.request import Request, read_request
 from podpatterns.ambassador.listeners.http import HttpConfig
 from podpatterns.ambassador.listeners.tcp import TcpConfig
-from podpatterns.ambassador.override import Override
-from podpatterns.ambassador.plan import compile_match
+from podpatterns.ambassador.match import compile_match
+from podpatterns.ambassador.policies.override import Override
+from podpatterns.ambassador.policies.sticky import Cookie, Key
 from podpatterns.ambassador.split import Split
-from podpatterns.ambassador.sticky import Cookie, Key
 from podpatterns.ambassador.upstreams.hosts import HostsConfig
 
 if TYPE_CHECKING:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Mapping
 from functools import cached_property
@@ -15,12 +14,15 @@ import msgspec
 from podpatterns.ambassador.events import AmbassadorEvents, Tally
 from podpatterns.ambassador.exchange import Exchange
 from podpatterns.ambassador.http1.request import Request
-from podpatterns.ambassador.override import OverrideConfig
+from podpatterns.ambassador.match import MatchConfig
 from podpatterns.ambassador.policies import Edit, PolicyConfig, Site, Step
+from podpatterns.ambassador.policies.override import OverrideConfig
+from podpatterns.ambassador.policies.sticky import StickyConfig
+from podpatterns.ambassador.ramp import RampConfig
 from podpatterns.ambassador.retry import Retry, RetryConfig
+from podpatterns.ambassador.rollout import Rollout
 from podpatterns.ambassador.split import Split
 from podpatterns.ambassador.steering import Steering
-from podpatterns.ambassador.sticky import StickyConfig
 from podpatterns.ambassador.upstreams import Upstream
 from podpatterns.runtime.decode import suggest
 from podpatterns.runtime.schema import Config, InvalidField
@@ -28,64 +30,6 @@ from podpatterns.runtime.units import Duration
 
 if TYPE_CHECKING:
     from podpatterns.ambassador.downstream import Downstream
-
-_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-
-
-class MatchConfig(Config, frozen=True, kw_only=True):
-    """What a request must have; everything that is set must hold."""
-
-    hosts: tuple[str, ...] = ()
-    """Host names without port, in any case; `*.example.org` stands for any name below. Empty: every host."""
-
-    path: str | None = None
-    """The whole path, exactly as it is sent (nothing is decoded or normalized). None: see `prefix` and `regex`."""
-
-    prefix: str | None = None
-    """The start of the path, by whole segments: `/api` stands for `/api` and `/api/users`, not `/apis`. None: any
-    path."""
-
-    regex: str | None = None
-    """A regular expression (Python's) for the whole path. None: any path."""
-
-    methods: tuple[str, ...] = ()
-    """Methods, in capitals, such as `GET`. Empty: every method."""
-
-    headers: dict[str, str] = {}
-    """Fields by name, in any case, with their whole value; `*` for any value. A field that occurs more than once
-    matches if one of its values does."""
-
-    def __post_init__(self) -> None:
-        """At most one kind of path, each of them well-formed."""
-        given = [name for name in ("path", "prefix", "regex") if getattr(self, name) is not None]
-        if len(given) > 1:
-            raise InvalidField(given[1], f"only one of path, prefix and regex can be given, not {' and '.join(given)}")
-        for name in ("path", "prefix"):
-            value = getattr(self, name)
-            if value is not None and not value.startswith("/"):
-                raise InvalidField(name, f'must start with "/"; did you mean "/{value}"?')
-        if self.regex is not None:
-            try:
-                re.compile(self.regex.encode())
-            except re.error as error:
-                raise InvalidField("regex", f"is not a regular expression: {error}") from None
-        for method in self.methods:
-            if not _TOKEN.fullmatch(method) or method != method.upper():
-                raise InvalidField("methods", f'"{method}" is not a method; did you mean "{method.upper()}"?')
-        for header in self.headers:
-            if not _TOKEN.fullmatch(header):
-                raise InvalidField("headers", f'"{header}" is not the name of a field')
-
-    def __str__(self) -> str:
-        """For people: `GET, path below /api, x-tester: *`."""
-        parts = [", ".join(self.methods)] if self.methods else []
-        parts += [f"host {' or '.join(self.hosts)}"] if self.hosts else []
-        if self.prefix is not None:
-            parts.append(f"path below {self.prefix}")
-        if self.path is not None or self.regex is not None:
-            parts.append(f"path {self.path if self.path is not None else f'like {self.regex}'}")
-        parts += [f"{name}: {value}" for name, value in self.headers.items()]
-        return ", ".join(parts) or "every request"
 
 
 class RouteConfig(Config, frozen=True, kw_only=True):
@@ -110,6 +54,9 @@ class RouteConfig(Config, frozen=True, kw_only=True):
     sticky: StickyConfig | None = None
     """Keeps a client on the version it was given first. None: each request goes by the weights anew."""
 
+    ramp: RampConfig | None = None
+    """Gives a new version a growing share, and takes it back if it does badly. None: the weights stay as they are."""
+
     retry: RetryConfig = msgspec.field(default_factory=RetryConfig)
     """When a request is sent again."""
 
@@ -133,10 +80,24 @@ class RouteConfig(Config, frozen=True, kw_only=True):
                 Split(self.split)
             except ValueError as error:
                 raise InvalidField("split", str(error)) from None
+            self._check_ramp(self.split)
             return
-        for name in ("override", "sticky"):
+        for name in ("override", "sticky", "ramp"):
             if getattr(self, name) is not None:
                 raise InvalidField(name, "needs a split: with `to` there is one version, and nothing to choose")
+
+    def _check_ramp(self, split: Mapping[str, int]) -> None:
+        """It is clear which version is ramped, and a version that was taken back has nobody stuck to it."""
+        if self.ramp is None:
+            return
+        try:
+            self.ramp.version_of(split)
+        except InvalidField as error:
+            raise InvalidField(f"ramp.{error.field}", str(error)) from None
+        if self.sticky is not None and self.sticky.drained == "keep":
+            raise InvalidField(
+                "sticky.drained", '"keep" would leave clients on a version that the ramp has taken back; use "migrate"'
+            )
 
     @property
     def weights(self) -> Mapping[str, int]:
@@ -232,6 +193,9 @@ class Route(Handler):
         self.undisturbed = True
         """False once a version was taken out because it could not be reached: then the shares are not the weights."""
         self._single = next(iter(self.targets.values())) if len(self.targets) == 1 else None
+        self.rollout = Rollout(self, config.ramp) if config.ramp is not None else None
+        if self.rollout is not None:
+            self.split = Split(self.rollout.weights or config.weights)
         self.steps = tuple(self._compile(upstreams))
         events.weights(listener, name, self.split.weights)
 
@@ -249,7 +213,18 @@ class Route(Handler):
             yield Steering(self)
 
     def inherit(self, old: Route) -> None:
-        """Go on with the counts of the route that this one replaces, unless the weights have changed."""
+        """Go on with the counts of the route that this one replaces, unless the weights have changed.
+
+        With a ramp that is the same, and has the same versions, go on where it stands.
+        """
+        if (
+            self.rollout is not None
+            and old.rollout is not None
+            and (old.config.ramp, old.config.split) == (self.config.ramp, self.config.split)
+        ):
+            self.rollout.ramp = old.rollout.ramp
+            self.split = old.split
+            self.events.weights(self.listener, self.name, self.split.weights)
         if old.split.weights == self.split.weights:
             self.undisturbed = old.undisturbed
             for version, target in old.targets.items():
@@ -260,11 +235,18 @@ class Route(Handler):
         unknown = next((name for name in weights if name not in self.targets), None)
         if unknown is not None:
             raise ValueError(f'unknown version "{unknown}"{suggest(unknown, self.targets)}')
-        self.split = Split({**self.split.weights, **weights})
+        self.put({**self.split.weights, **weights})
+        self.events.weights_changed(self.listener, self.name, self.split.weights)
+        if self.rollout is not None:
+            self.rollout.overruled()
+
+    def put(self, weights: Mapping[str, int]) -> None:
+        """Put weights in force, from the next request on. Raises ValueError, and nothing has changed."""
+        self.split = Split(weights)
         self.undisturbed = True
         for target in self.targets.values():
             target.picks = 0
-        self.events.weights_changed(self.listener, self.name, self.split.weights)
+        self.events.weights(self.listener, self.name, weights)
 
     def handle(self, client: Downstream, request: Request, payload: bytes, *, complete: bool) -> None:
         """See Handler."""

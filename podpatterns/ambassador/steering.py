@@ -5,9 +5,9 @@ from __future__ import annotations
 from random import random
 from typing import TYPE_CHECKING
 
-from podpatterns.ambassador.override import Override
 from podpatterns.ambassador.policies import Edit
-from podpatterns.ambassador.sticky import Cookie, Key
+from podpatterns.ambassador.policies.override import Override
+from podpatterns.ambassador.policies.sticky import Cookie, Key
 
 if TYPE_CHECKING:
     from podpatterns.ambassador.exchange import Exchange

@@ -4,8 +4,7 @@ import pytest
 
 from podpatterns.ambassador.http1.limits import Limits
 from podpatterns.ambassador.http1.request import read_request
-from podpatterns.ambassador.plan import compile_match
-from podpatterns.ambassador.route import MatchConfig
+from podpatterns.ambassador.match import MatchConfig, compile_match
 from podpatterns.errors import ConfigError
 from podpatterns.runtime import config as configuration
 from podpatterns.runtime.config import loads

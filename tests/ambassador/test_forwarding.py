@@ -4,8 +4,9 @@ import asyncio
 
 import pytest
 
+from podpatterns.ambassador.match import MatchConfig
 from podpatterns.ambassador.retry import RetryConfig
-from podpatterns.ambassador.route import MatchConfig, RouteConfig
+from podpatterns.ambassador.route import RouteConfig
 from podpatterns.runtime.units import Address, Duration, Size
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"

@@ -4,7 +4,7 @@ import pytest
 
 from podpatterns.ambassador.http1.limits import Limits
 from podpatterns.ambassador.http1.request import read_request
-from podpatterns.ambassador.override import Override, OverrideConfig
+from podpatterns.ambassador.policies.override import Override, OverrideConfig
 from podpatterns.ambassador.route import RouteConfig
 from podpatterns.ambassador.runtime import share_checks
 from podpatterns.errors import ConfigError

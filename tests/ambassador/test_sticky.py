@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from podpatterns.ambassador.http1.limits import Limits
 from podpatterns.ambassador.http1.request import read_request
-from podpatterns.ambassador.override import OverrideConfig
+from podpatterns.ambassador.policies.override import OverrideConfig
+from podpatterns.ambassador.policies.sticky import Cookie, StickyConfig
 from podpatterns.ambassador.route import RouteConfig
 from podpatterns.ambassador.runtime import share_checks
 from podpatterns.ambassador.split import Split
-from podpatterns.ambassador.sticky import Cookie, StickyConfig
 from podpatterns.errors import ConfigError
 from podpatterns.runtime.config import loads
 from podpatterns.runtime.units import Duration

@@ -14,7 +14,7 @@ from urllib.parse import quote
 from podpatterns.ambassador.http1.fields import named
 from podpatterns.ambassador.http1.grammar import TOKEN
 from podpatterns.ambassador.http1.request import Request
-from podpatterns.ambassador.override import check_field_name
+from podpatterns.ambassador.policies.override import check_field_name
 from podpatterns.runtime.schema import Config, InvalidField
 from podpatterns.runtime.units import Duration
 

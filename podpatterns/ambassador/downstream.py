@@ -21,6 +21,7 @@ LINGER = 2.0
 """Seconds in which a client may read our last words before its connection is closed, though it is still sending."""
 
 _BARE_LF = re.compile(rb"(?<!\r)\n")
+_EMPTY_LINES = re.compile(rb"\A(?:\r\n)+")
 _FOREVER = float("inf")
 
 
@@ -116,11 +117,9 @@ class Downstream(asyncio.Protocol):
         started = bool(self._buffer)
         self._serving = True
         while data:
-            if data[0] == 13:  # One empty line before a request is ignored (RFC 9112 2.2).
-                if data == b"\r":
-                    break
-                data = data.removeprefix(b"\r\n")
-                if not data:
+            if data[0] == 13:  # Empty lines before a request are ignored (RFC 9112 2.2), however they were cut.
+                data = _EMPTY_LINES.sub(b"", data, count=1)
+                if data in {b"", b"\r"}:
                     break
             try:
                 request = read_request(data, listener.limits, listener.events.via)

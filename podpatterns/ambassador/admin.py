@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, get_args
 
 import msgspec
 
 from podpatterns.ambassador.events import StreamTally, Tally
+from podpatterns.ambassador.ramp import Action
 from podpatterns.ambassador.route import Route
 from podpatterns.runtime import service
 from podpatterns.runtime.service import Reply, Request
@@ -23,8 +25,16 @@ class Weights(msgspec.Struct, forbid_unknown_fields=True):
     route: str | None = None
 
 
+class Steer(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of `PUT /ambassador/ramp`; listener and route are needed where there are several ramps."""
+
+    action: Action
+    listener: str | None = None
+    route: str | None = None
+
+
 class Control:
-    """`GET /ambassador` and `PUT /ambassador/weights`."""
+    """`GET /ambassador`, `PUT /ambassador/weights` and `PUT /ambassador/ramp`."""
 
     def __init__(self, ambassador: Ambassador) -> None:
         self._ambassador = ambassador
@@ -34,6 +44,7 @@ class Control:
         return [
             service.Route("GET", "/ambassador", self.show),
             service.Route("PUT", "/ambassador/weights", self.change),
+            service.Route("PUT", "/ambassador/ramp", self.steer),
         ]
 
     async def show(self, _request: Request) -> Reply:
@@ -55,22 +66,39 @@ class Control:
             wanted = msgspec.json.decode(request.body, type=Weights)
         except msgspec.MsgspecError as error:
             return Reply({"error": f'{error}; send {{"weights": {{"stable": 50, "test": 50}}}}'}, status=400)
-        found = [
-            route
-            for route in self._ambassador.all_routes()
-            if wanted.weights.keys() <= route.targets.keys()
-            and wanted.route in (None, route.name)
-            and wanted.listener in (None, route.listener)
-        ]
+        found = [route for route in self._named(wanted) if wanted.weights.keys() <= route.targets.keys()]
         if len(found) != 1:
-            choice = [{"listener": route.listener, "route": route.name} for route in self._ambassador.all_routes()]
-            problem = "several splits have" if found else "no split has"
-            return Reply({"error": f"{problem} these versions; name listener and route", "choice": choice}, status=400)
+            return self._ambiguous("several splits have" if found else "no split has", "these versions")
         try:
             found[0].reweigh(wanted.weights)
         except ValueError as error:
             return Reply({"error": str(error)}, status=400)
         return Reply(_shown(found[0]))
+
+    async def steer(self, request: Request) -> Reply:
+        """Pause, resume, abort, promote or restart a ramp."""
+        try:
+            wanted = msgspec.json.decode(request.body, type=Steer)
+        except msgspec.MsgspecError as error:
+            actions = ", ".join(get_args(Action))
+            return Reply({"error": f'{error}; send {{"action": "pause"}}, or one of {actions}'}, status=400)
+        found = [route.rollout for route in self._named(wanted) if route.rollout is not None]
+        if len(found) != 1:
+            return self._ambiguous("several routes have" if found else "no route has", "a ramp")
+        try:
+            found[0].ask(wanted.action)
+        except ValueError as error:
+            return Reply({"error": str(error)}, status=409)
+        return Reply(_shown(found[0].route))
+
+    def _named(self, wanted: Weights | Steer) -> Iterator[Route]:
+        for route in self._ambassador.all_routes():
+            if wanted.route in (None, route.name) and wanted.listener in (None, route.listener):
+                yield route
+
+    def _ambiguous(self, problem: str, what: str) -> Reply:
+        choice = [{"listener": route.listener, "route": route.name} for route in self._ambassador.all_routes()]
+        return Reply({"error": f"{problem} {what}; name listener and route", "choice": choice}, status=400)
 
 
 def _shown(route: Route) -> dict[str, Any]:
@@ -90,6 +118,7 @@ def _shown(route: Route) -> dict[str, Any]:
             }
             for version, target in route.targets.items()
         },
+        "ramp": route.rollout.describe() if route.rollout is not None else None,
     }
 
 
@@ -101,6 +130,7 @@ def _outcome(tally: Tally) -> dict[str, Any]:
     return {
         "success": round(1 - tally.failures / tally.answered, 4) if tally.answered else None,
         "failures": tally.failures,
+        "retried": tally.retried,
         "clients_gone": tally.gone,
         "p50_seconds": None if p50 is None else round(p50, 6),
         "p99_seconds": None if p99 is None else round(p99, 6),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from podpatterns.runtime.telemetry import Cell, Distribution, Telemetry
@@ -22,7 +22,7 @@ BROKEN = frozenset({"bad_body", "idle_timeout", "total_timeout", "truncated"})
 class Tally:
     """The requests of one listener and route that one version has answered; the hot path adds to it directly."""
 
-    __slots__ = ("_flag", "broken", "classes", "flags", "latency", "version")
+    __slots__ = ("_flag", "broken", "classes", "flags", "latency", "retried", "version")
 
     def __init__(
         self,
@@ -39,6 +39,8 @@ class Tally:
         """By the response flag."""
         self.broken = 0
         """Responses with a good status that were not completed."""
+        self.retried = 0
+        """Attempts that failed and were made again: not requests of their own."""
         self._flag = flag
 
     @property
@@ -181,15 +183,15 @@ class AmbassadorEvents:
             "The weight of a version in a route's split.",
             ["listener", "route", "version"],
         )
-        self.rollouts: dict[tuple[str, str], Rollout] = {}
-        """Ramps by listener and route."""
+        self.rollouts: Callable[[], Iterable[Rollout]] = tuple
+        """The ramps in force."""
         telemetry.gauge(
             "podpatterns_ambassador_ramp_state",
             "1 for the state that a ramp is in.",
             ["listener", "route", "version", "state"],
             read=lambda: {
-                (*key, each.version, state.value): float(state is each.ramp.state)
-                for key, each in self.rollouts.items()
+                (*each.labels, state.value): float(state is each.ramp.state)
+                for each in self.rollouts()
                 for state in type(each.ramp.state)
             },
         )
@@ -197,7 +199,7 @@ class AmbassadorEvents:
             "podpatterns_ambassador_ramp_step",
             "The step that a ramp is on, or ended on, counted from 1.",
             ["listener", "route", "version"],
-            read=lambda: {(*key, each.version): each.ramp.step + 1 for key, each in self.rollouts.items()},
+            read=lambda: {each.labels: each.ramp.step + 1 for each in self.rollouts()},
         )
         self._ramp_moves = telemetry.counter(
             "podpatterns_ambassador_ramp_moves",
@@ -381,14 +383,15 @@ class AmbassadorEvents:
     def ramp_moved(self, rollout: Rollout, move: Move) -> None:
         """A ramp has gone up, held, gone back, or ended, or was told to."""
         ramp = rollout.ramp
-        self._ramp_moves.add(rollout.listener, rollout.route, rollout.version, move.kind, move.cause)
+        listener, route, version = rollout.labels
+        self._ramp_moves.add(listener, route, version, move.kind, move.cause)
         log = self._log.warning if move.kind == "back" else self._log.info
         log(
             "ambassador.ramp.moved",
             move=move.kind,
-            listener=rollout.listener,
-            route=rollout.route,
-            version=rollout.version,
+            listener=listener,
+            route=route,
+            version=version,
             percent=ramp.percent,
             step=f"{ramp.step + 1}/{len(ramp.config.steps)}",
             cause=move.cause,

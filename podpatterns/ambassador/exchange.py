@@ -49,8 +49,8 @@ class Exchange:
 
     __slots__ = (
         "_again", "_avoid", "_head", "_payload", "_renewed", "_reusable", "_timer", "client", "deadline", "delay",
-        "edits", "flag", "head", "link", "on_end", "pinned", "request", "retries", "route", "started", "status", "taps",
-        "target", "tunnel", "uploaded", "upstream",
+        "edits", "endpoint", "flag", "head", "link", "on_end", "pinned", "request", "retries", "route", "started",
+        "status", "taps", "target", "tunnel", "uploaded", "upstream",
     )  # fmt: skip
 
     def __init__(self, client: Downstream, request: Request, route: Handler) -> None:
@@ -66,6 +66,8 @@ class Exchange:
         self.upstream = cast("Upstream", None)
         self.link: Link | None = None
         """The connection to the upstream, while it carries this exchange."""
+        self.endpoint: Endpoint | None = None
+        """The address that was asked last."""
         self.edits: tuple[Edit, ...] = route.edits
         """What is done to the head of the final response."""
         self.taps: tuple[Tap, ...] = ()
@@ -166,6 +168,7 @@ class Exchange:
     def connected(self, link: Link) -> None:
         """A connection for it: off it goes."""
         self.link = link
+        self.endpoint = link.endpoint
         link.exchange = self
         payload = self._payload
         head = self._head + self.upstream.tail
@@ -318,6 +321,9 @@ class Exchange:
             return False
         self.retries += 1
         self._again = True
+        if self.target is not None and (cause != "reset" or wait is None):
+            # Not for a kept connection that turned out to be closed: that is nobody's fault.
+            self.target.tally.retried += 1
         if link is not None:
             self._avoid = link.endpoint
             self._drop_link()

@@ -159,7 +159,7 @@ class Finding:
 def judge(config: RampConfig, new: Counts, old: Counts, *, due: bool) -> Finding:
     """What the counts of one step say of a version, beside the others in the same time.
 
-    Before the step is `due`, only what is no accident is bad: who looks every second, and takes the first bad look for
+    Before the step is `due`, only what is no accident is bad: who looks all the time, and takes the first bad look for
     the truth, sends most versions back.
     """
     shared = None
@@ -265,6 +265,8 @@ class Ramp:
         """Why it is where it is."""
         self.seen = Counts()
         """What the version has done in this step, as of the last look."""
+        self.watched = 0.0
+        """For how many seconds, as of then."""
         self._since: float | None = None
         self._new, self._old = Counts(), Counts()
         self._held = False
@@ -282,14 +284,14 @@ class Ramp:
     def look(self, now: float, new: Counts, old: Counts, *, reachable: bool = True) -> Move | None:
         """What follows from the counts so far, of the version and of the others together; None: go on as it is.
 
-        `now` is in seconds, and never decreases; nor do the counts. To be called about once a second.
+        `now` is in seconds, and never decreases; nor do the counts. To be called several times a second.
         """
         if self.state is not State.RAMPING:
             return None
         if self._since is None:
             self._watch(now, new, old)
         assert self._since is not None
-        self.seen = new - self._new
+        self.seen, self.watched = new - self._new, now - self._since
         if not reachable:
             self._lost_at = now if self._lost_at is None else self._lost_at
             if now - self._lost_at < self.config.every:
@@ -349,7 +351,7 @@ class Ramp:
         """Somebody has changed the weights."""
         return self._end(State.BY_HAND, Move("by_hand", "asked", "the weights were changed by hand"))
 
-    def describe(self, now: float) -> dict[str, Any]:
+    def describe(self) -> dict[str, Any]:
         """For the admin endpoint."""
         seen = self.seen
         slow, timed = seen.of("p99")
@@ -359,7 +361,7 @@ class Ramp:
             "steps": list(self.config.steps),
             "percent": self.percent,
             "reason": self.reason,
-            "watched_seconds": None if self._since is None else round(now - self._since, 1),
+            "watched_seconds": round(self.watched, 1),
             "every_seconds": float(self.config.every),
             "requests": seen.requests,
             "min_requests": self.config.min_requests,

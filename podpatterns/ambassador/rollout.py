@@ -2,83 +2,81 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from podpatterns.ambassador.ramp import Action, Counts, Move, Ramp, RampConfig, ramped
 
 if TYPE_CHECKING:
-    from podpatterns.ambassador.events import AmbassadorEvents, Tally
-    from podpatterns.ambassador.route import Target
+    from podpatterns.ambassador.events import Tally
+    from podpatterns.ambassador.route import Route
 
 
 class Rollout:
-    """The ramp of one route. `reweigh` puts weights in force; the route calls `look` about once a second."""
+    """The ramp of one route. After a reload that does not concern it, the ramp goes on."""
 
-    def __init__(
-        self, listener: str, route: str, config: RampConfig, weights: Mapping[str, int], events: AmbassadorEvents
-    ) -> None:
-        self.listener, self.route = listener, route
-        self.version = config.version_of(weights)
+    def __init__(self, route: Route, config: RampConfig) -> None:
+        self.route = route
+        self.version = config.version_of(route.config.weights)
         self.ramp = Ramp(config)
-        self._weights = dict(weights)
-        self._events = events
+        self.limit = config.p99
+        if self.limit is not None:
+            for target in route.targets.values():
+                target.tally.latency.refine(self.limit)
 
+    @property
+    def labels(self) -> tuple[str, str, str]:
+        """Listener, route and version."""
+        return self.route.listener, self.route.name, self.version
+
+    @property
     def weights(self) -> dict[str, int] | None:
         """The weights that follow from the ramp; None if somebody has set others."""
         percent = self.ramp.percent
-        return None if percent is None else ramped(self._weights, self.version, percent)
+        return None if percent is None else ramped(self.route.config.weights, self.version, percent)
 
-    def begin(self, targets: Mapping[str, Target]) -> None:
-        """Count from now on, for the versions as they are now; and show where the ramp stands."""
-        limit = self.ramp.config.p99
-        if limit is not None:
-            for target in targets.values():
-                target.tally.latency.refine(limit)
-        self._events.rollouts[self.listener, self.route] = self
-
-    def end(self) -> None:
-        """The route is no longer in force."""
-        if self._events.rollouts.get((self.listener, self.route)) is self:
-            del self._events.rollouts[self.listener, self.route]
-
-    def look(self, now: float, targets: Mapping[str, Target], reweigh: Callable[[Mapping[str, int]], None]) -> None:
-        """See how the versions do, and act on it."""
-        limit = self.ramp.config.p99
+    def look(self, now: float) -> None:
+        """See how the versions do, and act on it; called several times a second."""
+        targets = self.route.targets
+        version = targets[self.version]
         others = [target for name, target in targets.items() if name != self.version]
         move = self.ramp.look(
             now,
-            counts([targets[self.version].tally], limit),
-            counts([target.tally for target in others], limit),
+            counts([version.tally], self.limit),
+            counts([target.tally for target in others], self.limit),
             # Where nothing can be reached, the version is not to blame.
-            reachable=targets[self.version].upstream.available or not any(each.upstream.available for each in others),
+            reachable=version.upstream.available or not any(each.upstream.available for each in others),
         )
         if move is not None:
-            self._carry_out(move, reweigh)
+            self._carry_out(move)
 
-    def ask(self, action: Action, reweigh: Callable[[Mapping[str, int]], None]) -> None:
+    def ask(self, action: Action) -> None:
         """Do as a person asks. Raises ValueError, which says what is possible."""
-        self._carry_out(self.ramp.ask(action), reweigh)
+        self._carry_out(self.ramp.ask(action))
 
     def overruled(self) -> None:
         """Somebody has changed the weights: the ramp is over."""
-        self._events.ramp_moved(self, self.ramp.overruled())
+        self.route.events.ramp_moved(self, self.ramp.overruled())
 
-    def _carry_out(self, move: Move, reweigh: Callable[[Mapping[str, int]], None]) -> None:
-        weights = self.weights()
-        if weights is not None and move.kind != "held":
-            reweigh(weights)
-        self._events.ramp_moved(self, move)
+    def _carry_out(self, move: Move) -> None:
+        weights = self.weights
+        if weights is not None and weights != self.route.split.weights:
+            self.route.put(weights)
+        self.route.events.ramp_moved(self, move)
 
-    def describe(self, now: float) -> dict[str, Any]:
+    def describe(self) -> dict[str, Any]:
         """For the admin endpoint."""
-        return {"version": self.version, **self.ramp.describe(now)}
+        return {"version": self.version, **self.ramp.describe()}
 
 
 def counts(tallies: Iterable[Tally], limit: float | None) -> Counts:
-    """What has been counted so far of some versions together."""
+    """What has been counted so far of some versions together.
+
+    An attempt that was made again counts as a request that failed: the client has not noticed, but at the last step
+    there is no other version to help out.
+    """
     total = Counts()
     for tally in tallies:
         slow = 0 if limit is None else tally.latency.above(limit)
-        total += Counts(tally.answered, tally.failures, slow, tally.gone)
+        total += Counts(tally.answered + tally.retried, tally.failures + tally.retried, slow, tally.gone)
     return total

@@ -11,6 +11,7 @@ from podpatterns.ambassador.admin import Control
 from podpatterns.ambassador.config import AmbassadorConfig
 from podpatterns.ambassador.events import AmbassadorEvents, StreamTally
 from podpatterns.ambassador.listeners import Listener
+from podpatterns.ambassador.rollout import Rollout
 from podpatterns.ambassador.route import Route
 from podpatterns.ambassador.upstreams import Upstream
 from podpatterns.errors import StartError
@@ -33,6 +34,7 @@ class Ambassador(Pattern[AmbassadorConfig]):
     def __init__(self, config: AmbassadorConfig, context: Context | None = None) -> None:
         super().__init__(config, context)
         self.events = AmbassadorEvents(self.context.telemetry)
+        self.events.rollouts = self.rollouts
         self.listeners: list[Listener[Any]] = []
         self.upstreams: dict[str, Upstream] = {}
         self._retired: list[Upstream] = []
@@ -69,6 +71,8 @@ class Ambassador(Pattern[AmbassadorConfig]):
                         listener.sweep(now)
                     for upstream in self.upstreams.values():
                         upstream.sweep(now)
+                    for rollout in self.rollouts():
+                        rollout.look(now)
             finally:
                 # While the group still takes tasks: nothing may ask for a connection after it has ended.
                 self._close()
@@ -135,6 +139,10 @@ class Ambassador(Pattern[AmbassadorConfig]):
         host = self.listeners[0].config.listen.host
         host = "127.0.0.1" if host in {"", "0.0.0.0", "::"} else host
         return f"http://{f'[{host}]' if ':' in host else host}:{self.port()}"
+
+    def rollouts(self) -> Iterator[Rollout]:
+        """The ramps of the routes in force."""
+        return (route.rollout for route in self.all_routes() if route.rollout is not None)
 
     def all_routes(self) -> Iterator[Route]:
         """The routes of every listener."""

@@ -11,7 +11,7 @@ VERSIONS = {
     },
     "test": {
         "weight": 10, "requests": 131, "share": 0.0962, "share_since_change": 0.1, "success": 0.9771,
-        "p50_seconds": 0.0034, "p99_seconds": 1.5, "flags": {"truncated": 2, "connect_failure": 1},
+        "p50_seconds": 0.0034, "p99_seconds": 1.5, "flags": {"truncated": 2, "reset": 1},
     },
 }  # fmt: skip
 RAMP = {
@@ -42,7 +42,7 @@ web :8700
   shop: path below /shop
     version  weight    share                      overall  requests  success     p50     p99
     stable       90  90.00 %  ██████████████████  90.38 %     1,234    100 %  1.2 ms  250 ms
-    test         10  10.00 %  ██                   9.62 %       131  97.71 %  3.4 ms   1.5 s  truncated 2, connect_failure 1
+    test         10  10.00 %  ██                   9.62 %       131  97.71 %  3.4 ms   1.5 s  truncated 2, reset 1
 upstreams
   upstream  address      connections  waiting
   stable    10.0.0.7:80            4        0  ok

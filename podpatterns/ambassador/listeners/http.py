@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Iterator, Mapping
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar
 
 from msgspec import Meta
 
+from podpatterns.ambassador.access_log import AccessLog, AccessLogConfig, Which
 from podpatterns.ambassador.downstream import Downstream
 from podpatterns.ambassador.events import AmbassadorEvents
 from podpatterns.ambassador.exchange import Exchange
@@ -56,9 +57,9 @@ routes:
     max_fields: Annotated[int, Meta(ge=1)] = 100
     """Fields of a request's head; more are answered 431."""
 
-    access_log: Literal["off", "errors", "all"] = "errors"
-    """Which requests get a line in the log: `errors` are those that were not answered by the upstream, or with a
-    5xx."""
+    access_log: Which | AccessLogConfig = "errors"
+    """Which requests get a line in the log: `off`, `errors` (those that were not answered by the upstream, or with a
+    5xx) or `all`; or a mapping, to draw a sample."""
 
     def __post_init__(self) -> None:
         """At least one route, with names of their own."""
@@ -102,7 +103,7 @@ class Http(Listener[Downstream]):
         assert isinstance(config, HttpConfig)
         self.config = config
         self.limits = Limits(head=config.max_head, fields=config.max_fields)
-        self._logged = {"off": 1000, "errors": 500, "all": 0}[config.access_log]
+        self._log = AccessLog(config.access_log, config.title, self.events)
 
     @property
     def patience(self) -> float:
@@ -135,24 +136,15 @@ class Http(Listener[Downstream]):
 
     def record(self, exchange: Exchange, now: float) -> None:
         """Count an exchange that is over, and log it if it is of the kind that is logged."""
-        status, target = exchange.status, exchange.target
+        status, target, flag, log = exchange.status, exchange.target, exchange.flag, self._log
         tally = exchange.route.own if target is None else target.tally
         seconds = now - exchange.started
         tally.classes[status // 100].value += 1
-        tally.latency.observe(seconds)
+        if status != 101:  # how long people keep a WebSocket says nothing of the version
+            tally.latency.observe(seconds)
+        if flag:
+            tally.flagged(flag, status)
         for end in exchange.on_end:
             end(exchange, now)
-        if status >= self._logged or (exchange.flag and self._logged <= 500):
-            request = exchange.request
-            self.events.access(
-                {
-                    "listener": self.name,
-                    "method": request.method.decode("latin-1"),
-                    # Without the query: that is where secrets stand.
-                    "path": request.path.decode("latin-1"),
-                    "status": status,
-                    "version": tally.version,
-                    "seconds": round(seconds, 6),
-                    "flag": exchange.flag,
-                }
-            )
+        if status >= log.threshold or (flag and log.flagged):
+            log.write(exchange, seconds, tally.version)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from podpatterns.ambassador.http1.body import CHUNKED, UNTIL_CLOSE, chunk, last_chunk, reader
+from podpatterns.ambassador.http1.body import CHUNKED, UNTIL_CLOSE, chunk, framed, last_chunk, reader
 from podpatterns.ambassador.http1.errors import Refused
 from podpatterns.ambassador.http1.limits import Limits
 
@@ -124,3 +124,38 @@ def test_cuts_make_no_difference(words):
 
     data = b"".join(words)
     assert result([data]) == result(bytewise(data))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.binary(min_size=1, max_size=40), max_size=6), st.binary(max_size=9))
+def test_our_own_framing_is_known_again(payloads, before):
+    """A body that is framed as we do it may pass as it is; not if it is cut, or anything follows."""
+    body = b"".join(map(chunk, payloads)) + last_chunk()
+    assert framed(before + body, len(before))
+    assert not framed(before + body[:-1], len(before))
+    assert not framed(before + body + b"G", len(before))
+
+
+@settings(max_examples=600, deadline=None)
+@given(
+    st.lists(
+        st.sampled_from(
+            [b"5", b"0", b"\r\n", b"hello", b";a", b"5\r\nhello\r\n", b"05\r\n", b"A\r\n", b"0\r\n\r\n", b"T: x\r\n"]
+        ),
+        max_size=7,
+    )
+)
+def test_what_passes_as_it_is_needs_nothing_done(words):
+    """Only a body without extensions, trailers and odd spellings is passed on unread."""
+    data = b"".join(words)
+    if framed(data, 0):
+        payload, rest, trailers = fed(CHUNKED, [data])
+        assert (rest, trailers) == (b"", b"")
+        assert payload.count(b"hello") * 5 == len(payload)
+        assert not {b";", b":"} & set(map(bytes, zip(data, strict=True)))
+
+
+def test_a_body_in_crumbs_is_not_passed_as_it_is():
+    """Whoever sends a byte at a time does not make the other side read them so."""
+    assert framed(chunk(b"a") * 50 + last_chunk(), 0)
+    assert not framed(chunk(b"a") * 100 + last_chunk(), 0)

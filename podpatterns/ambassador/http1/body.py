@@ -23,6 +23,15 @@ UNTIL_CLOSE: Final = -2
 
 LAST_CHUNK = b"0\r\n\r\n"
 
+_PLAIN_CHUNK = re.compile(rb"([1-9A-Fa-f][0-9A-Fa-f]{0,14})\r\n")
+"""The first line of most chunks: not the last one, no extensions."""
+
+_OWN_CHUNK = re.compile(rb"([1-9a-f][0-9a-f]{0,14})\r\n")
+"""The same as we write it ourselves."""
+
+_FEW = 64
+"""Chunks of a body that may be passed on as it came; a body in smaller pieces is better joined."""
+
 _FORBIDDEN = re.compile(
     rb"(?im)^(?:connection|content-length|transfer-encoding|trailer|host|te|upgrade|keep-alive|proxy-connection|via"
     rb"|authorization|proxy-authorization|cookie|set-cookie|cache-control|expect|max-forwards|content-type"
@@ -117,6 +126,13 @@ class ChunkedBody:
                 if not self._remaining:
                     self._state = "end"
             elif self._state == "size":
+                at = self._whole(data, at, pieces)
+                if data.startswith(LAST_CHUNK, at):
+                    at += len(LAST_CHUNK)
+                    self._state = "done"
+                    continue
+                if at == size:
+                    break
                 end = self._line(data, at)
                 if end < 0:
                     break
@@ -142,6 +158,18 @@ class ChunkedBody:
     def eof(self) -> bool:
         """Only after the last chunk and the trailers."""
         return self._state == "done"
+
+    @staticmethod
+    def _whole(data: bytes, at: int, pieces: list[bytes]) -> int:
+        """Take the chunks that have come in full and have no extensions; returns where something else starts."""
+        while (match := _PLAIN_CHUNK.match(data, at)) is not None:
+            start = match.end()
+            end = start + int(match[1], 16)
+            if data[end : end + 2] != b"\r\n":
+                break
+            pieces.append(data[start:end])
+            at = end + 2
+        return at
 
     def _line(self, data: bytes, at: int) -> int:
         """Where the line from `at` ends; -1, with the line kept, while that is not known."""
@@ -191,6 +219,19 @@ def reader(length: int, limits: Limits, options: frozenset[bytes] = NO_OPTIONS) 
     if length == CHUNKED:
         return ChunkedBody(limits, options)
     return CloseBody() if length == UNTIL_CLOSE else LengthBody(length)
+
+
+def framed(data: bytes, at: int) -> bool:
+    """True if exactly one chunked body stands from `at` on, framed as we would do it: it can be passed on as it is."""
+    for _ in range(_FEW):
+        match = _OWN_CHUNK.match(data, at)
+        if match is None:
+            return data.startswith(LAST_CHUNK, at) and len(data) == at + len(LAST_CHUNK)
+        end = match.end() + int(match[1], 16)
+        if data[end : end + 2] != b"\r\n":
+            return False
+        at = end + 2
+    return False
 
 
 def chunk(payload: bytes) -> bytes:

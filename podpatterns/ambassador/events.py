@@ -136,6 +136,17 @@ class AmbassadorEvents:
         self._connect_failures = telemetry.counter(
             "podpatterns_ambassador_connect_failures", "Attempts to connect that failed.", ["version", "reason"]
         )
+        self._ejections = telemetry.counter(
+            "podpatterns_ambassador_ejections", "Rests of addresses that kept failing.", ["version", "reason"]
+        )
+        self._returns = telemetry.counter(
+            "podpatterns_ambassador_returns", "Addresses that answer again after a rest.", ["version"]
+        )
+        self._panics = telemetry.counter(
+            "podpatterns_ambassador_panics",
+            "How often so few addresses were well that all of them were used.",
+            ["version"],
+        )
         self._drops = telemetry.counter(
             "podpatterns_ambassador_dropped", "Requests given up because the grace was over.", ["listener"]
         )
@@ -312,13 +323,24 @@ class AmbassadorEvents:
             "ambassador.upstream.connect_failed", version=version, address=address, reason=reason, in_a_row=in_a_row
         )
 
-    def address_rests(self, version: str, address: str, seconds: float) -> None:
+    def address_rests(self, version: str, address: str, reason: str, seconds: float) -> None:
         """An address has failed so often that it is left alone for a while."""
-        self._log.warning("ambassador.address.rests", version=version, address=address, seconds=round(seconds, 1))
+        self._ejections.add(version, reason)
+        self._log.warning(
+            "ambassador.address.rests", version=version, address=address, reason=reason, seconds=round(seconds, 1)
+        )
 
     def address_back(self, version: str, address: str) -> None:
         """An address that rested answers again."""
+        self._returns.add(version)
         self._log.info("ambassador.address.back", version=version, address=address)
+
+    def panic(self, version: str, well: int, total: int, *, on: bool) -> None:
+        """So few addresses are well that all are used; or that is over."""
+        if on:
+            self._panics.add(version)
+        log = self._log.warning if on else self._log.info
+        log("ambassador.upstream.panics" if on else "ambassador.upstream.calm", version=version, well=well, total=total)
 
     def idle_closed(self, version: str, keep: float) -> None:
         """An upstream closes idle connections earlier than they were given up here; from now on we are first."""

@@ -23,8 +23,8 @@ class Link(asyncio.Protocol):
     """Reads responses for the exchange it carries; without one, whatever comes makes it close."""
 
     __slots__ = (
-        "_body", "_buffer", "_chunked", "endpoint", "exchange", "heard", "held", "idle_since", "requests", "transport",
-        "upstream",
+        "_body", "_buffer", "_chunked", "endpoint", "exchange", "expires", "heard", "held", "idle_since", "requests",
+        "transport", "upstream",
     )  # fmt: skip
 
     def __init__(self, upstream: Upstream, endpoint: Endpoint) -> None:
@@ -39,6 +39,8 @@ class Link(asyncio.Protocol):
         self.held = False
         """True while we do not read from the upstream."""
         self.idle_since = 0.0
+        self.expires = float("inf")
+        """When it is too old to carry another request."""
         self._body: Body | None = None
         """The reader of a response body that has not come completely."""
         self._buffer = b""
@@ -89,33 +91,40 @@ class Link(asyncio.Protocol):
             data = data[response.size :]
         self._buffer = data
 
-    def stream(self, exchange: Exchange, body: Body, data: bytes, *, chunked: bool) -> None:
-        """Pass on a body that has not come completely; `chunked`: to a client that gets it in chunks."""
+    def stream(self, exchange: Exchange, body: Body, data: bytes, *, head: bytes = b"", chunked: bool) -> None:
+        """Pass on a body that has not come completely; `chunked`: to a client that gets it in chunks.
+
+        `head` goes ahead of it, in one piece with what is there of it: a system call costs more than the copy.
+        """
         self._body, self._chunked = body, chunked
         if data:
-            self._relay(exchange, body, data)
+            self._relay(exchange, body, data, head)
         else:
+            if head:
+                exchange.client.transport.write(head)
             exchange.within(self.upstream.idle)
 
-    def _relay(self, exchange: Exchange, body: Body, data: bytes) -> None:
+    def _relay(self, exchange: Exchange, body: Body, data: bytes, head: bytes = b"") -> None:
         try:
             payload, rest = body.feed(data)
         except Refused as error:
             exchange.truncated("bad_body", str(error))
             return
         client = exchange.client
-        if rest is None:
-            if payload:
-                client.transport.write(chunk(payload) if self._chunked else payload)
-            exchange.within(self.upstream.idle)
-            if client.slow:
-                self.hold()
-            return
         if self._chunked:
-            payload = chunk(payload) + last_chunk(body.trailers)
+            payload = chunk(payload)
+            if rest is not None:
+                payload += last_chunk(body.trailers)
+        if head:
+            payload = head + payload
         if payload:
             client.transport.write(payload)
-        exchange.finish(rest)
+        if rest is not None:
+            exchange.finish(rest)
+            return
+        exchange.within(self.upstream.idle)
+        if client.slow:
+            self.hold()
 
     def rest(self) -> None:
         """Forget the exchange that is over, to carry another one."""

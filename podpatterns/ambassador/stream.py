@@ -204,8 +204,8 @@ class Stream:
 
     def _release(self) -> None:
         target, self._target = self._target, None
-        if target is not None:
-            target.upstream.hung_up()
+        if target is not None and self._far is not None:
+            target.upstream.hung_up(self._far)
             target.tally.latency.observe(self.listener.clock() - self._started)
 
     def finish(self, reason: str) -> None:

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from podpatterns import Ambassador, AmbassadorConfig
+from podpatterns.ambassador.endpoints.outliers import OutliersConfig
 from podpatterns.ambassador.listeners.http import HttpConfig
 from podpatterns.ambassador.listeners.tcp import TcpConfig
 from podpatterns.ambassador.route import RouteConfig
@@ -216,7 +217,8 @@ async def test_connections_are_split_by_weight(upstream, passing, connect):
 async def test_a_version_that_takes_no_connection(upstream, passing, connect, unused_tcp_port):
     """The next one gets it, 2:1 among those that are left; no client notices, and the shares are not judged."""
     ports = {"away": unused_tcp_port, "a": await upstream(greeting(b"a")), "b": await upstream(greeting(b"b"))}
-    hosts = {"failures": 1_000_000}  # it is tried again and again, so that the failure itself is what is tested
+    outliers = OutliersConfig(connect_failures=1_000_000)
+    hosts = {"outliers": outliers}  # it is tried again and again, so that the failure itself is what is tested
     async with passing(ports, split={"away": 90, "a": 20, "b": 10}, hosts=hosts) as proxy:
         names = [await named(connect, proxy) for _ in range(300)]
         assert abs(names.count(b"b") - 100) <= 4 * math.sqrt(300 * 2 / 9)

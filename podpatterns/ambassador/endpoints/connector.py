@@ -39,7 +39,7 @@ class Connector:
         if address.path is not None:
             transport, protocol = await loop.create_unix_connection(make, address.path)
         else:
-            transport, protocol = await loop.create_connection(make, address.host, address.port)
+            transport, protocol = await loop.create_connection(make, endpoint.host, address.port)
         if transport.is_closing():
             raise ConnectionResetError("the connection was closed as soon as it was open")
         return protocol

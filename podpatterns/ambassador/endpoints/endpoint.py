@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from podpatterns.ambassador.balance.ewma import Latency
+from podpatterns.ambassador.endpoints.outliers import OutliersConfig, Record
 from podpatterns.runtime.units import Address
 
 if TYPE_CHECKING:
@@ -14,30 +16,34 @@ class Endpoint:
     """Its kept connections are a stack: the last one back is the first one out, so that the others grow old."""
 
     __slots__ = (
-        "address", "connecting", "dialed", "failures", "idle", "links", "probing", "requests", "rests_until",
-        "times_rested", "watched",
+        "address", "connecting", "dialed", "healthy", "host", "idle", "latency", "links", "name", "record", "requests",
+        "watched",
     )  # fmt: skip
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, outliers: OutliersConfig, host: str | None = None) -> None:
         self.address = address
+        """As it is configured."""
+        self.host = address.host if host is None else host
+        """What to connect to: the host of the address, or one of the addresses that its name has."""
+        self.name = str(address) if host is None else f"{address} ({host})"
         self.idle: list[Link] = []
         self.links: set[Link] = set()
         """Every pooled connection, idle or not."""
         self.connecting = 0
-        """Pooled connections on their way."""
+        """Connections on their way."""
         self.dialed = 0
-        """Connections that are not pooled, those on their way included."""
+        """Open connections that are not pooled."""
         self.requests = 0
+        """Requests that it was given, repetitions included."""
+        self.record = Record(outliers)
+        self.latency = Latency()
+        self.healthy = True
+        """What health checks say; without any it is always True."""
         self.watched = False
         """True while every outcome is of interest, not only failures."""
-        self.failures = 0
-        self.times_rested = 0
-        self.rests_until = 0.0
-        self.probing = False
-        """True while one real request finds out whether a rested address answers again."""
 
     def __str__(self) -> str:
-        return str(self.address)
+        return self.name
 
     @property
     def active(self) -> int:

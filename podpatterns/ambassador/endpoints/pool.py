@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping
+from random import random
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from podpatterns.ambassador.endpoints.budget import RetryBudget
@@ -18,6 +19,7 @@ from podpatterns.errors import UpstreamError
 
 if TYPE_CHECKING:
     from podpatterns.ambassador.exchange import Exchange
+    from podpatterns.ambassador.http1.request import Request
 
 P = TypeVar("P", bound=asyncio.Protocol)
 
@@ -51,8 +53,11 @@ class Pool(Upstream):
         spawn: Spawn,
         *,
         keep: float,
+        keep_requests: float,
+        keep_age: float,
         max_connections: int,
         max_pending: int,
+        max_requests: int | None,
     ) -> None:
         self.name = name
         self.requests = 0
@@ -65,11 +70,15 @@ class Pool(Upstream):
         self._spawn = spawn
         self._keep = keep
         """Seconds to keep an idle connection; learns from connections that the far side has closed earlier."""
+        self._keep_requests = keep_requests
+        self._keep_age = keep_age
         self._max_connections = max_connections
         self._max_pending = max_pending
+        self._max_requests = max_requests
         self._open = 0
         """Connections of any kind, those on their way included."""
         self._connecting = 0
+        self._dialed: dict[asyncio.Protocol, Endpoint] = {}
         self._waiting: deque[Waiter] = deque()
         self._retired = False
         self._closed = False
@@ -82,17 +91,31 @@ class Pool(Upstream):
 
     def acquire(self, exchange: Exchange, *, fresh: bool = False, avoid: Endpoint | None = None) -> Link | None:
         """See Upstream."""
-        endpoint = self._roster.only or self._choose(avoid)
+        if self._max_requests is not None:
+            self._admit(self._max_requests)
+        endpoint = self._roster.only or self._choose(exchange, avoid)
         if endpoint is not None and endpoint.idle and not fresh:
             link = endpoint.idle.pop()
             if not link.transport.is_closing():
+                endpoint.requests += 1
                 return link
         return self._queue(exchange, endpoint, avoid, fresh=fresh)
 
-    def _choose(self, avoid: Endpoint | None) -> Endpoint | None:
+    def _admit(self, bound: int) -> None:
+        """Let a request in; raises UpstreamError if there are too many already."""
+        if self.active + len(self._waiting) >= bound:
+            raise UpstreamError(503, "overflow", f"{self.name} has {bound} requests already")
+
+    def _choose(self, exchange: Exchange, avoid: Endpoint | None) -> Endpoint | None:
+        choose = self._roster.choose
         if avoid is None:
-            return self._roster.choose()
-        return self._roster.choose((avoid,)) or self._roster.choose()
+            return choose(exchange.request)
+        return choose(exchange.request, (avoid,)) or choose(exchange.request)
+
+    @property
+    def active(self) -> int:
+        """Requests that have a connection."""
+        return sum(len(endpoint.links) - len(endpoint.idle) for endpoint in self._roster.endpoints)
 
     def _queue(
         self, exchange: Exchange, endpoint: Endpoint | None, avoid: Endpoint | None, *, fresh: bool
@@ -101,6 +124,7 @@ class Pool(Upstream):
         full = self._open >= self._max_connections
         if (endpoint is None or full) and (link := self._spare()) is not None:
             if not (fresh and full):
+                link.endpoint.requests += 1
                 return link
             link.close()  # once it is gone, there is room for a new one
         if len(self._waiting) - self._connecting >= self._max_pending:
@@ -130,15 +154,18 @@ class Pool(Upstream):
     def release(self, link: Link) -> None:
         """See Upstream."""
         link.requests += 1
-        if not (self._waiting and self._serve(link)):
-            self._park(link)
+        now = self._clock()
+        if link.requests >= self._keep_requests or now >= link.expires:
+            link.close()
+        elif not (self._waiting and self._serve(link)):
+            self._park(link, now)
 
-    def _park(self, link: Link) -> None:
+    def _park(self, link: Link, now: float) -> None:
         """Keep it for a later request."""
         if self._retired or not self._keep:
             link.close()
             return
-        link.idle_since = self._clock()
+        link.idle_since = now
         link.endpoint.idle.append(link)
 
     def _serve(self, link: Link, owner: Waiter | None = None) -> bool:
@@ -146,6 +173,7 @@ class Pool(Upstream):
         for waiter in self._waiting:
             if waiter.avoid is not link.endpoint or waiter is owner or len(self._roster.endpoints) == 1:
                 self._waiting.remove(waiter)
+                link.endpoint.requests += 1
                 waiter.exchange.connected(link)
                 return True
         return False
@@ -194,7 +222,7 @@ class Pool(Upstream):
         link: Link | None = None
         self._clock = asyncio.get_running_loop().time
         try:
-            link = await self._reach(lambda endpoint: Link(self, endpoint), waiter.endpoint)
+            link, _ = await self._reach(lambda endpoint: Link(self, endpoint), waiter.endpoint, waiter.exchange.request)
         except UpstreamError as cause:
             error = cause
         finally:
@@ -204,30 +232,32 @@ class Pool(Upstream):
         if link is not None:
             self._open += 1
             link.endpoint.links.add(link)
+            link.expires = self._clock() + self._keep_age * (0.9 + 0.2 * random())  # noqa: S311 - not all at the same time
             if not self._serve(link, waiter):
-                self._park(link)
+                self._park(link, self._clock())
         elif waiter in self._waiting and error is not None:
             self._waiting.remove(waiter)
             waiter.exchange.failed(error)
             self._refill()
 
-    async def _reach(self, make: Callable[[Endpoint], P], first: Endpoint | None) -> P:
+    async def _reach(
+        self, make: Callable[[Endpoint], P], first: Endpoint, request: Request | None = None
+    ) -> tuple[P, Endpoint]:
         """A new connection to the first endpoint that takes one; tries each once. Raises UpstreamError."""
         error = self._unreachable()
         tried: list[Endpoint] = []
-        endpoint = first
+        endpoint: Endpoint | None = first
         while endpoint is not None:
             tried.append(endpoint)
-            self._roster.trying(endpoint)
             try:
                 protocol = await self._attempt(endpoint, make)
             except UpstreamError as cause:
                 error = cause
-                self._roster.failed(endpoint, cause.flag)
+                self._roster.connect_failed(endpoint, cause.flag)
             else:
-                self._roster.succeeded(endpoint)
-                return protocol
-            endpoint = self._roster.choose(tried)
+                self._roster.connected(endpoint)
+                return protocol, endpoint
+            endpoint = self._roster.choose(request, tried)
         raise error
 
     async def _attempt(self, endpoint: Endpoint, make: Callable[[Endpoint], P]) -> P:
@@ -239,12 +269,13 @@ class Pool(Upstream):
 
     def outcome(self, link: Link, status: int, seconds: float, head: bytes = b"") -> None:
         """See Upstream."""
+        self._roster.outcome(link.endpoint, status, seconds, head)
 
     # --- connections of their own ---------------------------------------------------------------------------------
 
     def dial(self, make: Make, done: Done) -> None:
         """See Upstream."""
-        endpoint = self._roster.only or self._roster.choose()
+        endpoint = self._roster.only or self._roster.choose(None)
         if endpoint is None:
             done(self._unreachable())
         elif self._open >= self._max_connections:
@@ -255,24 +286,26 @@ class Pool(Upstream):
 
     async def _dial(self, make: Make, done: Done, first: Endpoint) -> None:
         try:
-            protocol = await self._reach(lambda _: make(), first)
+            protocol, endpoint = await self._reach(lambda _: make(), first)
         except UpstreamError as error:
             self._open -= 1
             done(error)
         else:
+            self._dialed[protocol] = endpoint
+            endpoint.dialed += 1
             done(protocol)
 
-    def hung_up(self) -> None:
+    def hung_up(self, protocol: asyncio.Protocol) -> None:
         """See Upstream."""
         self._open -= 1
+        self._dialed.pop(protocol).dialed -= 1
 
     # --- upkeep ---------------------------------------------------------------------------------------------------
 
     def sweep(self, now: float) -> None:
         """See Upstream."""
         self.budget.tick()
-        if not self._roster.available:
-            self._roster.judge()
+        self._roster.sweep(now)
         oldest = now - self._keep
         for endpoint in self._roster.endpoints:
             idle = endpoint.idle
@@ -307,6 +340,8 @@ class Pool(Upstream):
             "connections": self._open - self._connecting,
             "idle": sum(len(endpoint.idle) for endpoint in self._roster.endpoints),
             "waiting": len(self._waiting),
+            "requests": self.requests,
+            "retries_left": int(self.budget.left),
             "addresses": {str(endpoint): self._roster.describe(endpoint) for endpoint in self._roster.endpoints},
         }
 

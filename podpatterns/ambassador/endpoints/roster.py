@@ -1,104 +1,180 @@
-"""Which endpoint takes the next request: in turn, without those that rest."""
+"""Which endpoint takes the next request: those that are well, and those that deserve a trial, balanced."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from random import random
+from typing import TYPE_CHECKING
 
+from podpatterns.ambassador.balance import Balancer, Even
 from podpatterns.ambassador.endpoints.endpoint import Endpoint
+from podpatterns.ambassador.endpoints.outliers import OutliersConfig, Reason, State, retry_after
 from podpatterns.ambassador.events import AmbassadorEvents
-from podpatterns.runtime.backoff import Backoff
+
+if TYPE_CHECKING:
+    from podpatterns.ambassador.http1.request import Request
+
+_PENALTY = 1.0
+"""Seconds that a failure counts as, at least, where latencies count: whoever fails fast must not look fast."""
 
 
 class Roster:
     """The endpoints of one upstream.
 
-    `only` is the one endpoint, if there is a single one that may be chosen: then nobody needs to choose.
+    Who may be chosen is found out when something has changed, not for each request; and where only one endpoint may
+    be, it is `only`, and nobody needs to choose.
     """
-
-    _REST = Backoff(first=1.0, cap=30.0)
 
     def __init__(
         self,
         name: str,
         endpoints: Sequence[Endpoint],
-        failures: int,
-        clock: Callable[[], float],
+        *,
+        balancer: Balancer,
+        outliers: OutliersConfig,
+        panic: float,
+        patience: float,
         events: AmbassadorEvents,
+        clock: Callable[[], float],
+        draw: Even,
     ) -> None:
         self._name = name
-        self._failures = failures
-        self._clock = clock
+        self._balancer = balancer
+        self._outliers = outliers
+        self._panic = panic
+        self._patience = patience
+        """Seconds after which a trial of which nothing was heard counts as lost."""
         self._events = events
-        self._turn = 0
-        self.endpoints = list(endpoints)
-        self.only: Endpoint | None = None
-        self.available = True
+        self._clock = clock
+        self._draw = draw
+        self._changes = float("inf")
+        """When it has to be judged anew, because a rest or a trial is over by then."""
+        self._panicking = False
         self.changed: Callable[[], None] = _nobody_asked
         """Called when it has been found out anew who may be chosen."""
-        self.judge()
+        self.endpoints: list[Endpoint] = list(endpoints)
+        self.usable: list[Endpoint] = self.endpoints
+        self.only: Endpoint | None = None
+        self.available = True
+        """False while a request had better go to another version: no endpoint is well, or due for a trial."""
 
-    def choose(self, tried: Collection[Endpoint] = ()) -> Endpoint | None:
-        """The next one in turn that does not rest; after its rest it gets one request to prove itself."""
+    # --- choosing -------------------------------------------------------------------------------------------------
+
+    def choose(self, request: Request | None, tried: Collection[Endpoint] = ()) -> Endpoint | None:
+        """One that may be chosen and was not tried yet; None if there is none."""
+        usable = [each for each in self.usable if each not in tried] if tried else self.usable
+        if not usable:
+            return None
         now = self._clock()
-        for _ in self.endpoints:
-            self._turn = (self._turn + 1) % len(self.endpoints)
-            endpoint = self.endpoints[self._turn]
-            if endpoint in tried:
-                continue
-            if endpoint.failures < self._failures:
-                return endpoint
-            if endpoint.rests_until <= now and not endpoint.probing:
-                return endpoint
-        return None
+        endpoint = usable[0] if len(usable) == 1 else self._balancer.pick(usable, request, now)
+        if endpoint.record.state is not State.WELL and endpoint.record.due(now):
+            # This one request is to find out; the next one goes elsewhere until it has.
+            endpoint.record.try_again(now, self._patience)
+            self.judge(now)
+        return endpoint
 
-    def trying(self, endpoint: Endpoint) -> None:
-        """A connection to it is about to be opened; the first one after a rest is the only one, until it is there."""
-        if endpoint.failures >= self._failures:
-            endpoint.probing = True
-            self.judge()
-
-    def failed(self, endpoint: Endpoint, reason: str) -> None:
-        """It could not be connected to."""
-        endpoint.failures += 1
-        endpoint.probing = False
-        self._events.connect_failed(self._name, str(endpoint), reason, endpoint.failures)
-        if endpoint.failures >= self._failures:
-            # Between half of the bound and the bound: not at once, and not all at the same time.
-            rest = self._REST.delay(endpoint.times_rested, 0.5 + random() / 2)  # noqa: S311 - jitter
-            endpoint.times_rested += 1
-            endpoint.rests_until = self._clock() + rest
-            self._events.address_rests(self._name, str(endpoint), rest)
-        self.judge()
-
-    def succeeded(self, endpoint: Endpoint) -> None:
-        """It could be connected to."""
-        self._events.connected(self._name, str(endpoint))
-        if endpoint.failures >= self._failures:
-            self._events.address_back(self._name, str(endpoint))
-        endpoint.failures = endpoint.times_rested = 0
-        endpoint.probing = False
-        self.judge()
-
-    def judge(self) -> None:
+    def judge(self, now: float) -> None:
         """Find out anew who may be chosen."""
-        now = self._clock()
-        usable = [
-            each
-            for each in self.endpoints
-            if each.failures < self._failures or (each.rests_until <= now and not each.probing)
-        ]
-        self.available = bool(usable) or any(each.idle for each in self.endpoints)
-        first = self.endpoints[0]
-        self.only = first if len(self.endpoints) == 1 and first.failures < self._failures else None
+        fit, reachable, changes = [], [], float("inf")
+        for endpoint in self.endpoints:
+            record = endpoint.record
+            endpoint.watched = self._balancer.latencies or record.troubled
+            well = record.state is State.WELL or record.due(now)
+            if not well:
+                changes = min(changes, record.until)
+            if well and endpoint.healthy:
+                fit.append(endpoint)
+            if well or record.reason is not Reason.CONNECT:
+                reachable.append(endpoint)
+        self._changes = changes
+        self.available = bool(fit) or any(each.idle for each in self.endpoints)
+        panicking = len(fit) < self._panic * len(self.endpoints) and len(reachable) > len(fit)
+        if panicking is not self._panicking:
+            self._panicking = panicking
+            self._events.panic(self._name, len(fit), len(self.endpoints), on=panicking)
+        self.usable = reachable if panicking else fit
+        single = self.usable[0] if len(self.usable) == 1 else None
+        self.only = single if single is not None and single.record.state is State.WELL else None
         self.changed()
 
+    def sweep(self, now: float) -> None:
+        """Look whether a rest is over; called several times a second."""
+        if now >= self._changes or not self.usable:
+            self.judge(now)
+
+    def replace(self, endpoints: Sequence[Endpoint]) -> None:
+        """Others than before, or partly."""
+        self.endpoints = list(endpoints)
+        self.judge(self._clock())
+
+    # --- what happens to them -------------------------------------------------------------------------------------
+
+    def connect_failed(self, endpoint: Endpoint, flag: str) -> None:
+        """It could not be connected to."""
+        reason = endpoint.record.connect_failed()
+        self._events.connect_failed(self._name, endpoint.name, flag, endpoint.record.connects)
+        if reason is not None:
+            self._eject(endpoint, reason)
+
+    def connected(self, endpoint: Endpoint) -> None:
+        """It could be connected to."""
+        self._events.connected(self._name, endpoint.name)
+        if endpoint.record.connected(self._clock()):
+            self._back(endpoint)
+
+    def outcome(self, endpoint: Endpoint, status: int, seconds: float, head: bytes) -> None:
+        """A request has been answered; or not, with status 0."""
+        now, record = self._clock(), endpoint.record
+        failed = status == 0 or status >= 500 or status == 429
+        if self._balancer.latencies:
+            endpoint.latency.observe(max(seconds, _PENALTY) if failed else seconds, now)
+        if not failed:
+            if record.succeeded(now):
+                self._back(endpoint)
+            endpoint.watched = self._balancer.latencies or record.troubled
+            return
+        reason = record.failed(now, endpoint.requests, self._others(endpoint, now))
+        after = retry_after(head) if status in {429, 503} else 0.0
+        if after and record.state is State.WELL:
+            reason = Reason.OVERLOAD
+        endpoint.watched = True
+        if reason is not None and (record.state is State.TRIAL or self._expendable(endpoint)):
+            self._eject(endpoint, reason, after)
+
+    def _others(self, endpoint: Endpoint, now: float) -> float:
+        """The failure rate of the other endpoints, on average."""
+        others = [each.record.rate(now, each.requests) for each in self.endpoints if each is not endpoint]
+        return sum(others) / len(others) if others else 0.0
+
+    def _expendable(self, endpoint: Endpoint) -> bool:
+        """Whether it may rest for its answers: another one is well, and not too many rest already."""
+        others = [each for each in self.endpoints if each is not endpoint]
+        resting = sum(
+            each.record.state is not State.WELL and each.record.reason is not Reason.CONNECT for each in others
+        )
+        allowed = max(1, int(self._outliers.max_ejected * len(self.endpoints)))
+        return resting < allowed and any(each.healthy and each.record.state is State.WELL for each in others)
+
+    def _eject(self, endpoint: Endpoint, reason: Reason, at_least: float = 0.0) -> None:
+        now = self._clock()
+        rest = endpoint.record.eject(now, reason, self._draw(), at_least)
+        self._events.address_rests(self._name, endpoint.name, reason.value, rest)
+        self.judge(now)
+
+    def _back(self, endpoint: Endpoint) -> None:
+        self._events.address_back(self._name, endpoint.name)
+        self.judge(self._clock())
+
+    # --- for people -----------------------------------------------------------------------------------------------
+
     def describe(self, endpoint: Endpoint) -> str:
-        """Its state, for people."""
-        if endpoint.failures < self._failures:
-            return "ok"
-        left = max(0.0, endpoint.rests_until - self._clock())
-        return f"rests for {left:.1f}s after {endpoint.failures} failures"
+        """Its state."""
+        record = endpoint.record
+        if record.state is State.TRIAL:
+            return f"on trial after a rest ({record.reason})"
+        if record.state is State.RESTING:
+            left = max(0.0, record.until - self._clock())
+            return f"rests for {left:.1f}s ({record.reason}, {max(record.connects, record.failures)} failures)"
+        return "ok" if endpoint.healthy else "fails its health checks"
 
 
 def _nobody_asked() -> None:

@@ -108,7 +108,7 @@ class Upstream(ABC):
         """Open a connection that is not pooled; `done` gets its protocol, or the error, now or later."""
 
     @abstractmethod
-    def hung_up(self) -> None:
+    def hung_up(self, protocol: asyncio.Protocol) -> None:
         """A connection that was dialed is gone."""
 
     async def run(self) -> None:  # noqa: B027 - most have nothing beside requests

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
-from typing import Annotated, ClassVar
+from collections.abc import Callable, Coroutine
+from random import random
+from typing import Annotated, Any, ClassVar
 
 from msgspec import Meta
 
+from podpatterns.ambassador.balance import BalanceConfig, balancer
 from podpatterns.ambassador.endpoints.connector import Connector
 from podpatterns.ambassador.endpoints.endpoint import Endpoint
+from podpatterns.ambassador.endpoints.outliers import OutliersConfig
 from podpatterns.ambassador.endpoints.pool import Pool, now
 from podpatterns.ambassador.endpoints.roster import Roster
 from podpatterns.ambassador.events import AmbassadorEvents
 from podpatterns.ambassador.http1.limits import Limits
 from podpatterns.ambassador.upstreams import Spawn, UpstreamConfig
 from podpatterns.runtime.schema import InvalidField
-from podpatterns.runtime.units import Address, Duration, Size
+from podpatterns.runtime.units import Address, Duration, Share, Size
 
 _AUTHORITY = re.compile(r"[A-Za-z0-9.\-_~\[\]:%]+")
 
@@ -52,6 +57,13 @@ first_byte: 5s
     theirs, so that a request is hardly ever written onto a connection that is about to be closed. `0s`: one request
     for each."""
 
+    keep_requests: Annotated[int, Meta(ge=1)] | None = None
+    """Requests after which a connection is closed. None: any number; `keep_age` spreads the load as well."""
+
+    keep_age: Duration = Duration("10m")
+    """How old a connection may become before it is closed between two requests, give or take a tenth. So that load
+    moves to addresses that were added behind a load balancer; rare enough to cost nothing."""
+
     max_connections: Annotated[int, Meta(ge=1)] = 1024
     """Connections to all its addresses together. What goes beyond waits for a free one."""
 
@@ -62,9 +74,22 @@ first_byte: 5s
     max_head: Size = Size("64KiB")
     """Bytes of a response's head; a longer one is answered 502."""
 
-    failures: Annotated[int, Meta(ge=1)] = 3
-    """Failed connections in a row after which an address rests, first for about a second, then longer, up to 30 s.
-    While all of them rest, requests go to the other versions of the split, or are answered 503."""
+    max_requests: Annotated[int, Meta(ge=1)] | None = None
+    """Requests that it may have at the same time, waiting ones included; the next one is answered 503. None: as many
+    as there may be connections and waiting requests."""
+
+    balance: BalanceConfig = "round_robin"
+    """Which address takes a request. `round_robin`: each in turn. `p2c`: of two at random the one with fewer requests
+    under way, for requests that differ much in their work. `ewma`: of two at random the one that has answered faster
+    lately, for addresses that differ in speed. `{hash: {header: x-user}}`: requests with the same key go to the same
+    address, for services that keep state or a cache for each user."""
+
+    outliers: OutliersConfig = OutliersConfig()
+    """When an address that fails is left alone for a while."""
+
+    panic: Share = Share("50%")
+    """If fewer of its addresses than this are well, all are used that can be connected to: then either the checks are
+    wrong, or the few would go down under the load of all. Half, as in Envoy. `0%`: never."""
 
     def __post_init__(self) -> None:
         """At least one address, and a Host that is one."""
@@ -87,16 +112,29 @@ class Hosts(Pool):
     """A pool in front of the addresses."""
 
     def __init__(self, name: str, config: HostsConfig, events: AmbassadorEvents, spawn: Spawn) -> None:
-        endpoints = [Endpoint(address) for address in config.addresses]
+        roster = Roster(
+            name,
+            [Endpoint(address, config.outliers) for address in config.addresses],
+            balancer=balancer(config.balance, random),
+            outliers=config.outliers,
+            panic=config.panic,
+            patience=config.connect + config.first_byte,
+            events=events,
+            clock=now,
+            draw=random,
+        )
         super().__init__(
             name,
-            Roster(name, endpoints, config.failures, now, events),
+            roster,
             Connector(name, config.connect),
             events,
             spawn,
             keep=float(config.keep),
+            keep_requests=config.keep_requests or float("inf"),
+            keep_age=config.keep_age,
             max_connections=config.max_connections,
             max_pending=config.max_pending,
+            max_requests=config.max_requests,
         )
         self.config = config
         self.limits = Limits(head=config.max_head)
@@ -104,3 +142,11 @@ class Hosts(Pool):
         self.tail = b"Via: 1.1 %b\r\n\r\n" % events.via
         self.first_byte = float(config.first_byte)
         self.idle = float(config.idle)
+        self._tasks_of_ours: tuple[Callable[[], Coroutine[Any, Any, None]], ...] = ()
+        """What goes on beside requests."""
+
+    async def run(self) -> None:
+        """See Upstream."""
+        async with asyncio.TaskGroup() as tasks:
+            for start in self._tasks_of_ours:
+                tasks.create_task(start())

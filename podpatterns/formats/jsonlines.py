@@ -8,12 +8,14 @@ hold, and then that byte by what ends one record and begins the next.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import msgspec
 
 _SEPARATOR = b"\x7f"  # DEL: JSON escapes the control characters below 0x20, but not this one
 _encode = msgspec.json.encode
+_objects = msgspec.json.Decoder(dict[str, Any])
 _records = msgspec.json.Encoder(enc_hook=str)
 
 
@@ -49,6 +51,27 @@ def with_ids(ndjson: bytes, ids: Sequence[str]) -> bytes:
     return b"".join(
         b'{"id":"%s"%s%s\n' % (name.encode(), b"" if record == b"{}" else b",", record[1:]) for name, record in pairs
     )
+
+
+def split(ndjson: bytes) -> list[bytes]:
+    """Each record without its newline."""
+    return ndjson.split(b"\n")[:-1]
+
+
+def column(ndjson: bytes, name: str, missing: Any = None) -> list[Any]:
+    """One top-level field of each record, `missing` where it is not there. Decodes nothing else."""
+    key = _encode(name)
+    if key + b":" not in ndjson:
+        return [missing] * ndjson.count(b"\n")
+    if b"\\" in key:  # a name that JSON escapes cannot be a struct's
+        return [record.get(name, missing) for record in _objects.decode_lines(ndjson)]
+    return [row.value for row in _column(name, missing).decode_lines(ndjson)]
+
+
+@lru_cache(64)
+def _column(name: str, missing: Any) -> msgspec.json.Decoder[Any]:
+    row = msgspec.defstruct("Row", [("value", Any, missing)], rename={"value": name})
+    return msgspec.json.Decoder(row)
 
 
 def parse(line: bytes) -> dict[str, Any] | None:

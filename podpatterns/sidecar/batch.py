@@ -53,6 +53,7 @@ class Batch:
         "mark",
         "notes",
         "read",
+        "refused",
         "source",
         "start",
     )
@@ -88,6 +89,8 @@ class Batch:
         """Lines that a transform has left out on purpose."""
         self.failed = 0
         """Lines that a transform has failed on; they have become dead letters."""
+        self.refused = 0
+        """Lines that an output has refused without saying which; set when the batch is settled."""
 
     @classmethod
     def of(cls, lines: Iterable[str | bytes], *, source: str = "sample") -> Self:

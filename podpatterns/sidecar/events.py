@@ -15,7 +15,7 @@ class SidecarEvents:
         self._log = telemetry.log
         telemetry.gauge(
             "podpatterns_sidecar_ledger_lines",
-            "Lines by what became of them: read = acknowledged + dead_lettered + filtered + in flight.",
+            "Lines by what became of them: read = acknowledged + dead_lettered + filtered + refused + in flight.",
             ["fate"],
             read=lambda: _fates(account()),
         )
@@ -36,6 +36,11 @@ class SidecarEvents:
         )
         self._retries = telemetry.counter(
             "podpatterns_sidecar_retries", "Deliveries that failed and were tried again.", ["output"]
+        )
+        self._refused = telemetry.counter(
+            "podpatterns_sidecar_refused_records",
+            "Records that an output has refused for good without saying which they were.",
+            ["output"],
         )
         self._dead = telemetry.counter(
             "podpatterns_sidecar_dead_letters", "Records written to the dead-letter file, by who refused them.", ["by"]
@@ -124,6 +129,15 @@ class SidecarEvents:
         """It works again."""
         self._log.info("sidecar.output.recovered", output=output, attempts=attempts)
 
+    def records_refused(self, output: str, count: int, reason: str) -> None:
+        """The far side took a delivery but for some records that it did not name; sending again would repeat others."""
+        self._refused.add(output, by=count)
+        self._log.error("sidecar.record.refused", output=output, records=count, reason=reason, next="counted as lost")
+
+    def output_warned(self, output: str, warning: str) -> None:
+        """The far side took everything, and has something to say about it."""
+        self._log.warning("sidecar.output.warned", output=output, warning=warning)
+
     def dead_lettered(self, by: str, count: int, reason: str, path: str) -> None:
         """Records were set aside."""
         self._dead.add(by, by=count)
@@ -165,4 +179,5 @@ def _fates(account: Account) -> dict[tuple[str, ...], float]:
         ("acknowledged",): account.acknowledged,
         ("dead_lettered",): account.dead,
         ("filtered",): account.filtered,
+        ("refused",): account.refused,
     }

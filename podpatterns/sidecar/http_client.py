@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 MAX_HEAD = 64 * 1024
 MAX_BODY = 64 * 1024
-"""Bytes of an answer that are kept, for the reason in it; the rest is read and dropped."""
+"""Bytes of an answer that are kept, for the reason in it, unless more is asked for; the rest is read and dropped."""
 LIMIT = 256 * 1024
 
 
@@ -62,7 +62,8 @@ def parse_head(head: bytes) -> tuple[int, dict[str, str]]:
 class Client:
     """POSTs to one URL, one request after the other."""
 
-    def __init__(self, url: str, *, ca: str | None = None) -> None:
+    def __init__(self, url: str, *, ca: str | None = None, keep: int = MAX_BODY) -> None:
+        self._keep = keep
         parts = urlsplit(url)
         self._host = parts.hostname or ""
         self._port = parts.port or (443 if parts.scheme == "https" else 80)
@@ -115,13 +116,13 @@ class Client:
         elif "transfer-encoding" in headers:
             if headers["transfer-encoding"].lower() != "chunked":
                 raise BadAnswer("the answer has an unknown transfer encoding")
-            body = await _chunked(reader)
+            body = await _chunked(reader, self._keep)
         elif (length := headers.get("content-length")) is not None:
             if not (length.isascii() and length.isdigit()):
                 raise BadAnswer("the answer's length is not a number")
-            body = await _exactly(reader, int(length))
+            body = await _exactly(reader, int(length), self._keep)
         else:
-            body, keep = await reader.read(MAX_BODY), False
+            body, keep = await _until_closed(reader, self._keep), False
         if not keep:
             self.close()
         return Answer(status, headers, body)
@@ -133,15 +134,22 @@ class Client:
         self._reader = self._writer = None
 
 
-async def _exactly(reader: asyncio.StreamReader, length: int) -> bytes:
-    kept = await reader.readexactly(min(length, MAX_BODY))
+async def _until_closed(reader: asyncio.StreamReader, keep: int) -> bytes:
+    kept = b""
+    while piece := await reader.read(MAX_BODY):
+        kept = (kept + piece)[:keep]
+    return kept
+
+
+async def _exactly(reader: asyncio.StreamReader, length: int, keep: int) -> bytes:
+    kept = await reader.readexactly(min(length, keep))
     left = length - len(kept)
     while left:
         left -= len(await reader.readexactly(min(left, MAX_BODY)))
     return kept
 
 
-async def _chunked(reader: asyncio.StreamReader) -> bytes:
+async def _chunked(reader: asyncio.StreamReader, keep: int) -> bytes:
     kept = b""
     while True:
         line = (await reader.readuntil(b"\r\n")).partition(b";")[0].strip()
@@ -155,7 +163,7 @@ async def _chunked(reader: asyncio.StreamReader) -> bytes:
             while await reader.readuntil(b"\r\n") != b"\r\n":
                 pass  # trailers
             return kept
-        piece = await _exactly(reader, size)
-        kept = (kept + piece)[:MAX_BODY]
+        piece = await _exactly(reader, size, keep)
+        kept = (kept + piece)[:keep]
         if await reader.readexactly(2) != b"\r\n":
             raise BadAnswer("the answer has a chunk of the wrong size")

@@ -1,6 +1,6 @@
 """The loss ledger: what became of every line that was read.
 
-For each source and for the whole, `read = acknowledged + dead-lettered + filtered` once everything has been
+For each source and for the whole, `read = acknowledged + dead-lettered + filtered + refused` once everything has been
 delivered, and what is known to be lost stands beside it with its reason. Accounts of sources that are gone live on
 in one sum, so that the ledger of a pod is complete however often its logs rotate.
 """
@@ -24,15 +24,17 @@ class Account(msgspec.Struct, omit_defaults=True):
     """Lines that an output has refused for good, or that a transform failed on; they are in the dead-letter file."""
     filtered: int = 0
     """Lines that a transform has left out on purpose."""
+    refused: int = 0
+    """Lines that an output has refused for good without saying which they were: known to be lost."""
     bytes: int = 0
-    """Bytes of the lines that have been settled: acknowledged, dead or filtered."""
+    """Bytes of the lines that have been settled: acknowledged, dead, filtered or refused."""
     lost: dict[str, int] = {}
     """Bytes that are known to be lost, by reason."""
 
     @property
     def settled(self) -> int:
         """Lines whose fate is known."""
-        return self.acknowledged + self.dead + self.filtered
+        return self.acknowledged + self.dead + self.filtered + self.refused
 
     @property
     def lost_bytes(self) -> int:
@@ -50,7 +52,7 @@ class Account(msgspec.Struct, omit_defaults=True):
 
     def add(self, other: Account) -> None:
         """Take another account into this one."""
-        for name in ("read", "acknowledged", "dead", "filtered", "bytes"):
+        for name in ("read", "acknowledged", "dead", "filtered", "refused", "bytes"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         for reason, size in other.lost.items():
             self.lose(reason, size)
@@ -62,6 +64,7 @@ class Account(msgspec.Struct, omit_defaults=True):
             acknowledged=self.acknowledged,
             dead=self.dead,
             filtered=self.filtered,
+            refused=self.refused,
             bytes=self.bytes,
             lost=self.lost,
         )
@@ -82,6 +85,7 @@ def shown(account: Account) -> Mapping[str, Any]:
         "acknowledged": account.acknowledged,
         "dead_lettered": account.dead,
         "filtered": account.filtered,
+        "refused": account.refused,
         "in_flight": account.read - account.settled,
         "settled_bytes": account.bytes,
         "lost_bytes": dict(account.lost),

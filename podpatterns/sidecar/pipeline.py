@@ -109,8 +109,13 @@ class Pipeline:
         await self._empty.wait()
 
     def _settle(self, parcel: Parcel) -> None:
+        refused = parcel.refused
         for at, (source, batch) in enumerate(parcel.items):
-            source.commit(batch, batch.failed + len(parcel.dead.get(at, ())))
+            dead = len(parcel.dead.get(at, ()))
+            # Nobody said which: the first lines of the parcel stand for them in the accounts.
+            batch.refused = min(refused, len(batch) - dead)
+            refused -= batch.refused
+            source.commit(batch, batch.failed + dead)
         self.in_flight -= parcel.size
         self._room.set()
         if not self.in_flight:

@@ -164,13 +164,17 @@ class Sidecar(Pattern[SidecarConfig]):
         }
         if account.filtered:
             facts["filtered"] = account.filtered
+        if account.refused:
+            facts["refused"] = account.refused
         if trouble := "; ".join(self._troubles()):
             facts["waiting"] = trouble
         detail = f"{account.read} = {account.acknowledged} + {account.dead} dead + {account.filtered} filtered"
+        if account.refused:
+            detail += f" + {account.refused} refused"
         lost = ", ".join(f"{size} bytes {reason}" for reason, size in account.lost.items())
         checks = [
             Check("lines read = acknowledged", account.balanced, detail),
-            Check("lines lost = 0", not account.lost_bytes, lost),
+            Check("lines lost = 0", not account.lost_bytes and not account.refused, lost),
             *(check for each in self.inputs.values() for check in each.checks()),
         ]
         return Status(facts, checks)

@@ -35,6 +35,8 @@ class Parcel:
     """Outputs that still have to take it."""
     dead: dict[int, set[int]] = field(default_factory=dict)
     """Records that at least one output has refused, by the index of their batch."""
+    refused: int = 0
+    """Records that an output has refused without saying which: the most of any of them."""
 
     @property
     def batches(self) -> list[Batch]:
@@ -86,7 +88,12 @@ class Sender:
         receipt = await self._persist(batches)
         if receipt.rejected:
             await self._bury(parcel, receipt.rejected)
-        self._delivered.value += parcel.records - len(receipt.rejected)
+        if receipt.refused:
+            self._events.records_refused(self.name, receipt.refused, receipt.why)
+            parcel.refused = max(parcel.refused, receipt.refused)
+        elif receipt.why:
+            self._events.output_warned(self.name, receipt.why)
+        self._delivered.value += parcel.records - len(receipt.rejected) - receipt.refused
 
     async def _deliver(self, batches: list[Batch]) -> Receipt:
         try:

@@ -67,6 +67,10 @@ class FakeServer:
         """Answer the next requests like this, one after the other; then the default again."""
         self._script.extend(answers)
 
+    def reply(self, seen: Seen) -> Answer:  # noqa: ARG002 - for fakes of a protocol, which derive from this
+        """What to answer where nothing is scripted."""
+        return self.default
+
     async def received(self, count: int, *, timeout: float = 10.0) -> list[Seen]:  # noqa: ASYNC109 - for the caller
         """Wait until this many requests have arrived altogether; TimeoutError says how many did."""
         try:
@@ -100,7 +104,7 @@ class FakeServer:
         async with self._arrived:
             self.seen.append(seen)
             self._arrived.notify_all()
-        answer = self._script.popleft() if self._script else self.default
+        answer = self._script.popleft() if self._script else self.reply(seen)
         await asyncio.sleep(answer.delay)
         if answer.fault is None:
             return web.Response(status=answer.status, body=answer.body, headers=answer.headers)

@@ -25,7 +25,8 @@ from podpatterns.sidecar.inputs.tail import TailConfig
 from podpatterns.sidecar.outputs import OutputConfig
 from podpatterns.sidecar.outputs import file as file_output
 from podpatterns.sidecar.outputs.file import FileConfig
-from podpatterns.sidecar.outputs.http import HttpConfig, judged
+from podpatterns.sidecar.outputs.http import HttpConfig
+from podpatterns.sidecar.posting import judged
 from podpatterns.sidecar.runtime import Sidecar
 from podpatterns.testing import Answer as Says
 from podpatterns.testing import FakeServer
@@ -71,12 +72,12 @@ def test_what_a_status_means(status: int, hold: tuple[int, ...], meaning: str) -
     answer = Answer(status, {}, b"because\n")
     if meaning == "again":
         with pytest.raises(Retryable, match=str(status)):
-            judged(answer, 0.0, hold)
+            judged(answer, hold)
     elif meaning == "never":
         with pytest.raises(Rejected, match=f"{status} because"):
-            judged(answer, 0.0, hold)
+            judged(answer, hold)
     else:
-        assert judged(answer, 0.0, hold) == (None if meaning == "accepted" else f"{status} because")
+        assert judged(answer, hold) == (None if meaning == "accepted" else f"{status} because")
 
 
 @pytest.mark.parametrize(

@@ -225,8 +225,9 @@ async def test_a_checkpoint_that_cannot_be_kept_is_a_clear_error(tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    "cls", [cls for base in (InputConfig, OutputConfig, TransformConfig) for cls in load_all(slot_of(base))]
+    ("base", "cls"),
+    [(base, cls) for base in (InputConfig, OutputConfig, TransformConfig) for cls in load_all(slot_of(base))],
 )
-def test_every_component_has_a_valid_example(cls: Any) -> None:
+def test_every_component_has_a_valid_example(base: Any, cls: Any) -> None:
     """EXAMPLE decodes as the component that it is an example of."""
-    assert isinstance(decode(parse(cls.EXAMPLE)[0], cls.__base__), cls)
+    assert isinstance(decode(parse(cls.EXAMPLE)[0], base), cls)

@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from podpatterns.runtime.decode import decode
 from podpatterns.runtime.nodes import parse
 from podpatterns.runtime.schema import component_type
 from podpatterns.runtime.service import Context
-from podpatterns.runtime.units import Duration, Url
+from podpatterns.runtime.units import Duration, SecretFile, Url
 from podpatterns.sidecar.batch import Batch
 from podpatterns.sidecar.config import SidecarConfig
 from podpatterns.sidecar.inputs import InputConfig
@@ -28,6 +29,7 @@ from podpatterns.sidecar.outputs import ACCEPTED, Output, OutputConfig, Receipt
 from podpatterns.sidecar.runtime import Sidecar
 from podpatterns.sidecar.transforms import TransformConfig
 from podpatterns.testing import FakeServer
+from podpatterns.testing.stores import FakeElasticsearch, FakeLoki, FakeOtlp, FakeSplunk
 
 BASES = {"inputs": InputConfig, "transforms": TransformConfig, "outputs": OutputConfig}
 COMPONENTS = [
@@ -62,19 +64,37 @@ class Kept(Output):
         return ACCEPTED
 
 
-def placed(config: Any, directory: Path, server: FakeServer) -> Any:
+@pytest.fixture
+async def far(request: pytest.FixtureRequest) -> AsyncIterator[FakeServer]:
+    """The far side of the component at hand: a strict fake where there is one for its type."""
+    name = component_type(request.getfixturevalue("cls"))
+    async with FAR.get(name, FakeServer)() as server:
+        yield server
+
+
+FAR: dict[str, Any] = {
+    "loki": FakeLoki,
+    "elasticsearch": partial(FakeElasticsearch, "logs-shop-default"),
+    "otlp": FakeOtlp,
+    "splunk": FakeSplunk,
+}
+
+
+def placed(config: Any, directory: Path, server: Any) -> Any:
     """The example of a component, with paths and addresses that are there in a test."""
+    (directory / "token").write_text("secret")
     places = {
+        "token": SecretFile(directory / "token"),
         "path": f"{directory}/store/out",
         "paths": (f"{directory}/*.log",),
-        "url": Url(f"{server.url}/ingest"),
+        "url": Url(server.url),
         "poll": Duration("2ms"),
     }
     own = {field.name for field in msgspec.structs.fields(config)}
     return msgspec.structs.replace(config, **{name: value for name, value in places.items() if name in own})
 
 
-def sidecar(kind: str, cls: Any, directory: Path, server: FakeServer, grace: float = 25.0) -> Sidecar:
+def sidecar(kind: str, cls: Any, directory: Path, server: Any, grace: float = 25.0) -> Sidecar:
     """A pipeline of the example among the plainest of the other kinds."""
     example = placed(decode(parse(cls.EXAMPLE)[0], BASES[kind]), directory, server)
     tail = TailConfig(paths=(f"{directory}/*.log",), poll=Duration("2ms"))
@@ -93,10 +113,10 @@ def value(of: Sidecar, name: str, **labels: str) -> float:
 
 
 @pytest.mark.parametrize(("kind", "cls"), COMPONENTS)
-async def test_the_example_runs_and_drains(kind: str, cls: Any, tmp_path: Path, fake_server: FakeServer) -> None:
+async def test_the_example_runs_and_drains(kind: str, cls: Any, tmp_path: Path, far: Any) -> None:
     """A pipeline with the example of it ships every line, and leaving the block drains it: every check holds."""
     write(tmp_path)
-    async with sidecar(kind, cls, tmp_path, fake_server) as running:
+    async with sidecar(kind, cls, tmp_path, far) as running:
         await running.acknowledged(1)
         write(tmp_path)
     assert [check for check in running.status().checks if not check.ok] == []
@@ -114,10 +134,10 @@ TOLD = {
 
 
 @pytest.mark.parametrize(("kind", "cls"), COMPONENTS)
-async def test_it_reports_its_telemetry(kind: str, cls: Any, tmp_path: Path, fake_server: FakeServer) -> None:
+async def test_it_reports_its_telemetry(kind: str, cls: Any, tmp_path: Path, far: Any) -> None:
     """An input counts bytes, an output records, by its name; a transform what it did; the exposition has all of it."""
     write(tmp_path)
-    async with sidecar(kind, cls, tmp_path, fake_server) as running:
+    async with sidecar(kind, cls, tmp_path, far) as running:
         await running.acknowledged(1)
     name = component_type(cls)
     if kind == "inputs":
@@ -136,20 +156,20 @@ async def test_it_reports_its_telemetry(kind: str, cls: Any, tmp_path: Path, fak
 @pytest.mark.parametrize("steps", [0, 3, 11, 29, 71])
 @pytest.mark.parametrize(("kind", "cls"), COMPONENTS)
 async def test_it_survives_cancellation(  # noqa: PLR0917 - pytest passes by name
-    kind: str, cls: Any, steps: int, tmp_path: Path, fake_server: FakeServer, capfd: pytest.CaptureFixture[str]
+    kind: str, cls: Any, steps: int, tmp_path: Path, far: Any, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Cancelled anywhere, with no time to drain, it stops without an error; the next run delivers what is missing."""
     write(tmp_path)
     seen: list[str] = []
-    cut = sidecar(kind, cls, tmp_path, fake_server, grace=0.0)
+    cut = sidecar(kind, cls, tmp_path, far, grace=0.0)
     with contextlib.suppress(ServiceError):  # the supervisor says that the drain was cut short, and nothing worse
         async with cut:
             for _ in range(steps):
                 await asyncio.sleep(0)
-    seen += delivered(cut, tmp_path, fake_server, capfd)
-    async with sidecar(kind, cls, tmp_path, fake_server) as running:
+    seen += delivered(cut, tmp_path, far, capfd)
+    async with sidecar(kind, cls, tmp_path, far) as running:
         pass
-    seen += delivered(running, tmp_path, fake_server, capfd)
+    seen += delivered(running, tmp_path, far, capfd)
     if kind == "transforms":
         assert running.ledger.settled == len(LINES)
     else:
@@ -161,9 +181,7 @@ async def test_it_survives_cancellation(  # noqa: PLR0917 - pytest passes by nam
     assert tasks == [], "left behind"
 
 
-def delivered(
-    running: Sidecar, directory: Path, server: FakeServer, capfd: pytest.CaptureFixture[str]
-) -> Iterator[str]:
+def delivered(running: Sidecar, directory: Path, server: Any, capfd: pytest.CaptureFixture[str]) -> Iterator[str]:
     """What has arrived, wherever that is for an output; lines of NDJSON."""
     import sqlite3
 
@@ -171,6 +189,8 @@ def delivered(
     store = directory / "store" / "out"
     if isinstance(output, Kept):
         yield from map(json.dumps, output.records)
+    elif hasattr(server, "records"):
+        yield from map(json.dumps, server.records)
     elif server.seen:
         yield from b"".join(seen.body for seen in server.seen).decode().splitlines()
     elif not store.exists():

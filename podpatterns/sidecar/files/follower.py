@@ -175,7 +175,8 @@ class Follower:
         account = self.account
         account.dead += dead
         account.filtered += batch.dropped
-        account.acknowledged += batch.read - batch.dropped - dead
+        account.refused += batch.refused
+        account.acknowledged += batch.read - batch.dropped - batch.refused - dead
         account.bytes += batch.end - batch.start
         if batch.end == mark.end:
             self.committed = mark.end

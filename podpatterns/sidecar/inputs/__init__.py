@@ -52,7 +52,7 @@ class Input(ABC):
 
     @abstractmethod
     def commit(self, batch: Batch, dead: int) -> None:
-        """Settled: `dead` of its lines are dead letters, `batch.dropped` are filtered, the others delivered."""
+        """Settled: `dead` lines are dead letters, `batch.dropped` filtered, `batch.refused` refused, others stored."""
 
     def snapshot(self) -> Any:
         """What a restart needs, as plain JSON; None for nothing."""

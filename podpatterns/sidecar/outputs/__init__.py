@@ -20,6 +20,10 @@ class Receipt:
 
     rejected: Mapping[tuple[int, int], str] = field(default_factory=dict)
     """Reasons by (index of the batch, index of the record in it): refused for good, to become dead letters."""
+    refused: int = 0
+    """Records that were refused for good without a word on which they were: counted, and known to be lost."""
+    why: str = ""
+    """The reason for `refused`; without any, a warning."""
 
 
 ACCEPTED = Receipt()

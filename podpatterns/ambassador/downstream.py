@@ -77,6 +77,12 @@ class Downstream(asyncio.Protocol):
         self.listener.lost(self)
 
     @property
+    def address(self) -> str:
+        """The address of the other end, without its port; empty for a unix socket."""
+        peer = self.transport.get_extra_info("peername")
+        return str(peer[0]) if isinstance(peer, tuple) else ""
+
+    @property
     def idle(self) -> bool:
         """True between two requests."""
         return self.exchange is None and not self._buffer and not self._closing

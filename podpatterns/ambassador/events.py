@@ -189,6 +189,19 @@ class AmbassadorEvents:
             "Answers 401 to our credentials, by whether others could be had at once.",
             ["version", "others"],
         )
+        self._rate_limited = telemetry.counter(
+            "podpatterns_ambassador_rate_limited",
+            "Requests that were answered 429 because their rate was above the limit.",
+            ["listener", "route"],
+        )
+        self._keys_forgotten = telemetry.counter(
+            "podpatterns_ambassador_rate_keys_forgotten",
+            "Keys of a rate limit that were forgotten while in use, because there were too many.",
+            ["listener", "route"],
+        )
+        self._faults = telemetry.counter(
+            "podpatterns_ambassador_faults", "Requests that were broken on purpose.", ["listener", "route", "fault"]
+        )
         self._weights = telemetry.gauge(
             "podpatterns_ambassador_weight",
             "The weight of a version in a route's split.",
@@ -293,6 +306,23 @@ class AmbassadorEvents:
         """A TCP connection is over; `version` is empty if none could be reached."""
         self._streams_ended.add(listener, reason)
         self._log.debug("ambassador.stream.ended", listener=listener, version=version, reason=reason)
+
+    # --- policies -------------------------------------------------------------------------------------------------
+
+    def rate_limited(self, listener: str, route: str) -> None:
+        """A request came while its limit was used up. Such requests come in floods, so the log is for debugging."""
+        self._rate_limited.add(listener, route)
+        self._log.debug("ambassador.rate.limited", listener=listener, route=route)
+
+    def rate_key_forgotten(self, listener: str, route: str) -> None:
+        """More keys are in use than a limit may remember; the next request of this one finds a full bucket."""
+        self._keys_forgotten.add(listener, route)
+        self._log.debug("ambassador.rate.key_forgotten", listener=listener, route=route)
+
+    def fault(self, listener: str, route: str, fault: str) -> None:
+        """A request is broken on purpose."""
+        self._faults.add(listener, route, fault)
+        self._log.debug("ambassador.fault.injected", listener=listener, route=route, fault=fault)
 
     # --- upstreams ------------------------------------------------------------------------------------------------
 

@@ -54,6 +54,9 @@ def explain(config: AmbassadorConfig, sample: str | None) -> Iterator[str]:
             yield "  no route matches: answered 404"
             continue
         yield f"  route {route.name or f'route-{index}'} ({route.match})"
+        yield from (f"  {line}" for line in route.describe(request))
+        if not route.weights:
+            continue
         yield from _versions(config, route, request)
         yield from _changes(head, request)
 

@@ -16,7 +16,13 @@ from podpatterns.ambassador.exchange import Exchange
 from podpatterns.ambassador.http1.request import Request
 from podpatterns.ambassador.match import MatchConfig
 from podpatterns.ambassador.policies import Edit, PolicyConfig, Site, Step
+from podpatterns.ambassador.policies.faults import FaultsConfig
+from podpatterns.ambassador.policies.headers import HeadersConfig
 from podpatterns.ambassador.policies.override import OverrideConfig
+from podpatterns.ambassador.policies.rate_limit import RateLimitConfig
+from podpatterns.ambassador.policies.redirect import RedirectConfig
+from podpatterns.ambassador.policies.respond import RespondConfig
+from podpatterns.ambassador.policies.rewrite import RewriteConfig
 from podpatterns.ambassador.policies.sticky import StickyConfig
 from podpatterns.ambassador.ramp import RampConfig
 from podpatterns.ambassador.retry import Retry, RetryConfig
@@ -25,7 +31,7 @@ from podpatterns.ambassador.split import Split
 from podpatterns.ambassador.steering import Steering
 from podpatterns.ambassador.upstreams import Upstream
 from podpatterns.runtime.decode import suggest
-from podpatterns.runtime.schema import Config, InvalidField
+from podpatterns.runtime.schema import Config, InvalidField, InvalidFields
 from podpatterns.runtime.units import Duration
 
 if TYPE_CHECKING:
@@ -33,7 +39,7 @@ if TYPE_CHECKING:
 
 
 class RouteConfig(Config, frozen=True, kw_only=True):
-    """Where the requests go that match: to one upstream, or a share of them to each of several versions."""
+    """Where the requests go that match: to one upstream, a share of them to each of several versions, or nowhere."""
 
     name: str | None = None
     """What metrics, logs and the admin endpoint call it. None: by its place, `route-0` for the first."""
@@ -47,6 +53,24 @@ class RouteConfig(Config, frozen=True, kw_only=True):
     split: dict[str, int] | None = None
     """Upstreams with weights: whole numbers of any sum, such as `{stable: 90, test: 10}`; 0 gets nothing, until its
     weight is changed while running. None: see `to`."""
+
+    redirect: RedirectConfig | None = None
+    """Sends the client elsewhere, in the place of `to` or `split`. None: an upstream is asked."""
+
+    respond: RespondConfig | None = None
+    """A fixed answer, in the place of `to` or `split`. None: an upstream is asked."""
+
+    rate_limit: RateLimitConfig | None = None
+    """How many requests may come in a time. None: as many as do."""
+
+    faults: FaultsConfig | None = None
+    """Breaks a share of the requests on purpose. None: none."""
+
+    rewrite: RewriteConfig | None = None
+    """Another path or Host for the upstream. None: both stay as they are."""
+
+    headers: HeadersConfig | None = None
+    """Header fields that are set, added or removed. None: they stay as they are."""
 
     override: OverrideConfig | None = None
     """Lets a tester choose the version by a field of the request. None: the split alone decides."""
@@ -69,9 +93,8 @@ class RouteConfig(Config, frozen=True, kw_only=True):
     """How long the upstream may think about requests of this route. None: what the upstream says."""
 
     def __post_init__(self) -> None:
-        """Exactly one of `to` and `split`, and weights that can be picked from."""
-        if (self.to is None) == (self.split is None):
-            raise ValueError('a route needs either "to: NAME" or "split: {NAME: WEIGHT, ...}"')
+        """Exactly one place to go, weights that can be picked from, and policies that have something to work on."""
+        self._check_ends()
         for name in ("timeout", "first_byte"):
             if getattr(self, name) is not None and not getattr(self, name):
                 raise InvalidField(name, "must be longer than 0s")
@@ -81,10 +104,34 @@ class RouteConfig(Config, frozen=True, kw_only=True):
             except ValueError as error:
                 raise InvalidField("split", str(error)) from None
             self._check_ramp(self.split)
+        self._check_policies()
+        if self.split is not None:
             return
         for name in ("override", "sticky", "ramp"):
             if getattr(self, name) is not None:
                 raise InvalidField(name, "needs a split: with `to` there is one version, and nothing to choose")
+
+    def _check_ends(self) -> None:
+        ends = [name for name in ("to", "split", *ANSWERS) if getattr(self, name) is not None]
+        if not ends:
+            raise ValueError('a route needs either "to: NAME" or "split: {NAME: WEIGHT, ...}"')
+        if len(ends) > 1:
+            raise InvalidField(ends[1], f"only one of to, split, redirect and respond can be given, not {ends[0]} too")
+
+    def _check_policies(self) -> None:
+        mistakes = [
+            InvalidField(f"{name}.{mistake.field}", str(mistake))
+            for name, policy in self.policies
+            for mistake in policy.mistakes(self.match)
+        ]
+        if not self.weights:
+            mistakes += [
+                InvalidField(name, "needs an upstream, and this route asks none")
+                for name in UPSTREAM_ONLY
+                if getattr(self, name) is not None
+            ]
+        if mistakes:
+            raise InvalidFields(mistakes)
 
     def _check_ramp(self, split: Mapping[str, int]) -> None:
         """It is clear which version is ramped, and a version that was taken back has nobody stuck to it."""
@@ -101,8 +148,23 @@ class RouteConfig(Config, frozen=True, kw_only=True):
 
     @property
     def weights(self) -> Mapping[str, int]:
-        """Upstreams with weights, in either form."""
-        return self.split if self.split is not None else {str(self.to): 1}
+        """Upstreams with weights, in either form; none for a route that answers itself."""
+        if self.split is not None:
+            return self.split
+        return {self.to: 1} if self.to is not None else {}
+
+    @property
+    def policies(self) -> Iterator[tuple[str, PolicyConfig]]:
+        """What is configured beside the choice of a version, in the order in which it sees a request."""
+        for name in POLICIES:
+            policy: PolicyConfig | None = getattr(self, name)
+            if policy is not None:
+                yield name, policy
+
+    def describe(self, request: Request) -> Iterator[str]:
+        """What the policies would do with a request, a sentence for each thing."""
+        for _, policy in self.policies:
+            yield from policy.describe(request, self.match)
 
     def mistakes(self, upstreams: Collection[str]) -> Iterator[InvalidField]:
         """Names in it that are not those of upstreams; where they stand."""
@@ -112,8 +174,14 @@ class RouteConfig(Config, frozen=True, kw_only=True):
                 yield InvalidField(place, f'unknown upstream "{name}"{suggest(name, upstreams)}')
 
 
-POLICIES: Final[tuple[str, ...]] = ()
+POLICIES: Final = ("rate_limit", "faults", "redirect", "respond", "rewrite", "headers")
 """The fields of a route that are policies, in the order in which they see a request."""
+
+ANSWERS: Final = ("redirect", "respond")
+"""Policies that take the place of an upstream."""
+
+UPSTREAM_ONLY: Final = ("rewrite", "headers", "first_byte")
+"""What makes no sense without one."""
 
 
 class Target:
@@ -188,7 +256,7 @@ class Route(Handler):
         if config.timeout is not None:
             self.total = float(config.timeout)
         self.first_byte = None if config.first_byte is None else float(config.first_byte)
-        self.split = Split(config.weights)
+        self.split = Split(config.weights) if config.weights else Split.nothing()
         self.targets = {version: Target(upstreams[version], self._tally(version)) for version in config.weights}
         self.undisturbed = True
         """False once a version was taken out because it could not be reached: then the shares are not the weights."""
@@ -196,19 +264,21 @@ class Route(Handler):
         self.rollout = Rollout(self, config.ramp) if config.ramp is not None else None
         if self.rollout is not None:
             self.split = Split(self.rollout.weights or config.weights)
-        self.steps = tuple(self._compile(upstreams))
+        site = Site(listener, name, events, upstreams, config.match)
+        self.steps = tuple(self._compile(site))
+        edits = [policy.edit(site) for _, policy in config.policies]
+        self.edits = tuple(edit for edit in edits if edit is not None)
         events.weights(listener, name, self.split.weights)
 
     def _tally(self, version: str) -> Tally:
         return self.events.tally(self.listener, self.name, version)
 
-    def _compile(self, upstreams: Mapping[str, Upstream]) -> Iterator[Step]:
+    def _compile(self, site: Site) -> Iterator[Step]:
         """What is done with each request before a version is drawn."""
-        site = Site(self.listener, self.name, self.events, upstreams)
-        for name in POLICIES:
-            policy: PolicyConfig | None = getattr(self.config, name)
-            if policy is not None:
-                yield policy.compile(site)
+        for _, policy in self.config.policies:
+            step = policy.compile(site)
+            if step is not None:
+                yield step
         if self.config.override is not None or self.config.sticky is not None:
             yield Steering(self)
 

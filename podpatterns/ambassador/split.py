@@ -30,6 +30,13 @@ class Split:
         self._steps = list(accumulate(weight for weight in weights.values() if weight))
         self.total = self._steps[-1]
 
+    @classmethod
+    def nothing(cls) -> Split:
+        """The split of a route that answers itself: it has no versions, and is never asked for one."""
+        split = cls({"": 1})
+        split.weights = {}
+        return split
+
     def pick(self, u: float, available: Collection[str] | None = None) -> str | None:
         """The version for `u`, drawn evenly from [0, 1), among the available ones (None: all).
 

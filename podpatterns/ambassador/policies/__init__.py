@@ -5,16 +5,18 @@ A route is compiled into steps; what it does not configure is in none of them, a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from podpatterns.runtime.schema import Config
+from podpatterns.runtime.schema import Config, InvalidField
 
 if TYPE_CHECKING:
     from podpatterns.ambassador.events import AmbassadorEvents
     from podpatterns.ambassador.exchange import Exchange
+    from podpatterns.ambassador.http1.request import Request
     from podpatterns.ambassador.http1.response import Response
+    from podpatterns.ambassador.match import MatchConfig
     from podpatterns.ambassador.upstreams import Upstream
 
 Step = Callable[["Exchange"], bool]
@@ -32,11 +34,24 @@ class Site:
     route: str
     events: AmbassadorEvents
     upstreams: Mapping[str, Upstream]
+    match: MatchConfig
 
 
 class PolicyConfig(Config, frozen=True, kw_only=True):
     """Base of every policy's configuration."""
 
-    def compile(self, site: Site) -> Step:
-        """The step that carries it out."""
+    def mistakes(self, match: MatchConfig) -> Iterator[InvalidField]:  # noqa: ARG002
+        """What does not go together with what the route matches."""
+        yield from ()
+
+    def compile(self, site: Site) -> Step | None:
+        """The step that carries it out; None if there is nothing to do before a version is asked."""
+        raise NotImplementedError
+
+    def edit(self, site: Site) -> Edit | None:  # noqa: ARG002
+        """What is done to each response of the upstream; None: nothing."""
+        return None
+
+    def describe(self, request: Request, match: MatchConfig) -> Iterator[str]:
+        """What it would do with a request, a sentence for each thing."""
         raise NotImplementedError

@@ -49,9 +49,12 @@ def replace_prefix(path: bytes, prefix: bytes, replacement: bytes) -> bytes:
     return replacement.rstrip(b"/") + path[len(prefix.rstrip(b"/")) :] or b"/"
 
 
-def with_query(path: bytes, query: bytes) -> bytes:
-    """`path`, which may have a query of its own, and then the request's; an empty `query` is none."""
-    return path + (b"&" if b"?" in path else b"?") + query if query else path
+def with_query(path: bytes, target: bytes) -> bytes:
+    """`path` with the query of a target, as it stands there; behind a query that the path has itself."""
+    _, mark, query = target.partition(b"?")
+    if b"?" not in path:
+        return path + mark + query
+    return path + b"&" + query if query else path
 
 
 class Substitution:

@@ -310,7 +310,7 @@ class Ramp:
             return self._up(finding)
         if finding.verdict is Verdict.SHARED:
             # What was measured says nothing of the version: measure anew.
-            self._since = None
+            self._forget()
             self.reason = finding.text
             return Move("held", f"shared_{finding.cause}", finding.text)
         if self._held:
@@ -328,14 +328,20 @@ class Ramp:
         if self.step == len(self.config.steps) - 1:
             return self._end(State.DONE, Move("done", finding.cause, finding.text))
         self.step += 1
-        self._since, self._held = None, False
+        self._forget()
         self.reason = finding.text
         return Move("up", finding.cause, finding.text)
 
     def _end(self, state: State, move: Move) -> Move:
         self.state, self.reason = state, move.text
-        self._since, self._held = None, False
+        if state is State.RAMPING:
+            self._forget()
         return move
+
+    def _forget(self) -> None:
+        """The next look begins the step."""
+        self._since, self._held, self._lost_at = None, False, None
+        self.seen, self.watched = Counts(), 0.0
 
     def ask(self, action: Action) -> Move:
         """Do as a person asks. Raises ValueError, which says when one may."""

@@ -234,6 +234,7 @@ def test_pause_and_resume():
     assert walk(ramp, (60, Counts(1000, 1000), NONE), start=100.0) == [None]
     assert (ramp.state, ramp.percent) == (State.PAUSED, 10)
     ramp.ask("resume")
+    assert (ramp.seen, ramp.watched) == (NONE, 0.0)
     assert walk(ramp, (59, Counts(1000), NONE), (2, NONE, NONE), start=1000.0) == [None, ("up", "")]
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from random import random
 from typing import TYPE_CHECKING, Protocol, cast
 
-from podpatterns.ambassador.http1.body import CHUNKED, UNTIL_CLOSE, chunk, last_chunk, reader
+from podpatterns.ambassador.http1.body import CHUNKED, UNTIL_CLOSE, chunk, framed, last_chunk, reader
 from podpatterns.ambassador.http1.errors import Refused
 from podpatterns.ambassador.http1.fields import named
 from podpatterns.ambassador.http1.request import Request
@@ -49,9 +49,12 @@ class Exchange:
 
     __slots__ = (
         "_again", "_avoid", "_head", "_payload", "_renewed", "_reusable", "_timer", "client", "deadline", "delay",
-        "edits", "endpoint", "flag", "head", "link", "on_end", "pinned", "request", "retries", "route", "started",
-        "status", "taps", "target", "tunnel", "uploaded", "upstream",
+        "edits", "endpoint", "flag", "head", "link", "on_end", "pinned", "request", "retries", "route", "shown",
+        "started", "status", "taps", "target", "tunnel", "uploaded", "upstream",
     )  # fmt: skip
+
+    shown: bytes
+    """The credential that it was sent with; set by an upstream that wants one."""
 
     def __init__(self, client: Downstream, request: Request, route: Handler) -> None:
         self.client = client
@@ -218,9 +221,12 @@ class Exchange:
         if have >= length and not self.uploaded:
             client.persistent = False  # an early response: the rest of the request is not wanted (RFC 9112 9.5)
         if client.persistent and self.request.minor:
-            if have == length and response.verbatim:
+            if have <= length and response.verbatim:
                 client.transport.write(data)
-                self.finish(b"")
+                if have == length:
+                    self.finish(b"")
+                else:
+                    link.stream(self, reader(length - have, self.upstream.limits), b"", chunked=False)
                 return
             head = response.head + CONTINUED
         else:
@@ -229,22 +235,26 @@ class Exchange:
             client.transport.write(head + data[size : size + length])
             self.finish(data[size + length :])
             return
-        client.transport.write(head)
-        link.stream(self, reader(length, self.upstream.limits), data[size:], chunked=False)
+        link.stream(self, reader(length, self.upstream.limits), data[size:], head=head, chunked=False)
 
     def _respond_streamed(self, link: Link, response: Response, data: bytes) -> None:
         """A body whose length is not known: in chunks to HTTP/1.1, until the connection closes to HTTP/1.0."""
         client, head, chunked = self.client, response.head, bool(self.request.minor)
+        whole = chunked and client.persistent and self.uploaded and response.length == CHUNKED
+        if whole and framed(data, response.size):
+            client.transport.write(data if response.verbatim else head + CONTINUED + data[response.size :])
+            self.finish(b"")
+            return
         if not chunked:
             client.persistent = False
             head = named(b"transfer-encoding").sub(b"", head)
         elif response.length == UNTIL_CLOSE:
             head += b"Transfer-Encoding: chunked\r\n"
-        client.transport.write(head + (CONTINUED if client.persistent else CLOSING))
         link.stream(
             self,
             reader(response.length, self.upstream.limits, response.options),
             data[response.size :],
+            head=head + (CONTINUED if client.persistent else CLOSING),
             chunked=chunked,
         )
 
@@ -300,7 +310,7 @@ class Exchange:
         """Whether a request with this answer was sent again, so that the client never sees the answer."""
         if status == 401 and not self._renewed and self._payload is not None:
             # Once, and for every method: what was not authorized has had no effect.
-            self._renewed = self.upstream.renew()
+            self._renewed = self.upstream.renew(self)
             if self._renewed:
                 self._drop_link()
                 self._later(0.0)

@@ -108,6 +108,8 @@ class Link(asyncio.Protocol):
         try:
             payload, rest = body.feed(data)
         except Refused as error:
+            if head:
+                exchange.client.transport.write(head)
             exchange.truncated("bad_body", str(error))
             return
         client = exchange.client

@@ -41,6 +41,9 @@ e2e: $(STAMP) ## Images, podman and real servers; needs root on a Debian machine
 	@tests/e2e/setup.sh $(BIN)
 	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/pytest -m e2e
 
+fuzz: $(STAMP) ## Fuzz what reads bytes of strangers, a minute for each target; FOR=600 for ten.
+	@$(BIN)/python -m tests.fuzz $(or $(FOR),60)
+
 bench: bench-ambassador bench-sidecar bench-adapter bench-runtime ## Every benchmark; exit 1 if a row is short.
 
 bench-ambassador: $(STAMP) ## The ambassador beside Envoy, HAProxy and nginx; ten minutes.

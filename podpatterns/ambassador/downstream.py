@@ -146,7 +146,7 @@ class Downstream(asyncio.Protocol):
                     data = data[request.size :]
             except Refused as error:
                 self._serving = False
-                self.refuse(error)
+                self.refuse(error, b"HEAD" if data.startswith(b"HEAD ") else b"GET")
                 return
             self._buffer = data
             self.persistent = request.persistent
@@ -304,7 +304,7 @@ class Downstream(asyncio.Protocol):
         )
         self.completed(exchange)
 
-    def refuse(self, error: Refused) -> None:
+    def refuse(self, error: Refused, method: bytes = b"GET") -> None:
         """Answer what is not forwarded, and end the connection: nobody knows where the next request starts."""
         listener, exchange = self.listener, self.exchange
         listener.events.refused(listener.name, error.status, error.reason)
@@ -316,9 +316,9 @@ class Downstream(asyncio.Protocol):
                 self.reset()
                 listener.record(exchange, self.clock())
                 return
-            exchange.status = error.status
+            exchange.status, method = error.status, exchange.request.method
             listener.record(exchange, self.clock())
-        self._say_and_close(refusal(error), lingering=True)
+        self._say_and_close(refusal(error, method), lingering=True)
 
     def cut(self, exchange: Exchange) -> None:
         """End a response that cannot be completed, so that it cannot be taken for a complete one."""

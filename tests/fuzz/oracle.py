@@ -25,6 +25,9 @@ UNTIL_CLOSE = -2
 class FlawError(Exception):
     """Not a message; says why."""
 
+    data = b""
+    """From the start of a head that is none."""
+
 
 @dataclass
 class Message:
@@ -58,7 +61,7 @@ def requests(data: bytes) -> tuple[list[Message], FlawError | None]:
     while True:
         while data.startswith(b"\r\n"):
             data = data[2:]
-        message = None
+        start = data
         try:
             cut = _head(data)
             if cut is None:
@@ -68,6 +71,7 @@ def requests(data: bytes) -> tuple[list[Message], FlawError | None]:
             found.append(message)
             data = _body(message, data, request_length(message))
         except FlawError as error:
+            error.data = start
             return found, error
         if not message.complete:
             return found, None

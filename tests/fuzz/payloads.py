@@ -339,6 +339,7 @@ PIPELINES = {
     "two Max-Forwards": refused(
         get(b"Max-Forwards: 1", b"Max-Forwards: 2", line=b"OPTIONS / HTTP/1.1"), reason="max_forwards"
     ),
+    "a HEAD that is refused": refused(post(b"Content-Length: x", line=b"HEAD / HTTP/1.1"), reason="content_length"),
     "a loop": refused(get(b"Via: 1.0 x, 1.1 us"), 508, "loop"),
 }
 

@@ -37,6 +37,10 @@ KEPT = b"Connection: keep-alive\r\n\r\n"
 asked."""
 
 
+JOINED = 32 * 1024
+"""Bytes of a body that are written in one piece with its head; to copy more costs more than another system call."""
+
+
 class Tap(Protocol):
     """Listens to a request's body on its way to the upstream."""
 
@@ -175,7 +179,11 @@ class Exchange:
         link.exchange = self
         payload = self._payload
         head = self._head + self.upstream.tail
-        link.transport.write(head + payload if payload else head)
+        if payload and len(payload) > JOINED:
+            link.transport.write(head)
+            link.transport.write(payload)
+        else:
+            link.transport.write(head + payload if payload else head)
         if self.uploaded:
             self.within(self._patience)
         else:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from podpatterns.runtime.telemetry import Cell, Distribution, Telemetry
 
 if TYPE_CHECKING:
+    from podpatterns.ambassador.endpoints.pool import Pool
     from podpatterns.ambassador.ramp import Move
     from podpatterns.ambassador.rollout import Rollout
     from podpatterns.ambassador.tls import Tls
@@ -135,6 +136,41 @@ class AmbassadorEvents:
         )
         self._connect_failures = telemetry.counter(
             "podpatterns_ambassador_connect_failures", "Attempts to connect that failed.", ["version", "reason"]
+        )
+        self.pools: dict[str, Pool] = {}
+        """Upstreams at work, by name."""
+        self._open = telemetry.gauge(
+            "podpatterns_ambassador_upstream_open_connections",
+            "Connections to an upstream: active, idle, or connecting.",
+            ["version", "state"],
+            read=lambda: {
+                (name, state): number for name, pool in self.pools.items() for state, number in pool.gauges().items()
+            },
+        )
+        self._pending = telemetry.gauge(
+            "podpatterns_ambassador_upstream_pending_requests",
+            "Requests that wait for a connection to an upstream.",
+            ["version"],
+            read=lambda: {(name,): pool.pending for name, pool in self.pools.items()},
+        )
+        self._addresses = telemetry.gauge(
+            "podpatterns_ambassador_addresses",
+            "Addresses of an upstream: well, resting after failures, or unhealthy by their checks.",
+            ["version", "state"],
+            read=lambda: {
+                (name, state): number for name, pool in self.pools.items() for state, number in pool.addresses().items()
+            },
+        )
+        self._checks = telemetry.counter(
+            "podpatterns_ambassador_health_checks", "Active health checks, by their result.", ["version", "result"]
+        )
+        self._name_failures = telemetry.counter(
+            "podpatterns_ambassador_dns_failures",
+            "Names that could not be resolved; what was known holds.",
+            ["version"],
+        )
+        self._name_changes = telemetry.counter(
+            "podpatterns_ambassador_dns_changes", "Addresses that a name got or lost.", ["version", "change"]
         )
         self._ejections = telemetry.counter(
             "podpatterns_ambassador_ejections", "Rests of addresses that kept failing.", ["version", "reason"]
@@ -371,6 +407,43 @@ class AmbassadorEvents:
             self._panics.add(version)
         log = self._log.warning if on else self._log.info
         log("ambassador.upstream.panics" if on else "ambassador.upstream.calm", version=version, well=well, total=total)
+
+    def pool_gone(self, pool: Pool) -> None:
+        """An upstream is no longer in the configuration, or has another one in its place."""
+        if self.pools.get(pool.name) is pool:
+            del self.pools[pool.name]
+            for state in pool.gauges():
+                self._open.cell(pool.name, state).value = 0
+            for state in pool.addresses():
+                self._addresses.cell(pool.name, state).value = 0
+            self._pending.cell(pool.name).value = 0
+
+    def checked(self, version: str, *, passed: bool) -> None:
+        """An address was asked whether it is well; only a change is worth a line in the log."""
+        self._checks.add(version, "passed" if passed else "failed")
+
+    def health_changed(self, version: str, address: str, problem: str, *, well: bool) -> None:
+        """Health checks have come to another result."""
+        if well:
+            self._log.info("ambassador.address.healthy", version=version, address=address)
+        else:
+            self._log.warning("ambassador.address.unhealthy", version=version, address=address, problem=problem)
+
+    def name_changed(self, version: str, name: str, added: Sequence[str], removed: Sequence[str]) -> None:
+        """A name leads elsewhere."""
+        self._name_changes.add(version, "added", by=len(added))
+        self._name_changes.add(version, "removed", by=len(removed))
+        self._log.info("ambassador.name.changed", version=version, name=name, added=list(added), removed=list(removed))
+
+    def name_failed(self, version: str, name: str, reason: str, *, first: bool) -> None:
+        """A name could not be resolved; said once, counted each time."""
+        self._name_failures.add(version)
+        log = self._log.warning if first else self._log.debug
+        log("ambassador.name.failed", version=version, name=name, reason=reason)
+
+    def name_found(self, version: str, name: str) -> None:
+        """A name that could not be resolved can be, again."""
+        self._log.info("ambassador.name.found", version=version, name=name)
 
     def idle_closed(self, version: str, keep: float) -> None:
         """An upstream closes idle connections earlier than they were given up here; from now on we are first."""

@@ -16,8 +16,8 @@ class Endpoint:
     """Its kept connections are a stack: the last one back is the first one out, so that the others grow old."""
 
     __slots__ = (
-        "address", "connecting", "dialed", "healthy", "host", "idle", "latency", "links", "name", "record", "requests",
-        "watched",
+        "address", "connecting", "dialed", "healthy", "host", "idle", "latency", "leaving", "links", "name", "record",
+        "requests", "watched",
     )  # fmt: skip
 
     def __init__(self, address: Address, outliers: OutliersConfig, host: str | None = None) -> None:
@@ -39,6 +39,8 @@ class Endpoint:
         self.latency = Latency()
         self.healthy = True
         """What health checks say; without any it is always True."""
+        self.leaving = False
+        """True once its name no longer leads to it: what is under way ends, nothing new begins."""
         self.watched = False
         """True while every outcome is of interest, not only failures."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from random import random
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -80,6 +80,8 @@ class Pool(Upstream):
         self._connecting = 0
         self._dialed: dict[asyncio.Protocol, Endpoint] = {}
         self._waiting: deque[Waiter] = deque()
+        self._left: list[Endpoint] = []
+        """Endpoints that names no longer lead to, until their last connection is closed."""
         self._retired = False
         self._closed = False
         self._clock: Callable[[], float] = now
@@ -115,7 +117,7 @@ class Pool(Upstream):
     @property
     def active(self) -> int:
         """Requests that have a connection."""
-        return sum(len(endpoint.links) - len(endpoint.idle) for endpoint in self._roster.endpoints)
+        return sum(len(endpoint.links) - len(endpoint.idle) for endpoint in (*self._roster.endpoints, *self._left))
 
     def _queue(
         self, exchange: Exchange, endpoint: Endpoint | None, avoid: Endpoint | None, *, fresh: bool
@@ -155,14 +157,14 @@ class Pool(Upstream):
         """See Upstream."""
         link.requests += 1
         now = self._clock()
-        if link.requests >= self._keep_requests or now >= link.expires:
+        if link.requests >= self._keep_requests or now >= link.expires or link.endpoint.leaving:
             link.close()
         elif not (self._waiting and self._serve(link)):
             self._park(link, now)
 
     def _park(self, link: Link, now: float) -> None:
         """Keep it for a later request."""
-        if self._retired or not self._keep:
+        if self._retired or not self._keep or link.endpoint.leaving:
             link.close()
             return
         link.idle_since = now
@@ -271,6 +273,14 @@ class Pool(Upstream):
         """See Upstream."""
         self._roster.outcome(link.endpoint, status, seconds, head)
 
+    def outdate(self) -> None:
+        """No connection that is open now carries another request: they were opened with what is no longer so."""
+        for endpoint in self._roster.endpoints:
+            for link in endpoint.links:
+                link.expires = float("-inf")
+            while endpoint.idle:
+                endpoint.idle.pop().close()
+
     # --- connections of their own ---------------------------------------------------------------------------------
 
     def dial(self, make: Make, done: Done) -> None:
@@ -300,12 +310,25 @@ class Pool(Upstream):
         self._open -= 1
         self._dialed.pop(protocol).dialed -= 1
 
+    def replace(self, endpoints: Sequence[Endpoint]) -> None:
+        """Go on with these; what is under way on others ends where it is."""
+        gone = [endpoint for endpoint in self._roster.endpoints if endpoint not in endpoints]
+        self._roster.replace(endpoints)
+        for endpoint in gone:
+            endpoint.leaving = True
+            while endpoint.idle:
+                endpoint.idle.pop().close()
+        self._left += gone
+
     # --- upkeep ---------------------------------------------------------------------------------------------------
 
     def sweep(self, now: float) -> None:
         """See Upstream."""
         self.budget.tick()
         self._roster.sweep(now)
+        self._events.pools[self.name] = self
+        if self._left:
+            self._left = [endpoint for endpoint in self._left if endpoint.links]
         oldest = now - self._keep
         for endpoint in self._roster.endpoints:
             idle = endpoint.idle
@@ -316,6 +339,7 @@ class Pool(Upstream):
     def retire(self) -> None:
         """See Upstream."""
         self._retired = True
+        self._events.pool_gone(self)
         for endpoint in self._roster.endpoints:
             while endpoint.idle:
                 endpoint.idle.pop().close()
@@ -329,9 +353,27 @@ class Pool(Upstream):
         """See Upstream."""
         self._closed = True
         self.retire()
-        for endpoint in self._roster.endpoints:
+        for endpoint in (*self._roster.endpoints, *self._left):
             for link in list(endpoint.links):
                 link.close()
+
+    def gauges(self) -> Mapping[str, float]:
+        """Connections by their state."""
+        idle = sum(len(endpoint.idle) for endpoint in self._roster.endpoints)
+        return {
+            "active": self._open - self._connecting - idle,
+            "idle": idle,
+            "connecting": self._connecting,
+        }
+
+    @property
+    def pending(self) -> int:
+        """Requests that wait for a connection."""
+        return len(self._waiting)
+
+    def addresses(self) -> Mapping[str, int]:
+        """How many addresses are in which state."""
+        return self._roster.count()
 
     def describe(self) -> Mapping[str, Any]:
         """See Upstream."""
@@ -342,7 +384,7 @@ class Pool(Upstream):
             "waiting": len(self._waiting),
             "requests": self.requests,
             "retries_left": int(self.budget.left),
-            "addresses": {str(endpoint): self._roster.describe(endpoint) for endpoint in self._roster.endpoints},
+            "addresses": {endpoint.name: self._roster.describe(endpoint) for endpoint in self._roster.endpoints},
         }
 
 

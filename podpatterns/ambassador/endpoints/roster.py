@@ -164,7 +164,7 @@ class Roster:
         self._events.address_back(self._name, endpoint.name)
         self.judge(self._clock())
 
-    # --- for people -----------------------------------------------------------------------------------------------
+    # --- for people and metrics ---------------------------------------------------------------------------------------
 
     def describe(self, endpoint: Endpoint) -> str:
         """Its state."""
@@ -175,6 +175,14 @@ class Roster:
             left = max(0.0, record.until - self._clock())
             return f"rests for {left:.1f}s ({record.reason}, {max(record.connects, record.failures)} failures)"
         return "ok" if endpoint.healthy else "fails its health checks"
+
+    def count(self) -> dict[str, int]:
+        """How many endpoints are in which state."""
+        found = {"well": 0, "resting": 0, "unhealthy": 0}
+        for endpoint in self.endpoints:
+            state = "well" if endpoint.record.state is State.WELL else "resting"
+            found[state if endpoint.healthy else "unhealthy"] += 1
+        return found
 
 
 def _nobody_asked() -> None:

@@ -779,7 +779,8 @@ async def test_a_slow_upstream_holds_the_client_back(upstream, running, connect)
         client = await connect(proxy)
         client.writer.write(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % total)
         client.writer.write(b"x" * total)
-        await eventually(lambda: any(each.held for each in proxy.listeners[0].connections))
+        # It is held for a moment while the connection is made, too.
+        await eventually(lambda: any(each.held and each.exchange.link for each in proxy.listeners[0].connections))
         (connection,) = proxy.listeners[0].connections
         assert connection.exchange.link.transport.get_write_buffer_size() < 2 << 20
         go.set()

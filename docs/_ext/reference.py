@@ -13,6 +13,7 @@ from sphinx.application import Sphinx
 
 from podpatterns.cli import main
 from podpatterns.pod import fields
+from podpatterns.pod.lint import rules
 from podpatterns.runtime.catalog import default_text, everything, nested, summary, type_text
 from podpatterns.runtime.decode import hints
 from podpatterns.runtime.schema import Config, field_docs
@@ -22,6 +23,14 @@ MANIFEST = """# Fields of a manifest
 What `podpatterns pod run` does with each field of a Pod, Job, Deployment, ConfigMap and Secret. None is dropped
 silently: what is not emulated is reported on the timeline, and refused with `--strict`.
 
+"""
+
+LINT = """# Rules of `pod lint`
+
+`schema` stands for the published schema of the chosen version of Kubernetes; all other rules are our own.
+
+| Rule | | What is wanted | What happens otherwise |
+|---|---|---|---|
 """
 
 
@@ -66,6 +75,8 @@ def generate(app: Sphinx, *_: Any) -> None:
     context = click.Context(main, info_name="podpatterns")
     pages["cli.md"] = "\n".join(["# Command line", "", *commands(main, "podpatterns", context)])
     pages["manifest.md"] = MANIFEST + fields.markdown() + "\n"
+    rows = [f"| `{each.name}` | {each.severity} | {inspect.getdoc(each.check)} | {each.reason} |" for each in rules()]
+    pages["lint.md"] = LINT + "\n".join(rows) + "\n"
     for name, text in pages.items():
         path = folder / name
         if not path.exists() or path.read_text("utf-8") != text:

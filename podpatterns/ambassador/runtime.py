@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from podpatterns.ambassador.admin import Control
 from podpatterns.ambassador.config import AmbassadorConfig
 from podpatterns.ambassador.events import AmbassadorEvents, StreamTally
-from podpatterns.ambassador.listeners import Listener
+from podpatterns.ambassador.listeners import Listener, ListenerConfig
 from podpatterns.ambassador.rollout import Rollout
 from podpatterns.ambassador.route import Route
 from podpatterns.ambassador.upstreams import Upstream
@@ -28,6 +28,14 @@ BOUND = 4.5
 """Standard deviations that a share may be off: by chance that happens once in 150 000 runs."""
 
 
+Identity = tuple[type[ListenerConfig], str, str]
+"""What a listener cannot change without becoming another one: its kind, its name and its address."""
+
+
+def _identity(config: ListenerConfig) -> Identity:
+    return type(config), config.title, str(config.listen)
+
+
 class Ambassador(Pattern[AmbassadorConfig]):
     """Listens, routes, forwards: `async with Ambassador(config) as proxy: get(proxy.url)`."""
 
@@ -37,8 +45,14 @@ class Ambassador(Pattern[AmbassadorConfig]):
         self.events.rollouts = self.rollouts
         self.listeners: list[Listener[Any]] = []
         self.upstreams: dict[str, Upstream] = {}
+        self._leaving: list[Listener[Any]] = []
+        """Listeners that are no longer in the configuration, and have connections still."""
         self._retired: list[Upstream] = []
+        """Upstreams that are no longer in the configuration, and have requests still."""
+        self._runs: dict[Upstream, asyncio.Task[None]] = {}
+        """What goes on beside requests, for each upstream that is in use."""
         self._tasks: asyncio.TaskGroup | None = None
+        self._serving = asyncio.Event()
 
     # --- life -----------------------------------------------------------------------------------------------------
 
@@ -61,26 +75,41 @@ class Ambassador(Pattern[AmbassadorConfig]):
         """Accept, and look for what has timed out."""
         clock = asyncio.get_running_loop().time
         async with asyncio.TaskGroup() as self._tasks:
+            self._keep_up(self.upstreams.values())
             for listener in self.listeners:
                 await listener.serve()
+            self._serving.set()
             try:
                 while True:
                     await asyncio.sleep(TICK)
                     now = clock()
-                    for listener in self.listeners:
+                    for listener in (*self.listeners, *self._leaving):
                         listener.sweep(now)
-                    for upstream in self.upstreams.values():
+                    for upstream in (*self.upstreams.values(), *self._retired):
                         upstream.sweep(now)
                     for rollout in self.rollouts():
                         rollout.look(now)
+                    self._forget()
             finally:
                 # While the group still takes tasks: nothing may ask for a connection after it has ended.
                 self._close()
 
+    def _keep_up(self, upstreams: Iterable[Upstream]) -> None:
+        """Start what goes on beside requests."""
+        assert self._tasks is not None
+        for upstream in upstreams:
+            self._runs[upstream] = self._tasks.create_task(upstream.run())
+
+    def _forget(self) -> None:
+        """Let go of upstreams that have left, and have nothing more to do."""
+        for upstream in [each for each in self._retired if not each.busy]:
+            self._retired.remove(upstream)
+            self._runs.pop(upstream).cancel()
+
     async def drain(self, deadline: Deadline) -> None:
         """Accept nothing new; finish what was taken."""
         async with asyncio.TaskGroup() as tasks:
-            for listener in self.listeners:
+            for listener in (*self.listeners, *self._leaving):
                 tasks.create_task(listener.drain(deadline))
 
     async def stop(self) -> None:
@@ -89,24 +118,25 @@ class Ambassador(Pattern[AmbassadorConfig]):
         await asyncio.sleep(0)  # closed transports tell their protocols in the next turn of the loop
 
     def _close(self) -> None:
-        for listener in self.listeners:
+        for task in self._runs.values():
+            task.cancel()
+        for listener in (*self.listeners, *self._leaving):
             listener.abort()
         for upstream in (*self.upstreams.values(), *self._retired):
             upstream.abort()
 
+    # --- reload ---------------------------------------------------------------------------------------------------
+
     async def reload(self, config: AmbassadorConfig) -> None:
-        """Put routes, weights and upstreams in force for the next request; requests under way end as they began.
+        """Put listeners, routes, weights and upstreams in force for the next request.
+
+        Requests under way end as they began. A listener that has gone, or has moved to another address, accepts no
+        more; its connections end in their time.
 
         Raises:
-            StartError: the listeners themselves have changed, which takes a new process.
+            StartError: a new listener cannot be bound; everything stays as it was.
         """
-        now, new = (
-            [(type(each), each.title, each.listen) for each in each.listeners] for each in (self.config, config)
-        )
-        if now != new:
-            raise StartError(
-                "listeners cannot come, go or move while running; restart to change addresses, names or types"
-            )
+        await self._serving.wait()
         upstreams = {
             name: self.upstreams[name]
             if self.config.upstreams.get(name) == each
@@ -114,16 +144,62 @@ class Ambassador(Pattern[AmbassadorConfig]):
             for name, each in config.upstreams.items()
         }
         plans = [each.plan(upstreams, self.events) for each in config.listeners]
+        stay = {_identity(listener.config): listener for listener in self.listeners}
+        leave = [stay.pop(key) for key in stay.keys() - {_identity(each) for each in config.listeners}]
+        listeners, predecessors = self._open(config, stay, leave)
         # From here on nothing can fail, and nothing awaits: no request sees half of the change.
-        for listener, each, plan in zip(self.listeners, config.listeners, plans, strict=True):
+        for listener, each, plan in zip(listeners, config.listeners, plans, strict=True):
             listener.apply(each, plan)
-        self._retired = [upstream for upstream in self._retired if upstream.busy]
+        for listener, predecessor in predecessors.items():
+            listener.succeed(predecessor)
         for name, upstream in self.upstreams.items():
             if upstreams.get(name) is not upstream:
                 upstream.retire()
                 self._retired.append(upstream)
-        self.upstreams = upstreams
-        self.config = config
+        self._keep_up(each for each in upstreams.values() if each not in self._runs)
+        self._leaving += leave
+        self.listeners, self.upstreams, self.config = listeners, upstreams, config
+        for listener in listeners:
+            if listener not in stay.values():
+                await listener.serve()
+        for listener in leave:
+            await listener.close()  # its address is free when this returns
+            self._spawn(self._see_off(listener))
+
+    def _open(
+        self, config: AmbassadorConfig, stay: Mapping[Identity, Listener[Any]], leave: Sequence[Listener[Any]]
+    ) -> tuple[list[Listener[Any]], dict[Listener[Any], Listener[Any]]]:
+        """The listeners of a new configuration, and which of them go on with the sockets of one that leaves."""
+        listeners: list[Listener[Any]] = []
+        opened: list[Listener[Any]] = []
+        predecessors: dict[Listener[Any], Listener[Any]] = {}
+        vacant = {
+            str(listener.config.listen): listener
+            for listener in leave
+            if listener.config.listen.port or listener.config.listen.path is not None
+        }
+        try:
+            for each in config.listeners:
+                listener = stay.get(_identity(each))
+                if listener is None:
+                    listener = each.build(self.events)
+                    predecessor = vacant.pop(str(each.listen), None)
+                    opened.append(listener)
+                    listener.open(predecessor)
+                    if predecessor is not None:
+                        predecessors[listener] = predecessor
+                listeners.append(listener)
+        except StartError:
+            for listener in opened:
+                listener.abort()
+            raise
+        return listeners, predecessors
+
+    async def _see_off(self, listener: Listener[Any]) -> None:
+        """Let a listener that has left the configuration finish what it has taken."""
+        await listener.drain()
+        listener.abort()
+        self._leaving.remove(listener)
 
     # --- for applications and people ------------------------------------------------------------------------------
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+import sys
+from array import array
+from contextlib import suppress
 from pathlib import Path
 
 from podpatterns.errors import StartError
@@ -22,6 +25,34 @@ def reset(transport: asyncio.Transport) -> None:
     if sock is not None and sock.family != socket.AF_UNIX:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
     transport.abort()
+
+
+_SO_ATTACH_FILTER = 26
+_NO_SYN = array(
+    "B",
+    b"".join(
+        struct.pack("HBBI", *instruction)
+        for instruction in (
+            (0x30, 0, 0, 13),  # load the byte with the flags of the TCP header
+            (0x45, 0, 1, 0x02),  # if SYN is not among them, skip one
+            (0x06, 0, 0, 0),  # drop it
+            (0x06, 0, 0, 0xFFFFFFFF),  # let it pass
+        )
+    ),
+)
+"""A packet filter (classic BPF, linux/filter.h) that lets everything pass but the start of a new connection."""
+
+
+def deafen(sock: socket.socket) -> None:
+    """Let a listening socket take no new connection, while those that the system has queued can still be accepted.
+
+    Closing it would reset whoever comes between the last look at the queue and the close. Whoever comes now is not
+    answered; when it tries again, a second later, nobody listens. Where there are no such filters, nothing is done.
+    """
+    if sys.platform == "linux" and sock.family != socket.AF_UNIX:
+        address, count = _NO_SYN.buffer_info()
+        with suppress(OSError):  # a sandbox without filters
+            sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HL", count // 8, address))
 
 
 def listening(address: Address) -> list[socket.socket]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
 from podpatterns.ambassador.plan import Plan
 from podpatterns.ambassador.route import Route, Unrouted
-from podpatterns.ambassador.sockets import BACKLOG, listening
+from podpatterns.ambassador.sockets import BACKLOG, deafen, listening
 from podpatterns.runtime.schema import ComponentConfig, InvalidField
 from podpatterns.runtime.units import Address
 
@@ -80,7 +80,11 @@ class Listener(ABC, Generic[C]):
         self.port = 0
         """The port listened on, also where 0 was asked for; 0 for a unix socket."""
         self._sockets: list[socket.socket] = []
-        self._servers: list[asyncio.Server] = []
+        self._servers: list[asyncio.AbstractServer] = []
+        self._path: str | None = None
+        """The file of a unix socket, to be removed in the end."""
+        self._stopped = False
+        """True once nobody is on the way in any more."""
         self._gone = asyncio.Event()
 
     @property
@@ -111,20 +115,37 @@ class Listener(ABC, Generic[C]):
 
     # --- life -----------------------------------------------------------------------------------------------------
 
-    def open(self) -> None:
-        """Bind, so that the system queues connections from now on. Raises StartError."""
+    def open(self, predecessor: Listener[Any] | None = None) -> None:
+        """Bind, so that the system queues connections from now on; or share the sockets of a listener that leaves.
+
+        Raises StartError.
+        """
         listen = self.config.listen
-        self._sockets = listening(listen)
-        if listen.path is None:
-            self.port = self._sockets[0].getsockname()[1]
-        self.events.listening(self.name, f"{listen.host}:{self.port}" if self.port else str(listen))
+        if predecessor is not None:
+            self._sockets = [sock.dup() for sock in predecessor._sockets]  # noqa: SLF001 - of our own kind
+            self.port = predecessor.port
+        else:
+            self._sockets = listening(listen)
+            self._path = listen.path
+            if listen.path is None:
+                self.port = self._sockets[0].getsockname()[1]
+
+    def succeed(self, predecessor: Listener[Any]) -> None:
+        """Go on in the place of a listener that leaves: who is in the queue is ours, and so is the socket's file."""
+        predecessor._accept_no_more()
+        predecessor._sockets.clear()
+        self._path, predecessor._path = predecessor._path, None
 
     async def serve(self) -> None:
         """Start to accept."""
+        if self.draining:
+            return
         loop = asyncio.get_running_loop()
         make = loop.create_server if self.config.listen.path is None else loop.create_unix_server
         for sock in self._sockets:
             self._servers.append(await make(self.accept, sock=sock, backlog=BACKLOG))
+        listen = self.config.listen
+        self.events.listening(self.name, f"{listen.host}:{self.port}" if self.port else str(listen))
 
     def apply(self, config: ListenerConfig, plan: Plan) -> None:
         """Route by another plan from the next request on; address and name stay."""
@@ -138,27 +159,47 @@ class Listener(ABC, Generic[C]):
     def lost(self, connection: C) -> None:
         """A connection is gone."""
         self.connections.discard(connection)
-        if self.draining and not self.connections:
+        if self._stopped and not self.connections:
             self._gone.set()
 
-    async def drain(self, deadline: Deadline) -> None:
-        """Accept nothing new; return when the last connection is gone."""
-        # Whoever the system has accepted in our name already is served: closing the socket would reset them.
-        for _ in range(3):
-            await asyncio.sleep(0)
+    async def drain(self, deadline: Deadline | None = None) -> None:
+        """Accept nothing new; return when the last connection is gone, however long it takes without a deadline."""
+        await self.close()
+        if deadline is not None and not self._gone.is_set():
+            try:
+                async with asyncio.timeout(deadline.remaining * TUNNELS):
+                    await self._gone.wait()
+            except TimeoutError:
+                self.end_tunnels()
+        await self._gone.wait()
+
+    async def close(self) -> None:
+        """Close the listening sockets without losing who is in their queues, or on the way from there to us."""
+        if self.draining:
+            return
+        self.draining = True
+        for sock in self._sockets:
+            deafen(sock)
+        await _turns()
+        self._accept_no_more()
+        await _turns()
         for server in self._servers:
             server.close()
         self.events.listener_closed(self.name, len(self.connections))
-        self.draining = True
         self.hurry()
+        self._stopped = True
         if not self.connections:
-            return
-        try:
-            async with asyncio.timeout(deadline.remaining * TUNNELS):
-                await self._gone.wait()
-        except TimeoutError:
-            self.end_tunnels()
-            await self._gone.wait()
+            self._gone.set()
+
+    def _accept_no_more(self) -> None:
+        loop = asyncio.get_running_loop()
+        for server in self._servers:
+            if isinstance(server, asyncio.Server):
+                # asyncio gives those up that it has accepted and not yet told us of when their server is closed.
+                for sock in self._sockets:
+                    loop.remove_reader(sock)
+            else:
+                server.close()
 
     def abort(self) -> None:
         """Close everything; requests that are still under way are counted as dropped."""
@@ -167,8 +208,15 @@ class Listener(ABC, Generic[C]):
             server.close()
         for sock in self._sockets:
             sock.close()
-        if self._sockets and self.config.listen.path is not None:
-            Path(self.config.listen.path).unlink(missing_ok=True)
+        if self._path is not None:
+            Path(self._path).unlink(missing_ok=True)
+            self._path = None
         connections, self.connections = self.connections, set()
         for connection in connections:
             connection.drop()
+
+
+async def _turns() -> None:
+    """Let the loop do what it has begun: on asyncio's own it is three turns from the queue to a protocol."""
+    for _ in range(4):
+        await asyncio.sleep(0)

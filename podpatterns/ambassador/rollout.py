@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from podpatterns.ambassador.ramp import Action, Counts, Move, Ramp, RampConfig, ramped
+from podpatterns.ambassador.ramp import Action, Counts, Move, Ramp, RampConfig, State, ramped
 
 if TYPE_CHECKING:
     from podpatterns.ambassador.events import Tally
@@ -63,6 +63,14 @@ class Rollout:
         if weights is not None and weights != self.route.split.weights:
             self.route.put(weights)
         self.route.events.ramp_moved(self, move)
+
+    def __str__(self) -> str:
+        """For people: `next: step 2 of 5, 5 %`, `next: rolled back`."""
+        ramp = self.ramp
+        if ramp.state in {State.RAMPING, State.PAUSED}:
+            paused = ", paused" if ramp.state is State.PAUSED else ""
+            return f"{self.version}: step {ramp.step + 1} of {len(ramp.config.steps)}, {ramp.percent} %{paused}"
+        return f"{self.version}: {ramp.state.value.replace('_', ' ')}"
 
     def describe(self) -> dict[str, Any]:
         """For the admin endpoint."""

@@ -241,6 +241,8 @@ class Ambassador(Pattern[AmbassadorConfig]):
             facts["connections"] = streams
         for version, count in counts.items():
             facts[version] = f"{count} ({100 * count / total:.1f} %)" if total else "0"
+        for rollout in self.rollouts():
+            facts[f"ramp on {rollout.route.name}"] = str(rollout)
         facts["errors"] = self.events.failures
         facts["refused"] = self.events.refusals
         dropped = self.events.dropped

@@ -142,7 +142,9 @@ async def test_a_ramp_is_steered(upstream, running):
     """pause, resume, promote, restart, abort: each answers with the weights that follow from it, or says why not."""
     server = await upstream(OK)
     async with running({"stable": server, "test": server}, routes=(route(steps=(1, 100)),)) as proxy:
+        assert proxy.status().facts["ramp on main"] == "test: step 1 of 2, 1 %"
         assert (await steer(proxy, "pause"))[1]["ramp"]["state"] == "paused"
+        assert proxy.status().facts["ramp on main"] == "test: step 1 of 2, 1 %, paused"
         assert await steer(proxy, "pause") == (
             409,
             {"error": "cannot pause a ramp that is paused; possible now: resume, abort, promote, restart"},
@@ -152,6 +154,7 @@ async def test_a_ramp_is_steered(upstream, running):
         assert (await steer(proxy, "restart"))[1]["versions"]["stable"]["weight"] == 99
         status, shown = await steer(proxy, "abort")
         assert (status, shown["versions"]["test"]["weight"], shown["ramp"]["state"]) == (200, 0, "rolled_back")
+        assert proxy.status().facts["ramp on main"] == "test: rolled back"
         status, answer = await steer(proxy, "stop")
         assert (status, "pause, resume, abort, promote, restart" in answer["error"]) == (400, True)
         page = (await ask(proxy, "GET", "/ambassador"))[1]

@@ -14,18 +14,18 @@ from podpatterns.runtime.units import Duration, Share
 CONFIG = OutliersConfig()
 
 
-def fail(record, now, times, requests=0):
+def fail(record, times):
     """The reasons that so many failures in a row give."""
-    return [record.failed(now, requests) for _ in range(times)]
+    return [record.failed(0) for _ in range(times)]
 
 
 def test_failures_in_a_row():
     """The fifth one is one too many; a good answer in between starts the count anew."""
     record = Record(CONFIG)
-    assert fail(record, 0, 4) == [None] * 4
+    assert fail(record, 4) == [None] * 4
     record.succeeded(0)
     assert not record.troubled
-    assert fail(record, 0, 5) == [None, None, None, None, Reason.FAILURES]
+    assert fail(record, 5) == [None, None, None, None, Reason.FAILURES]
 
 
 def test_connections_are_counted_apart():
@@ -43,7 +43,7 @@ def test_the_failure_rate(others, reason):
     record, found = Record(config), []
     for requests in range(1, 41):
         if requests % 5 < 3:
-            found.append(record.failed(0.0, requests, others))
+            found.append(record.failed(requests, others))
         else:
             record.succeeded(0.0)
     assert found[:10] == [None] * 10  # too few requests so far
@@ -51,12 +51,13 @@ def test_the_failure_rate(others, reason):
 
 
 def test_old_failures_are_forgotten():
-    """Failures count within the window, however often they are not in a row."""
-    config = msgspec.structs.replace(CONFIG, failures=None, window=Duration("10s"))
-    record, requests = Record(config), 0
-    for second in range(100):
-        requests += 3
-        assert record.failed(second * 11.0, requests) is None
+    """Failures count within the window, however many there were before."""
+    record = Record(msgspec.structs.replace(CONFIG, failures=None))
+    assert [record.failed(requests) for requests in range(1, 19)] == [None] * 18
+    record.begin_window(19)
+    assert [record.failed(requests) for requests in range(20, 39)] == [None] * 19
+    assert record.recent(38) == (19, 19)
+    assert record.failed(39) is Reason.FAILURE_RATE
 
 
 def test_the_whole_way_round():
@@ -66,11 +67,11 @@ def test_the_whole_way_round():
     assert record.state is State.RESTING
     assert not record.due(100.9)
     assert record.due(101.0)
-    assert fail(record, 100.5, 9) == [None] * 9  # answers to what was sent before
+    assert fail(record, 9) == [None] * 9  # answers to what was sent before
     assert not record.succeeded(100.5)
     record.try_again(101.0, 5.0)
     assert not record.due(101.1)
-    assert record.failed(101.2, 0) is Reason.FAILURES
+    assert record.failed(0) is Reason.FAILURES
     assert record.eject(101.2, Reason.FAILURES, 1.0) == 2.0
     record.try_again(103.2, 5.0)
     assert record.succeeded(103.3)
@@ -143,7 +144,7 @@ def test_no_sequence_leads_astray(moves):
                 record.try_again(now, 3.0)
         elif move == "failed":
             requests += 1
-            if reason := record.failed(now, requests):
+            if reason := record.failed(requests):
                 record.eject(now, reason, 0.5)
         elif move == "connect_failed":
             if reason := record.connect_failed():

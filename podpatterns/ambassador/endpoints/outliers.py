@@ -91,7 +91,7 @@ class Record:
     """How one endpoint has been doing. Times are seconds on any one clock."""
 
     __slots__ = (
-        "_config", "_failed", "_forgiven", "_left", "_requests", "_rest", "_since", "_times", "connects", "failures",
+        "_config", "_failed", "_forgiven", "_left", "_requests", "_rest", "_times", "connects", "failures",
         "reason", "state", "until",
     )  # fmt: skip
 
@@ -111,14 +111,13 @@ class Record:
         self._forgiven = 0.0
         """From when on a new rest is a first one again: it has been well for as long as it was away."""
         self._left = 0.0
-        self._since = float("-inf")
         self._failed = 0
         self._requests = 0
 
     @property
     def troubled(self) -> bool:
-        """True while a success would change something."""
-        return self.state is not State.WELL or self.connects > 0 or self.failures > 0
+        """True while a good answer would change something."""
+        return self.state is not State.WELL or self.failures > 0
 
     def due(self, now: float) -> bool:
         """Whether a request should find out if it is well again."""
@@ -151,37 +150,33 @@ class Record:
         self.connects = self.failures = 0
         return True
 
-    def failed(self, now: float, requests: int, others: float = 0.0) -> Reason | None:
+    def failed(self, requests: int, others: float = 0.0) -> Reason | None:
         """A request has failed. Returns why it should rest now; None: it should not, or does already.
 
         `requests` is how many it was ever sent, `others` the failure rate of the other endpoints.
         """
         config = self._config
         self.failures += 1
-        rate = self._rate(now, requests)
+        self._failed += 1
         if self.state is State.TRIAL:
             return self.reason
         if self.state is State.RESTING:
             return None
         if config.failures is not None and self.failures >= config.failures:
             return Reason.FAILURES
-        if config.failure_rate is not None and rate > config.failure_rate and rate >= 2 * others:
-            return Reason.FAILURE_RATE
-        return None
+        failed, count = self.recent(requests)
+        if config.failure_rate is None or count < config.min_requests:
+            return None
+        rate = failed / count
+        return Reason.FAILURE_RATE if rate > config.failure_rate and rate >= 2 * others else None
 
-    def _rate(self, now: float, requests: int) -> float:
-        """The failure rate with one more failure in it; 0 while there are too few requests."""
-        if now - self._since >= self._config.window:
-            self._since, self._failed, self._requests = now, 0, requests - 1
-        self._failed += 1
-        return self.rate(now, requests)
+    def begin_window(self, requests: int) -> None:
+        """Count anew for the failure rate, from so many requests on; at the same time as all others do."""
+        self._failed, self._requests = 0, requests
 
-    def rate(self, now: float, requests: int) -> float:
-        """The failure rate of its last requests."""
-        count = requests - self._requests
-        if now - self._since >= self._config.window or count < self._config.min_requests:
-            return 0.0
-        return min(1.0, self._failed / count)
+    def recent(self, requests: int) -> tuple[int, int]:
+        """Failures and requests of this window."""
+        return self._failed, max(self._failed, requests - self._requests)
 
     def eject(self, now: float, reason: Reason, u: float, at_least: float = 0.0) -> float:
         """Rest, with `u` drawn evenly from [0, 1); returns for how many seconds."""
@@ -192,7 +187,7 @@ class Record:
         rest = max(self._rest.delay(self._times, 0.5 + u / 2), min(at_least, self._config.max_rest))
         self._times += 1
         self.state, self.reason, self.until = State.RESTING, reason, now + rest
-        self._since, self._failed = float("-inf"), 0
+        self._failed = 0
         return rest
 
     def try_again(self, now: float, patience: float) -> None:

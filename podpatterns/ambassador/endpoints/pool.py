@@ -326,7 +326,8 @@ class Pool(Upstream):
         """See Upstream."""
         self.budget.tick()
         self._roster.sweep(now)
-        self._events.pools[self.name] = self
+        if not self._retired:
+            self._events.pools[self.name] = self
         if self._left:
             self._left = [endpoint for endpoint in self._left if endpoint.links]
         oldest = now - self._keep

@@ -48,6 +48,8 @@ class Roster:
         self._draw = draw
         self._changes = float("inf")
         """When it has to be judged anew, because a rest or a trial is over by then."""
+        self._since = float("-inf")
+        """When the window began in which failures count for the failure rate."""
         self._panicking = False
         self.changed: Callable[[], None] = _nobody_asked
         """Called when it has been found out anew who may be chosen."""
@@ -56,6 +58,7 @@ class Roster:
         self.only: Endpoint | None = None
         self.available = True
         """False while a request had better go to another version: no endpoint is well, or due for a trial."""
+        self.judge(0.0)
 
     # --- choosing -------------------------------------------------------------------------------------------------
 
@@ -132,7 +135,11 @@ class Roster:
                 self._back(endpoint)
             endpoint.watched = self._balancer.latencies or record.troubled
             return
-        reason = record.failed(now, endpoint.requests, self._others(endpoint, now))
+        if now - self._since >= self._outliers.window:
+            self._since = now
+            for each in self.endpoints:
+                each.record.begin_window(each.requests - (each is endpoint))
+        reason = record.failed(endpoint.requests, self._others(endpoint))
         after = retry_after(head) if status in {429, 503} else 0.0
         if after and record.state is State.WELL:
             reason = Reason.OVERLOAD
@@ -140,10 +147,11 @@ class Roster:
         if reason is not None and (record.state is State.TRIAL or self._expendable(endpoint)):
             self._eject(endpoint, reason, after)
 
-    def _others(self, endpoint: Endpoint, now: float) -> float:
-        """The failure rate of the other endpoints, on average."""
-        others = [each.record.rate(now, each.requests) for each in self.endpoints if each is not endpoint]
-        return sum(others) / len(others) if others else 0.0
+    def _others(self, endpoint: Endpoint) -> float:
+        """The failure rate of the other endpoints, all together."""
+        recent = [each.record.recent(each.requests) for each in self.endpoints if each is not endpoint]
+        requests = sum(count for _, count in recent)
+        return sum(failed for failed, _ in recent) / requests if requests else 0.0
 
     def _expendable(self, endpoint: Endpoint) -> bool:
         """Whether it may rest for its answers: another one is well, and not too many rest already."""

@@ -83,14 +83,14 @@ class Names:
         events: AmbassadorEvents,
         *,
         every: float,
-        lookup: Lookup = system,
+        lookup: Lookup | None = None,
     ) -> None:
         self._version = version
         self._make = make
         self._changed = changed
         self._events = events
         self._every = every
-        self._lookup = lookup
+        self._lookup = lookup or system
         # Before the first answer a name is an endpoint like any other: the connection resolves it.
         self._endpoints = {address: [make(address, None)] for address in addresses}
         self._denials: dict[Address, int] = {}

@@ -13,8 +13,9 @@ from podpatterns.ambassador.http1.request import Request, read_request
 from podpatterns.ambassador.listeners.http import HttpConfig
 from podpatterns.ambassador.listeners.tcp import TcpConfig
 from podpatterns.ambassador.match import compile_match
+from podpatterns.ambassador.policies.key import Key
 from podpatterns.ambassador.policies.override import Override
-from podpatterns.ambassador.policies.sticky import Cookie, Key
+from podpatterns.ambassador.policies.sticky import Cookie
 from podpatterns.ambassador.split import Split
 from podpatterns.ambassador.upstreams.hosts import HostsConfig
 
@@ -54,7 +55,7 @@ def explain(config: AmbassadorConfig, sample: str | None) -> Iterator[str]:
             yield "  no route matches: answered 404"
             continue
         yield f"  route {route.name or f'route-{index}'} ({route.match})"
-        yield from (f"  {line}" for line in route.describe(request))
+        yield from (f"  {line}" for line in (*listener.describe(request), *route.describe(request)))
         if not route.weights:
             continue
         yield from _versions(config, route, request)
@@ -88,6 +89,8 @@ def _versions(config: AmbassadorConfig, route: RouteConfig, request: Request) ->
         if placed is not None:
             yield f"  to {placed}, placed by {sticky.header}{_upstream(config, placed)}"
             return
+    elif sticky is not None:
+        yield "  placed by the address of the client:"
     yield from _shares(config, route)
 
 

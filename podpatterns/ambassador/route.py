@@ -245,10 +245,16 @@ class Unrouted(Handler):
 
 
 class Route(Handler):
-    """A route at work."""
+    """A route at work. `before` are the steps of its listener, which come first."""
 
-    def __init__(
-        self, name: str, listener: str, config: RouteConfig, upstreams: Mapping[str, Upstream], events: AmbassadorEvents
+    def __init__(  # noqa: PLR0917 - what it is called, what it does, and what it works with
+        self,
+        name: str,
+        listener: str,
+        config: RouteConfig,
+        upstreams: Mapping[str, Upstream],
+        events: AmbassadorEvents,
+        before: tuple[Step, ...] = (),
     ) -> None:
         super().__init__(name, listener, events)
         self.config = config
@@ -265,7 +271,7 @@ class Route(Handler):
         if self.rollout is not None:
             self.split = Split(self.rollout.weights or config.weights)
         site = Site(listener, name, events, upstreams, config.match)
-        self.steps = tuple(self._compile(site))
+        self.steps = (*before, *self._compile(site))
         edits = [policy.edit(site) for _, policy in config.policies]
         self.edits = tuple(edit for edit in edits if edit is not None)
         events.weights(listener, name, self.split.weights)

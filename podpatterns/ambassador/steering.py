@@ -6,8 +6,9 @@ from random import random
 from typing import TYPE_CHECKING
 
 from podpatterns.ambassador.policies import Edit
+from podpatterns.ambassador.policies.key import key_of
 from podpatterns.ambassador.policies.override import Override
-from podpatterns.ambassador.policies.sticky import Cookie, Key
+from podpatterns.ambassador.policies.sticky import Cookie
 
 if TYPE_CHECKING:
     from podpatterns.ambassador.exchange import Exchange
@@ -26,7 +27,7 @@ class Steering:
         self._cookie, self._key, self._drained = None, None, "migrate"
         if sticky is not None:
             self._drained = sticky.drained
-            self._key = Key(sticky.header) if sticky.header is not None else None
+            self._key = key_of(sticky.header, client=sticky.client)
             self._cookie = Cookie(sticky.cookie, sticky.max_age, route.targets) if sticky.cookie is not None else None
 
     def __call__(self, exchange: Exchange) -> bool:
@@ -36,18 +37,18 @@ class Steering:
             if version is not None:
                 exchange.target, exchange.pinned = self._route.targets[version], True
                 return True
-        exchange.target, line = self.choose(exchange.request)
+        exchange.target, line = self.choose(exchange)
         if line:
             exchange.edits += (marking(line),)
         return True
 
-    def choose(self, request: Request) -> tuple[Target, bytes]:
+    def choose(self, exchange: Exchange) -> tuple[Target, bytes]:
         """The version for a request that names none, and the line that its response gets (empty: none)."""
         route = self._route
         if self._cookie is not None:
-            return self._by_cookie(self._cookie, request)
+            return self._by_cookie(self._cookie, exchange.request)
         if self._key is not None:
-            key = self._key.value(request)
+            key = self._key(exchange)
             if key:
                 return self._placed(key), b""
         return route.draw(), b""

@@ -10,12 +10,15 @@ import uvloop
 
 from podpatterns import Ambassador, AmbassadorConfig
 from podpatterns.ambassador.listeners.http import HttpConfig
+from podpatterns.ambassador.policies.tracing import TracingConfig
 from podpatterns.ambassador.route import RouteConfig
 from podpatterns.ambassador.upstreams.hosts import HostsConfig
 from podpatterns.runtime.service import Context
 from podpatterns.runtime.units import Address
 
 PATIENCE = 10.0
+UNTRACED = TracingConfig(request_id="keep")
+"""So that heads can be compared byte by byte."""
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
@@ -115,6 +118,7 @@ async def upstream():
 def configured(ports, *, routes=None, hosts=None, **listener):
     """A configuration with one listener on a free port and an upstream for each name."""
     first = next(iter(ports))
+    listener = {"tracing": UNTRACED, **listener}
     return AmbassadorConfig(
         listeners=(HttpConfig(listen=Address("127.0.0.1:0"), routes=routes or (RouteConfig(to=first),), **listener),),
         upstreams={

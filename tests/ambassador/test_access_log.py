@@ -38,7 +38,7 @@ async def test_a_line_says_what_happened(logged):
     """Who asked what, who answered, from where, how long it took; without the query, where secrets stand."""
     routes = (RouteConfig(name="shop", to="stable"),)
     (line,), server = await logged("all", routes=routes)
-    assert line.pop("seconds") > 0
+    assert 0 <= line.pop("seconds") < 10  # in steps of a millisecond: the clock of the loop
     assert line == {
         "event": "ambassador.request.done", "log_level": "info", "listener": "127.0.0.1:0", "route": "shop",
         "method": "GET", "path": "/items", "host": "shop", "status": 200, "version": "stable", "flag": "",

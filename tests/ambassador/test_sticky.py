@@ -242,6 +242,19 @@ async def test_the_field_decides(versions, running, connect):
         assert {(await answer(client, b"x-user: %d\r\n" % number))[0] for number in range(10)} == {b"stable"}
 
 
+async def test_the_address_decides(versions, running, connect):
+    """Each address stays on the version that its hash is placed on, whatever the request says; none of it is drawn."""
+    async with running(versions, routes=split(50, 50, StickyConfig(client=True))) as proxy:
+        expected = Split({"stable": 50, "test": 50})
+        for number in range(1, 9):
+            client = await connect(proxy, local_addr=(f"127.0.2.{number}", 0))
+            for fields in (b"", b"X-Forwarded-For: 1.2.3.4\r\n"):
+                name = expected.place(b"127.0.2.%d" % number).encode()
+                assert await answer(client, fields) == (name, None)
+        (route,) = proxy.all_routes()
+        assert sum(target.picks for target in route.targets.values()) == 0
+
+
 # --- configuration ------------------------------------------------------------------------------------------------
 
 YAML = """
@@ -262,6 +275,9 @@ ambassador:
         ("cookie: v, max_age: 1d", "cookie: v, header: h", 'needs either "cookie: NAME" or "header: NAME"'),
         ("cookie: v", "cookie: 'v;w'", "is not the name of a cookie"),
         ("cookie: v", "header: h", "max_age: goes with `cookie`"),
+        ("cookie: v", "client: true", "max_age: goes with `cookie`"),
+        ("cookie: v, max_age: 1d", "header: h, client: true", 'needs either "cookie: NAME" or "header: NAME"'),
+        ("cookie: v, max_age: 1d", "client: true, drained: keep", "needs a cookie"),
         ("cookie: v, max_age: 1d", "header: 'h h'", "is not the name of a field"),
         ("cookie: v, max_age: 1d", "header: h, drained: keep", "needs a cookie"),
         ("max_age: 1d", "max_age: 500ms", "whole seconds"),
@@ -283,6 +299,8 @@ def test_explain():
     assert "sets the cookie v" in "\n".join(config.explain(head.format("none")))
     config = loads([("a.yaml", YAML.replace("cookie: v, max_age: 1d", "header: x-user"))], {}).patterns["ambassador"]
     assert "placed by x-user" in "\n".join(config.explain(head.format("none")))
+    config = loads([("a.yaml", YAML.replace("cookie: v, max_age: 1d", "client: true"))], {}).patterns["ambassador"]
+    assert "placed by the address of the client" in "\n".join(config.explain(head.format("none")))
 
 
 async def test_it_costs_nothing_where_it_is_not_configured(versions, running):

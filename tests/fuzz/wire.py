@@ -16,6 +16,7 @@ from podpatterns.ambassador.events import AmbassadorEvents
 from podpatterns.ambassador.http1.limits import Limits
 from podpatterns.ambassador.link import Link
 from podpatterns.ambassador.listeners.http import Http, HttpConfig
+from podpatterns.ambassador.policies.tracing import TracingConfig
 from podpatterns.ambassador.retry import RetryConfig
 from podpatterns.ambassador.route import RouteConfig
 from podpatterns.ambassador.upstreams import Upstream
@@ -25,6 +26,9 @@ from tests.fuzz import oracle
 
 NAME = b"us"
 """Our name in Via."""
+
+UNTRACED = TracingConfig(request_id="keep")
+"""So that heads can be compared byte by byte."""
 
 
 class Silent:
@@ -203,7 +207,7 @@ class Wire:
         self._closes = closes
         self._answered: dict[int, int] = {}
         routes = (RouteConfig(to="origin", retry=RetryConfig(attempts=0)),)
-        config = HttpConfig(listen=Address("127.0.0.1:0"), routes=routes, access_log="off")
+        config = HttpConfig(listen=Address("127.0.0.1:0"), routes=routes, access_log="off", tracing=UNTRACED)
         listener = config.build(self.events)
         assert isinstance(listener, Http)
         listener.apply(config, config.plan({"origin": self.origin}, self.events))

@@ -33,10 +33,11 @@ SPACED_COLON = re.compile(rb"(\r\n" + _TOKEN + rb"+)[ \t]+:")
 TRAILERS = re.compile(_LINES)
 
 REQUEST_FIELDS = re.compile(
-    rb"\r\n(?=[hcvtuekpHCVTUEKP])(?i:(host|connection|content[-_]length|transfer[-_]encoding|via|expect|upgrade|te|keep-alive"
-    rb"|proxy-connection|http2-settings)):([^\r\n]*)"
+    rb"\r\n(?=[hcvtuekpxHCVTUEKPX])(?i:(host|connection|content[-_]length|transfer[-_]encoding|via|expect|upgrade|te"
+    rb"|keep-alive|proxy-connection|http2-settings|x-request-id)):([^\r\n]*)"
 )
-"""The request fields that decide. `Content_Length` is here because many servers read it as `Content-Length`.
+"""The request fields that decide. `Content_Length` is here because many servers read it as `Content-Length`, and
+`X-Request-Id` because a request that has none may get one.
 
 The look-ahead at the first letter halves the time: most lines are left at once.
 """

@@ -42,11 +42,12 @@ class Request:
 
     `head` is what goes to the upstream: first line and fields, each with its CRLF, without the closing empty line, so
     that fields can be added behind it. `size` bytes were taken from the input. `length` is that of the body, or
-    CHUNKED. `options` are the names that Connection lists.
+    CHUNKED. `options` are the names that Connection lists. `identified`: it came with an X-Request-Id.
     """
 
     __slots__ = (
-        "expects", "head", "host", "length", "method", "minor", "options", "persistent", "size", "target", "upgrade",
+        "expects", "head", "host", "identified", "length", "method", "minor", "options", "persistent", "size", "target",
+        "upgrade",
     )  # fmt: skip
 
     def __init__(  # noqa: PLR0917 - one per request: positional arguments are the fastest
@@ -69,7 +70,7 @@ class Request:
         self.minor = minor
         self.persistent = persistent
         self.options = NO_OPTIONS
-        self.expects = False
+        self.expects = self.identified = False
         self.upgrade = b""
 
     @property
@@ -112,7 +113,7 @@ def read_request(data: bytes, limits: Limits, own_via: bytes = b"") -> Request |
                 if data.count(b"\r\n", 0, size) > limits.fields + 2:
                     raise Refused(431, "too_many_fields", f"a head may have {limits.fields} fields")
                 return Request(method, target, host, data[: size - 2], size)
-        elif len(found) <= 3:
+        elif len(found) <= 4:
             request = _usual(data[: size - 2], method, target, found)
             if request is not None and data.count(b"\r\n", 0, size) <= limits.fields + 2:
                 return request
@@ -127,6 +128,9 @@ _USUAL_NAMES = {
     b"transfer-encoding": "coding",
     b"Connection": "connection",
     b"connection": "connection",
+    b"X-Request-Id": "id",
+    b"X-Request-ID": "id",
+    b"x-request-id": "id",
 }
 
 
@@ -136,7 +140,7 @@ def _usual(head: bytes, method: bytes, target: bytes, found: list[tuple[bytes, b
     Each at most once, and spelt as everybody spells it; None if there is anything else: then it is read completely.
     `head` is that of an HTTP/1.1 request in origin form, without the closing empty line; `found` what decides in it.
     """
-    host, length, keeps = b"", None, b""
+    host, length, keeps, identified = b"", None, b"", False
     for name, value in found:
         if len(name) == 4:
             word = value.strip(b" \t")
@@ -151,11 +155,15 @@ def _usual(head: bytes, method: bytes, target: bytes, found: list[tuple[bytes, b
             length = int(match[1])
         elif kind == "coding" and length is None and value == b" chunked":
             length = CHUNKED
+        elif kind == "id":
+            identified = True
         else:
             return None
     if not host:
         return None
-    return Request(method, target, host, head.replace(keeps, b"", 1) if keeps else head, len(head) + 2, length or 0)
+    request = Request(method, target, host, head.replace(keeps, b"", 1) if keeps else head, len(head) + 2, length or 0)
+    request.identified = identified
+    return request
 
 
 def _incomplete(data: bytes, limits: Limits) -> Request | None:
@@ -214,6 +222,7 @@ def _unusual(data: bytes, match: re.Match[bytes], limits: Limits, own_via: bytes
     request = Request(method, target, _host(fields, minor), b"", size, minor=int(minor))
     request.options = options = connection_options(fields.get(b"connection", ()))
     request.length = request_length(fields, request.minor)
+    request.identified = b"x-request-id" in fields
     framing = _framing(request.length, fields, data, cuts, start)
     request.persistent = b"close" not in options if minor == b"1" else b"keep-alive" in options
     _expectation(request, fields)

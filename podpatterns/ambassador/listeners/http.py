@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Annotated, ClassVar
 
+import msgspec
 from msgspec import Meta
 
 from podpatterns.ambassador.access_log import AccessLog, AccessLogConfig, Which
@@ -13,8 +14,13 @@ from podpatterns.ambassador.downstream import Downstream
 from podpatterns.ambassador.events import AmbassadorEvents
 from podpatterns.ambassador.exchange import Exchange
 from podpatterns.ambassador.http1.limits import Limits
+from podpatterns.ambassador.http1.request import Request
 from podpatterns.ambassador.listeners import Listener, ListenerConfig
+from podpatterns.ambassador.match import MatchConfig
 from podpatterns.ambassador.plan import Plan
+from podpatterns.ambassador.policies import PolicyConfig, Site
+from podpatterns.ambassador.policies.rate_limit import RateLimitConfig
+from podpatterns.ambassador.policies.tracing import TracingConfig
 from podpatterns.ambassador.route import Route, RouteConfig, Unrouted
 from podpatterns.ambassador.upstreams import Upstream
 from podpatterns.runtime.schema import InvalidField
@@ -61,6 +67,12 @@ routes:
     """Which requests get a line in the log: `off`, `errors` (those that were not answered by the upstream, or with a
     5xx) or `all`; or a mapping, to draw a sample."""
 
+    tracing: TracingConfig = msgspec.field(default_factory=TracingConfig)
+    """How a request can be found again in the logs of every service that it passes."""
+
+    rate_limit: RateLimitConfig | None = None
+    """How many requests may come in a time, over all routes. None: as many as do."""
+
     def __post_init__(self) -> None:
         """At least one route, with names of their own."""
         if not self.routes:
@@ -78,11 +90,24 @@ routes:
 
     def plan(self, upstreams: Mapping[str, Upstream], events: AmbassadorEvents) -> Plan:
         """See ListenerConfig."""
+        site = Site(self.title, "", events, upstreams, MatchConfig())
+        steps = [policy.compile(site) for policy in self.policies]
+        before = tuple(step for step in steps if step is not None)
         routes = [
-            Route(route.name or f"route-{index}", self.title, route, upstreams, events)
+            Route(route.name or f"route-{index}", self.title, route, upstreams, events, before)
             for index, route in enumerate(self.routes)
         ]
         return Plan(routes, Unrouted(self.title, events))
+
+    @property
+    def policies(self) -> Sequence[PolicyConfig]:
+        """What is done with every request that a route takes, in this order, before the route's own policies."""
+        return [self.tracing] if self.rate_limit is None else [self.tracing, self.rate_limit]
+
+    def describe(self, request: Request) -> Iterator[str]:
+        """What these policies would do with a request, a sentence for each thing."""
+        for policy in self.policies:
+            yield from policy.describe(request, MatchConfig())
 
     def build(self, events: AmbassadorEvents) -> Http:
         """See ListenerConfig."""

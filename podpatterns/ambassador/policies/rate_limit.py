@@ -6,16 +6,16 @@ The buckets are pure: the clock is an argument.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Annotated
 
 from msgspec import Meta
 
-from podpatterns.ambassador.http1.fields import named
 from podpatterns.ambassador.http1.grammar import TOKEN
 from podpatterns.ambassador.http1.request import Request
 from podpatterns.ambassador.policies import PolicyConfig, Site, Step
+from podpatterns.ambassador.policies.key import key_of
 from podpatterns.runtime.schema import InvalidField
 from podpatterns.runtime.units import Duration
 
@@ -75,7 +75,7 @@ class RateLimitConfig(PolicyConfig, frozen=True, kw_only=True):
     def compile(self, site: Site) -> Step:
         """See PolicyConfig."""
         buckets = Buckets(self)
-        key = _key(self)
+        key = key_of(self.header, client=self.client) or (lambda _: b"")
         events = site.events
 
         def limit(exchange: Exchange) -> bool:
@@ -96,21 +96,6 @@ class RateLimitConfig(PolicyConfig, frozen=True, kw_only=True):
     def describe(self, request: Request, match: MatchConfig) -> Iterator[str]:  # noqa: ARG002
         """See PolicyConfig."""
         yield f"limits the rate: {self}, {self.burst or self.requests} at once; then 429"
-
-
-def _key(config: RateLimitConfig) -> Callable[[Exchange], bytes]:
-    """By what requests are told apart."""
-    if config.client:
-        return lambda exchange: exchange.client.address.encode()
-    if config.header is None:
-        return lambda _: b""
-    pattern = named(config.header.lower().encode())
-
-    def value(exchange: Exchange) -> bytes:
-        found = pattern.search(exchange.request.head)
-        return b"" if found is None else found[1].strip(b" \t")
-
-    return value
 
 
 class Buckets:

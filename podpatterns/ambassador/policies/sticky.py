@@ -20,7 +20,7 @@ from podpatterns.runtime.units import Duration
 
 
 class StickyConfig(Config, frozen=True, kw_only=True):
-    """Keeps a client on its version: by a cookie, or by the value of a field such as the user's id."""
+    """Keeps a client on its version: by a cookie, by a field such as the user's id, or by its address."""
 
     cookie: str | None = None
     """The name of the cookie that remembers the version. It is set, HttpOnly and SameSite=Lax, on the first response
@@ -34,24 +34,29 @@ class StickyConfig(Config, frozen=True, kw_only=True):
     """The field whose value decides: its hash is placed onto the weights, and changing the weight of a version only
     moves clients to or from that version. Requests without the field go by the weights. None: see `cookie`."""
 
+    client: bool = False
+    """Whether the address that connects decides, placed like a `header`. For listeners that others reach: within a pod
+    every connection comes from the same address."""
+
     drained: Literal["keep", "migrate", "expire"] = "migrate"
     """What becomes of clients whose version has weight 0 now. `migrate`: they get another version, and its cookie, with
     their next request. `keep`: they stay until their cookie ends. `expire`: their next request is still answered by
-    the old version, which deletes the cookie; the one after that goes by the weights. With `header` it is always
-    `migrate`: a hash has no memory of who was where."""
+    the old version, which deletes the cookie; the one after that goes by the weights. With `header` or `client` it is
+    always `migrate`: a hash has no memory of who was where."""
 
     def __post_init__(self) -> None:
-        """Exactly one of `cookie` and `header`, and what only goes with a cookie."""
-        if (self.cookie is None) == (self.header is None):
-            raise ValueError('sticky needs either "cookie: NAME" or "header: NAME"')
+        """Exactly one of `cookie`, `header` and `client`, and what only goes with a cookie."""
+        if (self.cookie is not None) + (self.header is not None) + self.client != 1:
+            raise ValueError('sticky needs either "cookie: NAME" or "header: NAME", or else "client: true"')
         if self.cookie is not None and TOKEN.fullmatch(self.cookie.encode()) is None:
             raise InvalidField("cookie", f'"{self.cookie}" is not the name of a cookie')
         if self.max_age is not None and (self.max_age < 1 or self.max_age % 1):
             raise InvalidField("max_age", f'{self.max_age}: a cookie lives for whole seconds, such as "1d"')
         if self.header is not None:
             check_field_name(self.header)
+        if self.cookie is None:
             if self.max_age is not None:
-                raise InvalidField("max_age", "goes with `cookie`; by `header` nothing is set that could expire")
+                raise InvalidField("max_age", "goes with `cookie`; without one nothing is set that could expire")
             if self.drained != "migrate":
                 raise InvalidField("drained", f'"{self.drained}" needs a cookie: a hash has no memory of who was where')
 
@@ -88,17 +93,3 @@ class Cookie:
 
 
 _COOKIE = named(b"cookie")
-
-
-class Key:
-    """The field by whose value clients are placed."""
-
-    __slots__ = ("_pattern",)
-
-    def __init__(self, header: str) -> None:
-        self._pattern = named(header.lower().encode())
-
-    def value(self, request: Request) -> bytes:
-        """The first value, without spaces around it; empty if there is none."""
-        found = self._pattern.search(request.head)
-        return b"" if found is None else found[1].strip(b" \t")

@@ -11,12 +11,23 @@ missing=()
 command -v podman > /dev/null || missing+=(podman)
 command -v ip > /dev/null || missing+=(iproute2)
 command -v curl > /dev/null || missing+=(curl)
+command -v redis-server > /dev/null || missing+=(redis-server)
 extracted=()
 for program in promtool prometheus; do
   [ -x "$bin/$program" ] || command -v "$program" > /dev/null || extracted+=("$program")
 done
 if [ ${#missing[@]} -gt 0 ] || [ ${#extracted[@]} -gt 0 ]; then
   apt-get update -qq
+fi
+# rsyslog is unpacked beside the programs, because its package would take the place of the machine's own syslog server.
+rsyslog=$(dirname "$bin")/rsyslog
+if ! command -v rsyslogd > /dev/null && [ ! -x "$rsyslog/usr/sbin/rsyslogd" ]; then
+  apt-get update -qq
+  unpacked=$(mktemp -d)
+  (cd "$unpacked" && apt-get -o APT::Sandbox::User=root download -qq rsyslog libestr0 libfastjson4 liblognorm5)
+  mkdir -p "$rsyslog"
+  for package in "$unpacked"/*.deb; do dpkg-deb --extract "$package" "$rsyslog"; done
+  rm -r "$unpacked"
 fi
 if [ ${#missing[@]} -gt 0 ]; then
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" > /dev/null

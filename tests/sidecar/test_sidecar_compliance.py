@@ -20,7 +20,7 @@ from podpatterns.runtime.decode import decode
 from podpatterns.runtime.nodes import parse
 from podpatterns.runtime.schema import component_type
 from podpatterns.runtime.service import Context
-from podpatterns.runtime.units import Duration, SecretFile, Url
+from podpatterns.runtime.units import Address, Duration, SecretFile, Url
 from podpatterns.sidecar.batch import Batch
 from podpatterns.sidecar.config import SidecarConfig
 from podpatterns.sidecar.inputs import InputConfig
@@ -30,6 +30,7 @@ from podpatterns.sidecar.runtime import Sidecar
 from podpatterns.sidecar.transforms import TransformConfig
 from podpatterns.testing import FakeServer
 from podpatterns.testing.stores import FakeElasticsearch, FakeLoki, FakeOtlp, FakeSplunk
+from podpatterns.testing.streams import FakeForward, FakeRedis, FakeStream, FakeSyslog
 
 BASES = {"inputs": InputConfig, "transforms": TransformConfig, "outputs": OutputConfig}
 COMPONENTS = [
@@ -77,6 +78,9 @@ FAR: dict[str, Any] = {
     "elasticsearch": partial(FakeElasticsearch, "logs-shop-default"),
     "otlp": FakeOtlp,
     "splunk": FakeSplunk,
+    "forward": FakeForward,
+    "syslog": FakeSyslog,
+    "redis": FakeRedis,
 }
 
 
@@ -87,7 +91,8 @@ def placed(config: Any, directory: Path, server: Any) -> Any:
         "token": SecretFile(directory / "token"),
         "path": f"{directory}/store/out",
         "paths": (f"{directory}/*.log",),
-        "url": Url(server.url),
+        **({"address": Address(server.address), "tls": False} if isinstance(server, FakeStream) else {}),
+        **({"url": Url(server.url)} if isinstance(server, FakeServer) else {}),
         "poll": Duration("2ms"),
     }
     own = {field.name for field in msgspec.structs.fields(config)}
@@ -166,9 +171,13 @@ async def test_it_survives_cancellation(  # noqa: PLR0917 - pytest passes by nam
         async with cut:
             for _ in range(steps):
                 await asyncio.sleep(0)
+    if isinstance(far, FakeStream):
+        await far.quiet()
     seen += delivered(cut, tmp_path, far, capfd)
     async with sidecar(kind, cls, tmp_path, far) as running:
         pass
+    if isinstance(far, FakeStream):
+        await far.quiet()
     seen += delivered(running, tmp_path, far, capfd)
     if kind == "transforms":
         assert running.ledger.settled == len(LINES)

@@ -8,22 +8,17 @@ a browser send requests to localhost, so the Host must name loopback and no fore
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
 
 from podpatterns.errors import StartError
 from podpatterns.runtime.events import RuntimeEvents
+from podpatterns.runtime.http_server import HttpReply, HttpRequest, HttpServer
 from podpatterns.runtime.service import Deadline, Request, Route, Service
 from podpatterns.runtime.units import Address
-
-if TYPE_CHECKING:
-    from aiohttp import web
-
-MAX_BODY = 1 << 20
-"""Bytes in a request to the admin endpoint; weights and levels need a few dozen."""
 
 
 def refusal(peer: str | None, host: str, origin: str | None) -> str | None:
@@ -49,7 +44,7 @@ def _loopback(host: str) -> bool:
 
 
 class Admin(Service):
-    """Serves routes over HTTP. The routes themselves know nothing of aiohttp."""
+    """Serves routes over HTTP. The routes themselves know nothing of that."""
 
     name = "admin"
 
@@ -57,33 +52,21 @@ class Admin(Service):
         self.address = address
         self.port = address.port
         """The port that is listened on; known after `start` where the configured one is 0."""
-        self._routes = routes
+        self._routes: dict[str, dict[str, Route]] = {}
+        for route in routes:
+            self._routes.setdefault(route.path, {})[route.method] = route
         self._events = events
-        self._runner: web.AppRunner | None = None
+        self._server = HttpServer(self._answer)
 
     async def start(self) -> None:
         """Listen. Raises StartError when the port is taken."""
-        from aiohttp import web
-
-        app = web.Application(client_max_size=MAX_BODY)
-        for route in self._routes:
-            app.router.add_route(route.method, route.path, self._handler(route))
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
-        await self._runner.setup()
-        site: web.BaseSite
-        if self.address.path is not None:
-            site = web.UnixSite(self._runner, self.address.path)
-        else:
-            site = web.TCPSite(self._runner, self.address.host or None, self.address.port)
         try:
-            await site.start()
+            self.port = await self._server.start(self.address)
         except OSError as error:
             raise StartError(
                 f"the admin endpoint cannot listen on {self.address}: {error.strerror or error}; "
                 f"set runtime.admin to another address, or to off"
             ) from None
-        if self.address.path is None:
-            self.port = self._runner.addresses[0][1]
         self._events().admin_listening(f"{self.address.host}:{self.port}" if self.port else str(self.address))
 
     async def drain(self, deadline: Deadline) -> None:
@@ -91,23 +74,33 @@ class Admin(Service):
 
     async def stop(self) -> None:
         """Close the listener and its connections."""
-        if self._runner is not None:
-            await self._runner.cleanup()
+        await self._server.close()
 
-    def _handler(self, route: Route) -> Callable[[web.Request], Awaitable[web.Response]]:
-        from aiohttp import web
+    async def _answer(self, request: HttpRequest) -> HttpReply:
+        """A request from whomever."""
+        methods = self._routes.get(request.path)
+        if methods is None:
+            return _json(404, {"error": f"there is no {request.path}; there are: {', '.join(sorted(self._routes))}"})
+        route = methods.get("GET" if request.method == "HEAD" else request.method)
+        if route is None:
+            allowed = ", ".join(sorted(methods))
+            return _json(405, {"error": f"{request.path} takes {allowed}"}, ("Allow", allowed))
+        if not route.public:
+            # A unix socket has no peer address: who may open it is decided by the file system.
+            peer = "127.0.0.1" if self.address.path is not None else request.peer
+            reason = refusal(peer, request.fields.get("host", ""), request.fields.get("origin"))
+            if reason is not None:
+                self._events().admin_refused(route.path, reason)
+                return _json(403, {"error": f"{route.path} is for loopback alone: {reason}"})
+        try:
+            reply = await route.handle(Request(request.query, request.body))
+        except Exception as error:  # noqa: BLE001 - one broken page must not take the others, and the probes, with it
+            self._events().admin_failed(route.path, error)
+            return _json(500, {"error": f"{route.path} has failed; the log says why"})
+        if isinstance(reply.data, bytes):
+            return HttpReply(reply.status, reply.data, reply.content_type)
+        return _json(reply.status, reply.data, content_type=reply.content_type)
 
-        async def handle(request: web.Request) -> web.Response:
-            if not route.public:
-                peer = request.transport.get_extra_info("peername") if request.transport else None
-                # A unix socket has no peer address: who may open it is decided by the file system.
-                address = "127.0.0.1" if self.address.path is not None else (peer[0] if peer else None)
-                reason = refusal(address, request.host, request.headers.get("Origin"))
-                if reason is not None:
-                    self._events().admin_refused(route.path, reason)
-                    return web.json_response({"error": f"{route.path} is for loopback alone: {reason}"}, status=403)
-            reply = await route.handle(Request(dict(request.query), await request.read()))
-            body = reply.data if isinstance(reply.data, bytes) else msgspec.json.encode(reply.data) + b"\n"
-            return web.Response(body=body, status=reply.status, headers={"Content-Type": reply.content_type})
 
-        return handle
+def _json(status: int, data: Any, *fields: tuple[str, str], content_type: str = "application/json") -> HttpReply:
+    return HttpReply(status, msgspec.json.encode(data) + b"\n", content_type, fields)

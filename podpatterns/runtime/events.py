@@ -64,6 +64,11 @@ class RuntimeEvents:
         self._refused.add(reason)
         self._log.warning("runtime.admin.refused", path=path, reason=reason)
 
+    def admin_failed(self, path: str, error: Exception) -> None:
+        """A page of the admin endpoint could not be made; all others go on."""
+        self._failures.add("admin")
+        self._log.error("runtime.admin.failed", path=path, error=_named(error), exc_info=error)
+
     def level_changed(self, level: str) -> None:
         """The log level was changed through the admin endpoint."""
         self._log.info("runtime.log_level.changed", level=level)

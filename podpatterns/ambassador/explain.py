@@ -16,8 +16,11 @@ from podpatterns.ambassador.match import compile_match
 from podpatterns.ambassador.policies.key import Key
 from podpatterns.ambassador.policies.override import Override
 from podpatterns.ambassador.policies.sticky import Cookie
+from podpatterns.ambassador.ramp import ramped
+from podpatterns.ambassador.retry import Retry
 from podpatterns.ambassador.split import Split
 from podpatterns.ambassador.upstreams.hosts import HostsConfig
+from podpatterns.runtime.schema import component_type
 
 if TYPE_CHECKING:
     from podpatterns.ambassador.config import AmbassadorConfig
@@ -60,6 +63,8 @@ def explain(config: AmbassadorConfig, sample: str | None) -> Iterator[str]:
             continue
         yield from _versions(config, route, request)
         yield from _changes(head, request)
+        yield from _patience(route, request)
+        yield f"  the client's connection is {'kept' if request.persistent else 'closed'} afterwards"
 
 
 def _route(listener: HttpConfig, request: Request) -> tuple[int, RouteConfig | None]:
@@ -95,9 +100,14 @@ def _versions(config: AmbassadorConfig, route: RouteConfig, request: Request) ->
 
 
 def _shares(config: AmbassadorConfig, route: RouteConfig) -> Iterator[str]:
-    split = Split(route.weights)
-    for name in route.weights:
+    weights, ramp = route.weights, route.ramp
+    if ramp is not None:
+        weights = ramped(weights, ramp.version_of(weights), ramp.steps[0])
+    split = Split(weights)
+    for name in weights:
         yield f"  {split.share(name):7.2%} to {name}{_upstream(config, name)}"
+    if ramp is not None:
+        yield f"  ramp: {ramp.version_of(route.weights)} {ramp}"
 
 
 def _upstream(config: AmbassadorConfig, name: str) -> str:
@@ -105,8 +115,14 @@ def _upstream(config: AmbassadorConfig, name: str) -> str:
     if not isinstance(upstream, HostsConfig):
         return ""
     times = f"connect {upstream.connect}, first byte {upstream.first_byte}, idle {upstream.idle}"
-    host = f"; Host becomes {upstream.host}" if upstream.host else ""
-    return f": {', '.join(upstream.addresses)}; {times}{host}"
+    more = f"; Host becomes {upstream.authority.decode()}" if upstream.authority else ""
+    if upstream.secured is not None:
+        more += "; TLS" + ("" if upstream.secured.verify else ", whose certificate is not checked")
+        more += ", with a certificate of ours" if upstream.secured.certificate else ""
+    if upstream.credentials is not None:
+        more += f"; credentials: {component_type(type(upstream.credentials))}"
+    addresses = ", ".join(getattr(address, "redacted", address) for address in upstream.addresses)
+    return f": {addresses}; {times}{more}"
 
 
 def _changes(head: bytes, request: Request) -> Iterator[str]:
@@ -116,6 +132,29 @@ def _changes(head: bytes, request: Request) -> Iterator[str]:
             yield f"  removes {line.decode('latin-1')}: it concerns this connection alone"
     yield "  adds Via: 1.1 podpatterns-…"
     body = "in chunks" if request.length == CHUNKED else f"{request.length} bytes" if request.length else "none"
-    again = "once, if a kept connection turns out to be closed" if request.idempotent else "never"
-    yield f"  body: {body}; sent again: {again}"
-    yield f"  the client's connection is {'kept' if request.persistent else 'closed'} afterwards"
+    yield f"  body: {body}"
+
+
+def _patience(route: RouteConfig, request: Request) -> Iterator[str]:
+    """What happens if it takes long, or does not work."""
+    retry = Retry(route.retry)
+    causes = [cause for cause in route.retry.on if retry.allows(cause, request, 0)]
+    if request.length > retry.max_body:
+        causes = [cause for cause in causes if cause == "connect"]
+    if causes:
+        times = "once" if retry.attempts == 1 else f"up to {retry.attempts} times"
+        named = " or ".join(_CAUSES.get(cause, f"an answer {cause}") for cause in causes)
+        yield f"  sent again: {times}, after {named}"
+    else:
+        yield "  sent again: never"
+    if route.first_byte is not None:
+        yield f"  this route waits {route.first_byte} for the first byte, whatever the upstream says"
+    if route.timeout is not None:
+        yield f"  this route takes {route.timeout} in all, retries included"
+
+
+_CAUSES = {
+    "connect": "no connection came about",
+    "reset": "it was closed before an answer",
+    "timeout": "no answer came in time",
+}

@@ -70,6 +70,16 @@ class RampConfig(Config, frozen=True, kw_only=True):
             if getattr(self, name) == 0:
                 raise InvalidField(name, "must be more than 0s")
 
+    def __str__(self) -> str:
+        """For people, behind the version's name: `starts with 1 %, then 5, 25, 50, 100 %; …`."""
+        first, *others = self.steps
+        then = f", then {', '.join(map(str, others))} %" if others else ""
+        slow = f" and 99% take no longer than {self.p99}" if self.p99 is not None else ""
+        return (
+            f"starts with {first} %{then}; each step takes {self.every} and {self.min_requests} requests; "
+            f"it goes back to 0 unless {self.success} succeed{slow}"
+        )
+
     def version_of(self, weights: Mapping[str, int]) -> str:
         """The version of a split that is ramped. Raises InvalidField where that is not clear."""
         version = self.version

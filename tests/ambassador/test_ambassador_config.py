@@ -113,8 +113,44 @@ def test_explain():
     text = "\n".join(load(GOOD).explain("POST /admin/x HTTP/1.1\nHost: a\nx-tester: me\nContent-Length: 5\n\nhello"))
     assert "100.00% to test: 10.0.0.2:80" in text
     assert "Host becomes test.example" in text
-    assert "sent again: never" in text
+    assert "sent again: up to 2 times, after no connection came about\n" in text
     assert "refused with 400" in "\n".join(load(GOOD).explain("GET / HTTP/1.1"))
+
+
+def test_explain_says_how_long_and_how_often():
+    """Retries that this request may have, time limits of the route, the ramp, and how the upstream is spoken to; no
+    secret, not even that of a URL."""
+    text = """
+ambassador:
+  listeners:
+  - listen: 127.0.0.1:8000
+    routes:
+    - match: {prefix: /never}
+      to: stable
+      retry: {attempts: 0}
+    - split: {stable: 3, other: 1, test: 0}
+      ramp: {steps: [20, 100], p99: 500ms}
+      retry: {attempts: 1, on: [reset, "503"]}
+      timeout: 5s
+      first_byte: 2s
+  upstreams:
+    stable: {addresses: ["https://stable.example"], credentials: {type: bearer, token: /run/token}}
+    other: 10.0.0.2:80
+    test: 10.0.0.3:80
+"""
+    explained = "\n".join(load(text).explain("GET /\nHost: a"))
+    assert "60.00% to stable: https://stable.example; connect 1s" in explained
+    assert "; Host becomes stable.example; TLS; credentials: bearer" in explained
+    assert "/run/token" not in explained
+    assert "20.00% to test: 10.0.0.3:80" in explained
+    assert (
+        "ramp: test starts with 20 %, then 100 %; each step takes 1m and 200 requests; "
+        "it goes back to 0 unless 99% succeed and 99% take no longer than 500ms\n"
+    ) in explained
+    assert "sent again: once, after it was closed before an answer or an answer 503\n" in explained
+    assert "this route waits 2s for the first byte" in explained
+    assert "this route takes 5s in all" in explained
+    assert "sent again: never" in "\n".join(load(text).explain("GET /never\nHost: a"))
 
 
 def test_a_sample_may_leave_the_version_out() -> None:

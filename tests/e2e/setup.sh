@@ -2,7 +2,7 @@
 # Installs what the end-to-end tests need from Debian's packages, if it is not there: `make e2e` calls it. Root only.
 #
 # promtool and prometheus are taken out of their package without installing that, because the package would start a
-# Prometheus server.
+# Prometheus server. nginx and haproxy need their libraries, so they are installed, and kept from starting.
 set -euo pipefail
 bin=${1:?usage: setup.sh BIN-DIRECTORY}
 bin=$(realpath "$bin")
@@ -11,6 +11,8 @@ missing=()
 command -v podman > /dev/null || missing+=(podman)
 command -v ip > /dev/null || missing+=(iproute2)
 command -v curl > /dev/null || missing+=(curl)
+command -v haproxy > /dev/null || missing+=(haproxy)
+command -v nginx > /dev/null || missing+=(nginx)
 command -v redis-server > /dev/null || missing+=(redis-server)
 extracted=()
 for program in promtool prometheus; do
@@ -30,7 +32,17 @@ if ! command -v rsyslogd > /dev/null && [ ! -x "$rsyslog/usr/sbin/rsyslogd" ]; t
   rm -r "$unpacked"
 fi
 if [ ${#missing[@]} -gt 0 ]; then
+  policy=/usr/sbin/policy-rc.d
+  if [ ! -e "$policy" ]; then
+    printf '#!/bin/sh\nexit 101\n' > "$policy"
+    chmod 755 "$policy"
+    trap 'rm -f "$policy"' EXIT
+  fi
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" > /dev/null
+  if [ -n "$(trap -p EXIT)" ]; then
+    rm -f "$policy"
+    trap - EXIT
+  fi
 fi
 if [ ${#extracted[@]} -gt 0 ]; then
   folder=$(mktemp -d)

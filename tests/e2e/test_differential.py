@@ -1,0 +1,222 @@
+"""The same bytes to us, to HAProxy and to nginx: what both of them refuse we refuse, and nobody reads another request.
+
+Each proxy has several lanes, so that rows are tried at the same time: a port, and behind it an origin of its own, which
+reads with the oracle of `tests/fuzz` what arrives there.
+"""
+
+import asyncio
+import json
+import sys
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+
+from tests.fuzz import oracle
+from tests.fuzz.payloads import PASSED, PAYLOADS
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+
+LANES = 10
+END = b"GET /end HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+"""Sent behind each payload: whoever has read all of it as requests closes the connection then."""
+
+LAXER = {}
+"""Rows of which we forward more than both peers do, each with the reason."""
+
+OTHERWISE = {}
+"""Rows of which a peer makes another request than we do, each with the reason."""
+
+
+class Origin:
+    """Reads what a proxy sends, and answers what is whole."""
+
+    def __init__(self):
+        self.connections = []
+
+    async def start(self):
+        self.server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port = self.server.sockets[0].getsockname()[1]
+
+    async def _serve(self, reader, writer):
+        sent = bytearray()
+        self.connections.append(sent)
+        answered = 0
+        try:
+            while data := await reader.read(65536):
+                sent += data
+                messages, error = oracle.requests(bytes(sent))
+                whole = [message for message in messages if message.complete]
+                for message in whole[answered:]:
+                    body = b"" if message.first[0] == b"HEAD" else b"ok"
+                    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n" + body)
+                answered = len(whole)
+                if error:
+                    break
+        except ConnectionError:
+            pass
+        finally:
+            writer.close()
+
+    def take(self):
+        """The whole requests since the last call, in order, and how many connections had something else in them."""
+        connections, self.connections = self.connections, []
+        read = [oracle.requests(bytes(sent)) for sent in connections]
+        whole = [message for messages, _ in read for message in messages if message.complete]
+        return Forwarded(
+            [(each.first[0], path(each.first[1]), each.payload) for each in whole],
+            [str(error) for _, error in read if error is not None],
+        )
+
+
+@dataclass
+class Forwarded:
+    """What a proxy has made of one row: method, path and payload of each request; what the oracle could not read."""
+
+    requests: list = field(default_factory=list)
+    flaws: list = field(default_factory=list)
+
+
+def path(target):
+    """Without the host of the absolute form, which HAProxy passes on."""
+    if target.startswith(b"http://"):
+        return b"/" + target[7:].partition(b"/")[2]
+    return target
+
+
+def haproxy(folder, lanes):
+    file = folder / "haproxy.cfg"
+    file.write_text(
+        "defaults\n  mode http\n  http-reuse never\n  timeout connect 5s\n  timeout client 1s\n  timeout server 1s\n"
+        "  timeout http-request 1s\n  timeout http-keep-alive 1s\n"
+        + "".join(
+            f"listen lane{port}\n  bind 127.0.0.1:{port}\n  server origin 127.0.0.1:{origin}\n"
+            for port, origin in lanes
+        )
+    )
+    return ["haproxy", "-db", "-f", str(file)]
+
+
+def nginx(folder, lanes):
+    file = folder / "nginx.conf"
+    places = "".join(
+        f"{name}_temp_path {folder}/{name};" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    servers = "".join(
+        f"server {{ listen 127.0.0.1:{port}; location / {{ proxy_pass http://127.0.0.1:{origin}; }} }}\n"
+        for port, origin in lanes
+    )
+    file.write_text(
+        f"daemon off; master_process off; pid {folder}/pid; error_log stderr; events {{}}\n"
+        f"http {{ access_log off; {places}\n"
+        "client_header_timeout 1s; client_body_timeout 1s; keepalive_timeout 1s; proxy_read_timeout 1s;\n"
+        'proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $http_host;\n'
+        f"{servers} }}\n"
+    )
+    return ["nginx", "-p", str(folder), "-c", str(file)]
+
+
+def ambassador(folder, lanes):
+    file = folder / "ambassador.yaml"
+    listeners = [
+        {
+            "listen": f"127.0.0.1:{port}", "head_timeout": "1s", "idle": "1s",
+            "routes": [{"to": f"o{origin}", "retry": {"attempts": 0}}],
+        }
+        for port, origin in lanes
+    ]  # fmt: skip
+    upstreams = {
+        f"o{origin}": {"addresses": [f"127.0.0.1:{origin}"], "keep": "0s", "idle": "1s", "first_byte": "1s"}
+        for _, origin in lanes
+    }
+    config = {"ambassador": {"listeners": listeners, "upstreams": upstreams}, "runtime": {"admin": "off"}}
+    file.write_text(json.dumps(config))
+    return [sys.executable, "-m", "podpatterns", "run", str(file)]
+
+
+@asynccontextmanager
+async def proxy(command, folder, ports):
+    """One of them, with its origins: for each lane a function that sends bytes and says what was forwarded of them."""
+    folder.mkdir()
+    origins = [Origin() for _ in ports]
+    for origin in origins:
+        await origin.start()
+    lanes = list(zip(ports, (origin.port for origin in origins), strict=True))
+    child = await asyncio.create_subprocess_exec(
+        *command(folder, lanes), stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL
+    )
+    try:
+        async with asyncio.timeout(30):
+            for port in ports:
+                while not await reachable(port):  # noqa: ASYNC110 - they do not say when they are ready
+                    await asyncio.sleep(0.05)
+        yield [asker(port, origin) for port, origin in zip(ports, origins, strict=True)]
+    finally:
+        child.terminate()
+        await child.wait()
+        for origin in origins:
+            origin.server.close()
+
+
+def asker(port, origin):
+    async def ask(data):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        try:
+            async with asyncio.timeout(20):
+                writer.write(data)
+                await reader.read()
+        except ConnectionError:
+            pass
+        finally:
+            writer.close()
+        return origin.take()
+
+    return ask
+
+
+async def reachable(port):
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return False
+    writer.close()
+    return True
+
+
+async def test_nobody_reads_another_request(tmp_path, unused_tcp_port_factory):
+    """Of each row we forward no more than one of the peers does, and what two forward is the same request."""
+    commands = {"ours": ambassador, "haproxy": haproxy, "nginx": nginx}
+    got = {name: {} for name in commands}
+    async with AsyncExitStack() as running:
+        lanes = {
+            name: await running.enter_async_context(
+                proxy(command, tmp_path / name, [unused_tcp_port_factory() for _ in range(LANES)])
+            )
+            for name, command in commands.items()
+        }
+
+        async def work(asks, name, rows):
+            for row in rows:
+                got[name][row] = await asks(PAYLOADS[row].data + END)
+
+        rows = list(PAYLOADS)
+        async with asyncio.TaskGroup() as tasks:
+            for name in commands:
+                for lane in range(LANES):
+                    tasks.create_task(work(lanes[name][lane], name, rows[lane::LANES]))
+
+    ours, laxer, otherwise = got.pop("ours"), {}, {}
+    for row in PAYLOADS:
+        peers = {name: each[row].requests for name, each in got.items()}
+        assert not ours[row].flaws, row
+        if len(ours[row].requests) > max(map(len, peers.values())):
+            laxer[row] = (ours[row].requests, peers)
+        for name, theirs in peers.items():
+            if any(mine != other for mine, other in zip(ours[row].requests, theirs, strict=False)):
+                otherwise[f"{name}: {row}"] = (ours[row].requests, theirs)
+    assert laxer.keys() == LAXER.keys(), laxer
+    assert otherwise.keys() == OTHERWISE.keys(), otherwise
+    # The comparison is about something: everybody forwards the rows that are well-formed, and refuses many others.
+    for name, each in {"ours": ours, **got}.items():
+        assert sum(bool(each[row].requests) for row in PASSED) >= len(PASSED) * 0.7, name
+        assert sum(not each[row].requests for row in PAYLOADS) >= len(PAYLOADS) * 0.4, name

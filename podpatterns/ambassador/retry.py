@@ -21,6 +21,7 @@ Cause = Literal["connect", "reset", "timeout", "429", "500", "502", "503", "504"
 CAUSES: Final[dict[str, Cause]] = {
     "connect_failure": "connect",
     "connect_timeout": "connect",
+    "tls_failure": "connect",
     "reset_before_response": "reset",
     "first_byte_timeout": "timeout",
 }

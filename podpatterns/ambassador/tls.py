@@ -13,7 +13,7 @@ import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from podpatterns.ambassador.rotation import LOOK, Rotation, Unusable, content_of
 from podpatterns.ambassador.x509 import Validity, validity
@@ -33,8 +33,6 @@ _VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
 class TlsConfig(Config, frozen=True, kw_only=True):
     """How to speak TLS to an upstream. Files are in PEM form, and are looked at for changes while running."""
-
-    EXAMPLE: ClassVar[str] = "{ca: /var/run/tls/ca.crt, certificate: /var/run/tls/tls.crt, key: /var/run/tls/tls.key}"
 
     ca: str | None = None
     """A file of certificates to trust, instead of the system's. None: the system's."""
@@ -122,7 +120,7 @@ class Tls:
 
     def name(self, host: str) -> str:
         """Whom we expect at this host."""
-        return self.config.server_name or host
+        return self.config.server_name or host or "localhost"
 
     @property
     def seconds_left(self) -> float:
@@ -237,9 +235,11 @@ _REASONS = {
 """Reasons of OpenSSL's errors, in words; an alert is what the upstream has said."""
 
 
-def explained(error: ssl.SSLError) -> str:
-    """Why a connection has failed: what the upstream does, and which setting has to do with it."""
+def explained(error: ssl.SSLError, key: str = "tls") -> str:
+    """Why a connection has failed: what the upstream does, and which setting (below `key`) has to do with it."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        return _VERIFY.get(error.verify_code, f"its certificate is not accepted: {error.verify_message}")
-    reason = error.reason or ""
-    return _REASONS.get(reason, f"TLS has failed: {reason.lower().replace('_', ' ') or error.strerror or error}")
+        words = _VERIFY.get(error.verify_code, f"its certificate is not accepted: {error.verify_message}")
+    else:
+        reason = error.reason or ""
+        words = _REASONS.get(reason, f"TLS has failed: {reason.lower().replace('_', ' ') or error.strerror or error}")
+    return words.replace("tls.", f"{key}.")

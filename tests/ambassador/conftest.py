@@ -83,8 +83,8 @@ class Upstream:
         self.heads.append(head)
         return head
 
-    async def start(self):
-        self.server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+    async def start(self, ssl=None):
+        self.server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=ssl)
         self.port = self.server.sockets[0].getsockname()[1]
 
     async def stop(self):
@@ -99,14 +99,14 @@ async def upstream():
     """Start an upstream from a handler `async def (server, peer)`, or from the bytes of every answer."""
     started = []
 
-    async def start(behaviour=OK):
+    async def start(behaviour=OK, ssl=None):
         async def answering(server, peer):
             while True:
                 await server.head(peer)
                 await peer.send(behaviour)
 
         server = Upstream(behaviour if callable(behaviour) else answering)
-        await server.start()
+        await server.start(ssl)
         started.append(server)
         return server
 

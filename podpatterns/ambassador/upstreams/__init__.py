@@ -87,8 +87,8 @@ class Upstream(ABC):
         `link.endpoint.watched`. `head` is the response's, for statuses that may come with Retry-After.
         """
 
-    def renew(self) -> bool:
-        """A request was answered 401: whether other credentials are on their way, so that it may be sent again."""
+    def renew(self, exchange: Exchange) -> bool:  # noqa: ARG002 - for those with credentials
+        """A request was answered 401: whether there are other credentials, or will be, so that it may be sent again."""
         return False
 
     @abstractmethod

@@ -1,26 +1,31 @@
-"""One version at fixed addresses, taken in turn."""
+"""One version of a service, at addresses or names."""
 
 from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from random import random
 from typing import Annotated, Any, ClassVar
 
 from msgspec import Meta
 
 from podpatterns.ambassador.balance import BalanceConfig, balancer
+from podpatterns.ambassador.credentials import CredentialConfig
+from podpatterns.ambassador.endpoints import origin
 from podpatterns.ambassador.endpoints.connector import Connector
 from podpatterns.ambassador.endpoints.endpoint import Endpoint
+from podpatterns.ambassador.endpoints.health import Checks, HealthConfig
+from podpatterns.ambassador.endpoints.names import DnsConfig, Names
 from podpatterns.ambassador.endpoints.outliers import OutliersConfig
 from podpatterns.ambassador.endpoints.pool import Pool, now
 from podpatterns.ambassador.endpoints.roster import Roster
 from podpatterns.ambassador.events import AmbassadorEvents
 from podpatterns.ambassador.http1.limits import Limits
+from podpatterns.ambassador.tls import Tls, TlsConfig
 from podpatterns.ambassador.upstreams import Spawn, UpstreamConfig
 from podpatterns.runtime.schema import InvalidField
-from podpatterns.runtime.units import Address, Duration, Share, Size
+from podpatterns.runtime.units import Address, Duration, Share, Size, Url
 
 _AUTHORITY = re.compile(r"[A-Za-z0-9.\-_~\[\]:%]+")
 
@@ -34,12 +39,21 @@ addresses: [10.0.0.7:8080, "10.0.0.8:8080"]
 first_byte: 5s
 """
 
-    addresses: tuple[Address, ...]
-    """Where it answers: `host:port` or `unix:/path`; new connections take them in turn. A host name is resolved anew
-    for each new connection."""
+    addresses: tuple[Address | Url, ...]
+    """Where it answers: `host:port`, `unix:/path` or `https://host`. Names are resolved again and
+    again, see `dns`."""
 
     host: str | None = None
-    """The Host that it is to see, for services that go by their name. None: the one that the application has sent."""
+    """The Host that it is to see, for services that go by their name. None: that of the addresses, where they are
+    written as URLs; otherwise the one that the application has sent."""
+
+    tls: TlsConfig | None = None
+    """How to speak TLS to it: whom to trust, and who we are. `{}`: with the system's authorities. None: the same where
+    addresses begin with `https://`, plain text where they do not."""
+
+    credentials: CredentialConfig | None = None
+    """What each request carries to tell who we are; a field of the same name from the application is removed. For HTTP
+    alone: a `tcp` listener passes bytes on as they are. None: nothing."""
 
     connect: Duration = Duration("1s")
     """How long a connection may take, and how long a request may wait for a free one. In one cluster a second is
@@ -87,6 +101,12 @@ first_byte: 5s
     outliers: OutliersConfig = OutliersConfig()
     """When an address that fails is left alone for a while."""
 
+    health: HealthConfig | None = None
+    """Asks each address by itself whether it is well. None: only what requests meet counts."""
+
+    dns: DnsConfig = DnsConfig()
+    """How the names among the addresses are resolved. Each address of a name is used like one that is written here."""
+
     panic: Share = Share("50%")
     """If fewer of its addresses than this are well, all are used that can be connected to: then either the checks are
     wrong, or the few would go down under the load of all. Half, as in Envoy. `0%`: never."""
@@ -95,26 +115,68 @@ first_byte: 5s
         """At least one address, and a Host that is one."""
         if not self.addresses:
             raise InvalidField("addresses", "must name at least one address")
-        for address in self.addresses:
-            if address.path is None and not address.host:
-                raise InvalidField("addresses", f'"{address}" lacks a host; did you mean "127.0.0.1{address}"?')
-            if address.path is None and not address.port:
-                raise InvalidField("addresses", f'"{address}": port 0 cannot be connected to')
+        for index, address in enumerate(self.addresses):
+            if mistake := origin.mistake(address):
+                raise InvalidField(f"addresses[{index}]", f'"{getattr(address, "redacted", address)}" {mistake}')
+        for field, judge in (("addresses", origin.secure), ("host", origin.authority)):
+            try:
+                judge(self.addresses)
+            except ValueError as error:
+                if field != "host" or self.host is None:
+                    raise InvalidField(field, str(error)) from None
+        if self.tls is not None and any(address.startswith("http:") for address in self.addresses):
+            raise InvalidField("tls", 'contradicts an address that begins with "http://"')
+        if self.tls is not None and self.tls.verify and self.tls.server_name is None and any(self._sockets):
+            raise InvalidField("tls", "needs server_name: a unix socket has no name that a certificate could hold")
         if self.host is not None and not _AUTHORITY.fullmatch(self.host):
             raise InvalidField("host", f'"{self.host}" is not a host name, with or without a port')
 
+    @property
+    def places(self) -> tuple[Address, ...]:
+        """The addresses without schemes."""
+        return tuple(map(origin.place, self.addresses))
+
+    @property
+    def _sockets(self) -> list[str]:
+        return [address.path for address in self.places if address.path is not None]
+
+    @property
+    def secured(self) -> TlsConfig | None:
+        """How to speak TLS to it; None for plain text."""
+        return self.tls or (TlsConfig() if origin.secure(self.addresses) else None)
+
+    @property
+    def authority(self) -> bytes | None:
+        """The Host that it is to see; None for the application's."""
+        host = self.host or origin.authority(self.addresses)
+        return host.encode() if host else None
+
     def build(self, name: str, events: AmbassadorEvents, spawn: Spawn) -> Hosts:
-        """The upstream at work."""
-        return Hosts(name, self, events, spawn)
+        """The upstream at work. Raises StartError for files that cannot be used."""
+        if self.credentials is None:
+            return Hosts(name, self, events, spawn)
+        from podpatterns.ambassador.guarded import GuardedHosts
+
+        return GuardedHosts(name, self, self.credentials.build(name, events), events, spawn)
 
 
 class Hosts(Pool):
     """A pool in front of the addresses."""
 
     def __init__(self, name: str, config: HostsConfig, events: AmbassadorEvents, spawn: Spawn) -> None:
+        tls = None if config.secured is None else Tls(config.secured, name, events)
+        names = Names(
+            name,
+            config.places,
+            lambda address, host: Endpoint(address, config.outliers, host),
+            self.replace,
+            events,
+            every=config.dns.every,
+        )
+        connector = Connector(name, config.connect, tls)
         roster = Roster(
             name,
-            [Endpoint(address, config.outliers) for address in config.addresses],
+            names.endpoints,
             balancer=balancer(config.balance, random),
             outliers=config.outliers,
             panic=config.panic,
@@ -126,7 +188,7 @@ class Hosts(Pool):
         super().__init__(
             name,
             roster,
-            Connector(name, config.connect),
+            connector,
             events,
             spawn,
             keep=float(config.keep),
@@ -137,16 +199,36 @@ class Hosts(Pool):
             max_requests=config.max_requests,
         )
         self.config = config
+        self._tls = tls
         self.limits = Limits(head=config.max_head)
-        self.host = config.host.encode() if config.host else None
+        self.host = config.authority
         self.tail = b"Via: 1.1 %b\r\n\r\n" % events.via
         self.first_byte = float(config.first_byte)
         self.idle = float(config.idle)
         self._tasks_of_ours: tuple[Callable[[], Coroutine[Any, Any, None]], ...] = ()
         """What goes on beside requests."""
+        if names.sought:
+            self._tasks_of_ours += (names.run,)
+        if config.health is not None:
+            checks = Checks(name, config.health, roster, connector, events, host=self.host)
+            self._tasks_of_ours += (checks.run,)
+        if tls is not None:
+            self._tasks_of_ours += (lambda: tls.run(self.outdate),)
 
     async def run(self) -> None:
         """See Upstream."""
+        await super().run()
         async with asyncio.TaskGroup() as tasks:
             for start in self._tasks_of_ours:
                 tasks.create_task(start())
+
+    def retire(self) -> None:
+        """See Upstream."""
+        super().retire()
+        if self._tls is not None:
+            self._tls.retire()
+
+    def describe(self) -> Mapping[str, Any]:
+        """See Upstream."""
+        state = super().describe()
+        return state if self._tls is None else {**state, "tls": self._tls.describe()}

@@ -139,7 +139,7 @@ class AmbassadorEvents:
         )
         self.pools: dict[str, Pool] = {}
         """Upstreams at work, by name."""
-        self._open = telemetry.gauge(
+        telemetry.gauge(
             "podpatterns_ambassador_upstream_open_connections",
             "Connections to an upstream: active, idle, or connecting.",
             ["version", "state"],
@@ -147,13 +147,13 @@ class AmbassadorEvents:
                 (name, state): number for name, pool in self.pools.items() for state, number in pool.gauges().items()
             },
         )
-        self._pending = telemetry.gauge(
+        telemetry.gauge(
             "podpatterns_ambassador_upstream_pending_requests",
             "Requests that wait for a connection to an upstream.",
             ["version"],
             read=lambda: {(name,): pool.pending for name, pool in self.pools.items()},
         )
-        self._addresses = telemetry.gauge(
+        telemetry.gauge(
             "podpatterns_ambassador_addresses",
             "Addresses of an upstream: well, resting after failures, or unhealthy by their checks.",
             ["version", "state"],
@@ -412,11 +412,6 @@ class AmbassadorEvents:
         """An upstream is no longer in the configuration, or has another one in its place."""
         if self.pools.get(pool.name) is pool:
             del self.pools[pool.name]
-            for state in pool.gauges():
-                self._open.cell(pool.name, state).value = 0
-            for state in pool.addresses():
-                self._addresses.cell(pool.name, state).value = 0
-            self._pending.cell(pool.name).value = 0
 
     def checked(self, version: str, *, passed: bool) -> None:
         """An address was asked whether it is well; only a change is worth a line in the log."""

@@ -92,6 +92,15 @@ def test_ewma_avoids_who_is_slow():
     assert {id(ways.pick(hosts, None, 0.0)) for _ in range(50)} == {id(hosts[1])}
 
 
+def test_ewma_tries_everybody():
+    """Who has answered nothing yet gets one request, however fast the others are; more only after its answer."""
+    hosts, ways = endpoints(2), balancer("ewma", random.Random(7).random)
+    hosts[0].latency.observe(0.0001, 0.0)
+    assert ways.pick(hosts, None, 0.0) is hosts[1]
+    hosts[1].active = 1
+    assert {id(ways.pick(hosts, None, 0.0)) for _ in range(50)} == {id(hosts[0])}
+
+
 def test_a_latency_rises_at_once_and_falls_slowly():
     """A peak counts as it is; after ten seconds of good answers two thirds of it are forgotten."""
     latency = Latency()

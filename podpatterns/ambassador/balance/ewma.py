@@ -21,7 +21,8 @@ DECAY = 10.0
 """Seconds after which an old latency has lost two thirds of its weight; linkerd's default."""
 
 START = 0.03
-"""Seconds assumed of an endpoint that has answered nothing yet: not the best, not the worst, so that it is tried."""
+"""Seconds assumed of an endpoint that has answered nothing yet, beyond the one request that tries it; linkerd's
+default."""
 
 
 class Latency:
@@ -33,9 +34,14 @@ class Latency:
         self._at = float("-inf")
         self._value = START
 
+    @property
+    def known(self) -> bool:
+        """False before the first observation."""
+        return self._at > float("-inf")
+
     def observe(self, seconds: float, now: float) -> None:
         """A response took so long."""
-        if seconds >= self._value or self._at == float("-inf"):
+        if seconds >= self._value or not self.known:
             self._value = seconds
         else:
             kept = exp((self._at - now) / DECAY)
@@ -44,7 +50,7 @@ class Latency:
 
     def estimate(self, now: float) -> float:
         """What to expect. It shrinks while nothing is heard, so that even the slowest is tried again some day."""
-        return self._value if self._at == float("-inf") else self._value * exp((self._at - now) / DECAY)
+        return self._value * exp((self._at - now) / DECAY) if self.known else self._value
 
 
 class Ewma(Balancer):
@@ -62,4 +68,7 @@ class Ewma(Balancer):
 
 
 def _cost(endpoint: Endpoint, now: float) -> float:
-    return endpoint.latency.estimate(now) * (endpoint.active + 1)
+    active = endpoint.active
+    if not active and not endpoint.latency.known:
+        return 0.0
+    return endpoint.latency.estimate(now) * (active + 1)

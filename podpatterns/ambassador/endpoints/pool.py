@@ -320,14 +320,16 @@ class Pool(Upstream):
                 endpoint.idle.pop().close()
         self._left += gone
 
+    async def run(self) -> None:
+        """See Upstream; from now on it is in use."""
+        self._events.pools[self.name] = self
+
     # --- upkeep ---------------------------------------------------------------------------------------------------
 
     def sweep(self, now: float) -> None:
         """See Upstream."""
         self.budget.tick()
         self._roster.sweep(now)
-        if not self._retired:
-            self._events.pools[self.name] = self
         if self._left:
             self._left = [endpoint for endpoint in self._left if endpoint.links]
         oldest = now - self._keep

@@ -238,6 +238,11 @@ class AmbassadorEvents:
         self._faults = telemetry.counter(
             "podpatterns_ambassador_faults", "Requests that were broken on purpose.", ["listener", "route", "fault"]
         )
+        self._mirrored = telemetry.counter(
+            "podpatterns_ambassador_mirrored",
+            "Copies of requests, by the class of the answer, or by why there was none.",
+            ["listener", "route", "version", "outcome"],
+        )
         self._weights = telemetry.gauge(
             "podpatterns_ambassador_weight",
             "The weight of a version in a route's split.",
@@ -359,6 +364,11 @@ class AmbassadorEvents:
         """A request is broken on purpose."""
         self._faults.add(listener, route, fault)
         self._log.debug("ambassador.fault.injected", listener=listener, route=route, fault=fault)
+
+    def mirrored(self, listener: str, route: str, version: str, outcome: str) -> None:
+        """A copy of a request was answered or has failed, or none was made."""
+        self._mirrored.add(listener, route, version, outcome)
+        self._log.debug("ambassador.mirror.done", listener=listener, route=route, version=version, outcome=outcome)
 
     # --- upstreams ------------------------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from podpatterns.ambassador.match import MatchConfig
 from podpatterns.ambassador.policies import Edit, PolicyConfig, Site, Step
 from podpatterns.ambassador.policies.faults import FaultsConfig
 from podpatterns.ambassador.policies.headers import HeadersConfig
+from podpatterns.ambassador.policies.mirror import MirrorConfig
 from podpatterns.ambassador.policies.override import OverrideConfig
 from podpatterns.ambassador.policies.rate_limit import RateLimitConfig
 from podpatterns.ambassador.policies.redirect import RedirectConfig
@@ -71,6 +72,9 @@ class RouteConfig(Config, frozen=True, kw_only=True):
 
     headers: HeadersConfig | None = None
     """Header fields that are set, added or removed. None: they stay as they are."""
+
+    mirror: MirrorConfig | None = None
+    """Another upstream that gets a copy of the requests, as they are sent. None: none."""
 
     override: OverrideConfig | None = None
     """Lets a tester choose the version by a field of the request. None: the split alone decides."""
@@ -172,15 +176,18 @@ class RouteConfig(Config, frozen=True, kw_only=True):
             if name not in upstreams:
                 place = "to" if self.split is None else f"split.{name}"
                 yield InvalidField(place, f'unknown upstream "{name}"{suggest(name, upstreams)}')
+        if self.mirror is not None:
+            for mistake in self.mirror.unknown(upstreams):
+                yield InvalidField(f"mirror.{mistake.field}", str(mistake))
 
 
-POLICIES: Final = ("rate_limit", "faults", "redirect", "respond", "rewrite", "headers")
+POLICIES: Final = ("rate_limit", "faults", "redirect", "respond", "rewrite", "headers", "mirror")
 """The fields of a route that are policies, in the order in which they see a request."""
 
 ANSWERS: Final = ("redirect", "respond")
 """Policies that take the place of an upstream."""
 
-UPSTREAM_ONLY: Final = ("rewrite", "headers", "first_byte")
+UPSTREAM_ONLY: Final = ("rewrite", "headers", "mirror", "first_byte")
 """What makes no sense without one."""
 
 

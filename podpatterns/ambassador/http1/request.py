@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 
+from msgspec import Struct
+
 from podpatterns.ambassador.http1.body import CHUNKED
 from podpatterns.ambassador.http1.errors import Refused
 from podpatterns.ambassador.http1.fields import NO_OPTIONS, connection_options, named, spans, without
@@ -37,41 +39,29 @@ PREFACE = b"PRI * HTTP/2.0\r\n\r\n"
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 
 
-class Request:
+class Request(Struct, eq=False, gc=False):
     """One request's head.
 
     `head` is what goes to the upstream: first line and fields, each with its CRLF, without the closing empty line, so
     that fields can be added behind it. `size` bytes were taken from the input. `length` is that of the body, or
     CHUNKED. `options` are the names that Connection lists. `identified`: it came with an X-Request-Id.
+
+    A struct, because one is made for each request, and C fills it in a third of the time; it holds nothing that could
+    lead back to it, so the garbage collector need not look.
     """
 
-    __slots__ = (
-        "expects", "head", "host", "identified", "length", "method", "minor", "options", "persistent", "size", "target",
-        "upgrade",
-    )  # fmt: skip
-
-    def __init__(  # noqa: PLR0917 - one per request: positional arguments are the fastest
-        self,
-        method: bytes,
-        target: bytes,
-        host: bytes,
-        head: bytes,
-        size: int,
-        length: int = 0,
-        minor: int = 1,
-        persistent: bool = True,
-    ) -> None:
-        self.method = method
-        self.target = target
-        self.host = host
-        self.head = head
-        self.size = size
-        self.length = length
-        self.minor = minor
-        self.persistent = persistent
-        self.options = NO_OPTIONS
-        self.expects = self.identified = False
-        self.upgrade = b""
+    method: bytes
+    target: bytes
+    host: bytes
+    head: bytes
+    size: int
+    length: int = 0
+    minor: int = 1
+    persistent: bool = True
+    expects: bool = False
+    identified: bool = False
+    options: frozenset[bytes] = NO_OPTIONS
+    upgrade: bytes = b""
 
     @property
     def idempotent(self) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from msgspec import Struct
+
 from podpatterns.ambassador.http1.body import CHUNKED, UNTIL_CLOSE
 from podpatterns.ambassador.http1.errors import Refused
 from podpatterns.ambassador.http1.fields import NO_OPTIONS, connection_options, spans, without
@@ -15,8 +17,8 @@ _BODILESS = frozenset({204, 304})
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 
 
-class Response:
-    """One response's head.
+class Response(Struct, eq=False, gc=False):
+    """One response's head; a struct for the same reason as Request.
 
     `head` is what goes to the client: status line and fields, each with its CRLF, without the closing empty line.
     `size` bytes were taken from the input. `length` is that of the body, CHUNKED or UNTIL_CLOSE. `persistent`: the
@@ -24,19 +26,14 @@ class Response:
     the names that Connection lists.
     """
 
-    __slots__ = ("head", "length", "options", "persistent", "size", "status", "upgrade", "verbatim")
-
-    def __init__(  # noqa: PLR0917 - one per response: positional arguments are the fastest
-        self, status: int, head: bytes, size: int, length: int, persistent: bool, verbatim: bool
-    ) -> None:
-        self.status = status
-        self.head = head
-        self.size = size
-        self.length = length
-        self.persistent = persistent
-        self.verbatim = verbatim
-        self.upgrade = b""
-        self.options = NO_OPTIONS
+    status: int
+    head: bytes
+    size: int
+    length: int
+    persistent: bool
+    verbatim: bool
+    options: frozenset[bytes] = NO_OPTIONS
+    upgrade: bytes = b""
 
 
 def read_response(data: bytes, method: bytes, limits: Limits) -> Response | None:

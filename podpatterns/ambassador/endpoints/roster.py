@@ -38,7 +38,8 @@ class Roster:
         draw: Even,
     ) -> None:
         self._name = name
-        self._balancer = balancer
+        self._pick = balancer.pick
+        self._timed = balancer.latencies
         self._outliers = outliers
         self._panic = panic
         self._patience = patience
@@ -65,22 +66,29 @@ class Roster:
     def choose(self, request: Request | None, tried: Collection[Endpoint] = ()) -> Endpoint | None:
         """One that may be chosen and was not tried yet; None if there is none."""
         usable = [each for each in self.usable if each not in tried] if tried else self.usable
-        if not usable:
+        if len(usable) > 1:
+            endpoint = self._pick(usable, request, self._clock() if self._timed else 0.0)
+        elif usable:
+            endpoint = usable[0]
+        else:
             return None
+        if endpoint.record.state is not State.WELL:
+            self._try(endpoint)
+        return endpoint
+
+    def _try(self, endpoint: Endpoint) -> None:
+        """If it has rested for long enough, this one request is to find out; the next one goes elsewhere until then."""
         now = self._clock()
-        endpoint = usable[0] if len(usable) == 1 else self._balancer.pick(usable, request, now)
-        if endpoint.record.state is not State.WELL and endpoint.record.due(now):
-            # This one request is to find out; the next one goes elsewhere until it has.
+        if endpoint.record.due(now):
             endpoint.record.try_again(now, self._patience)
             self.judge(now)
-        return endpoint
 
     def judge(self, now: float) -> None:
         """Find out anew who may be chosen."""
         fit, reachable, changes = [], [], float("inf")
         for endpoint in self.endpoints:
             record = endpoint.record
-            endpoint.watched = self._balancer.latencies or record.troubled
+            endpoint.watched = self._timed or record.troubled
             well = record.state is State.WELL or record.due(now)
             if not well:
                 changes = min(changes, record.until)
@@ -128,12 +136,12 @@ class Roster:
         """A request has been answered; or not, with status 0."""
         now, record = self._clock(), endpoint.record
         failed = status == 0 or status >= 500 or status == 429
-        if self._balancer.latencies:
+        if self._timed:
             endpoint.latency.observe(max(seconds, _PENALTY) if failed else seconds, now)
         if not failed:
             if record.succeeded(now):
                 self._back(endpoint)
-            endpoint.watched = self._balancer.latencies or record.troubled
+            endpoint.watched = self._timed or record.troubled
             return
         if now - self._since >= self._outliers.window:
             self._since = now

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from random import random
+from ssl import SSLError
 from typing import TYPE_CHECKING, Protocol, cast
 
 from podpatterns.ambassador.http1.body import CHUNKED, UNTIL_CLOSE, chunk, framed, last_chunk, reader
@@ -21,6 +22,7 @@ from podpatterns.ambassador.http1.request import Request
 from podpatterns.ambassador.http1.response import Response
 from podpatterns.ambassador.policies import Edit
 from podpatterns.ambassador.retry import CAUSES
+from podpatterns.ambassador.tls import explained
 from podpatterns.errors import UpstreamError
 
 if TYPE_CHECKING:
@@ -356,7 +358,7 @@ class Exchange:
 
     # --- what can go wrong ----------------------------------------------------------------------------------------
 
-    def lost(self, link: Link) -> None:
+    def lost(self, link: Link, error: Exception | None = None) -> None:
         """The upstream's connection is gone without an answer, or at the end of a tunnel."""
         if self.tunnel:
             self.link = None
@@ -369,11 +371,12 @@ class Exchange:
         if not link.heard and self._retried("reset", 0.0 if stale else None):
             return
         self.link = None
-        self._fail(
-            UpstreamError(
-                502, "reset_before_response", f"{self.upstream.name} closed the connection without a response"
-            )
-        )
+        name = self.upstream.name
+        if isinstance(error, SSLError):
+            # In TLS 1.3 a server says only after our side of the handshake that it does not take our certificate.
+            self._fail(UpstreamError(502, "tls_failure", f"{name} has ended the connection: {explained(error)}"))
+        else:
+            self._fail(UpstreamError(502, "reset_before_response", f"{name} closed the connection without a response"))
 
     def failed(self, error: UpstreamError) -> None:
         """There is no connection for it."""

@@ -182,7 +182,7 @@ class Link(asyncio.Protocol):
             return
         body = self._body
         if body is None:
-            exchange.lost(self)
+            exchange.lost(self, exc)
         elif exc is None and body.eof():
             exchange.link = None
             if self._chunked:

@@ -19,6 +19,9 @@ from podpatterns.runtime.telemetry import Cell
 if TYPE_CHECKING:
     from podpatterns.ambassador.listeners.tcp import Tcp
 
+LAST_WORDS = 5.0
+"""Seconds in which an upstream in TLS may go on after its client has ended, without saying anything."""
+
 
 class StreamRoute(Route):
     """A split by connection."""
@@ -68,7 +71,7 @@ class End(asyncio.Protocol):
         assert other is not None
         if self.ended:
             self._pass_on(other)
-            other.transport.write_eof()
+            self._stream.end(other)
         elif not self.transport.is_closing():
             self.transport.resume_reading()  # before the writing, which may find the other side slow and pause it
             self._pass_on(other)
@@ -97,10 +100,10 @@ class End(asyncio.Protocol):
         other = self.other
         if other is not None:
             if not other.transport.is_closing():
-                other.transport.write_eof()
+                self._stream.end(other)
             if other.ended:
                 self._stream.finish("closed")
-        return True
+        return self.transport.can_write_eof()
 
     def pause_writing(self) -> None:
         """It reads too slowly for what the other side sends."""
@@ -123,7 +126,9 @@ class End(asyncio.Protocol):
 class Stream:
     """A client, the version it was given, and how they are doing."""
 
-    __slots__ = ("_far", "_near", "_started", "_target", "_tried", "due", "listener", "moved", "over", "route")
+    __slots__ = (
+        "_ending", "_far", "_near", "_started", "_target", "_tried", "due", "listener", "moved", "over", "route",
+    )  # fmt: skip
 
     def __init__(self, listener: Tcp, route: StreamRoute) -> None:
         self.listener = listener
@@ -133,6 +138,8 @@ class Stream:
         self.moved = False
         """True if something has moved since that was looked at last."""
         self.over = False
+        self._ending = False
+        """True once one side has ended, and the other cannot be told."""
         self._near = End(self)
         self._far: End | None = None
         self._target: Target | None = None
@@ -224,16 +231,23 @@ class Stream:
                 else:
                     reset(end.transport)
 
+    def end(self, end: End) -> None:
+        """Tell a side that the other one sends no more. In TLS that cannot be said: then it may say its last words."""
+        if end.transport.can_write_eof():
+            end.transport.write_eof()
+        else:
+            self._ending = self.moved = True
+
     def check(self, now: float) -> None:
         """Whether it has been idle for too long."""
         if self.moved:
             self.moved = False
-            self.due = now + self.listener.config.idle
+            self.due = now + (LAST_WORDS if self._ending else self.listener.config.idle)
         elif self.due <= now:
             if self.over:
                 self.drop()
             else:
-                self.finish("idle_timeout")
+                self.finish("closed" if self._ending else "idle_timeout")
 
     def drop(self) -> None:
         """Let go of both sides at once; what is still being written never looks complete."""

@@ -64,25 +64,35 @@ def running(tmp_path_factory, upstream):
     process = subprocess.Popen(
         [sys.executable, "-m", "podpatterns", "run", file], stderr=subprocess.PIPE, text=True, bufsize=1
     )
-    port = None
-    for line in process.stderr:
-        event = json.loads(line)
-        if event["event"] == "ambassador.listener.listening":
-            port = int(event["address"].rpartition(":")[2])
-        if event.get("phase") == "ready":
-            break
-    reader = threading.Thread(target=process.stderr.read)  # so that the pipe never fills
-    reader.start()
-    with socket.create_connection(("127.0.0.1", port)) as client:
-        client.sendall(b"GET /shop HTTP/1.1\r\nHost: a\r\n\r\n" * 30)
-        answers = b""
-        while answers.count(b"\r\n\r\n") < 30:
-            answers += client.recv(65536)
-    yield file, admin
-    process.kill()
-    process.wait()
+    try:
+        port = serving(process)
+        reader = threading.Thread(target=process.stderr.read)  # so that the pipe never fills
+        reader.start()
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            client.sendall(b"GET /shop HTTP/1.1\r\nHost: a\r\n\r\n" * 30)
+            answers = b""
+            while answers.count(b"\r\n\r\n") < 30:
+                answers += client.recv(65536)
+        yield file, admin
+    finally:
+        process.kill()
+        process.wait()
     reader.join()
     process.stderr.close()
+
+
+def serving(process):
+    """The port of the listener, once the process is ready and listens."""
+    lines, port, ready = [], None, False
+    for line in process.stderr:
+        lines.append(line)
+        event = json.loads(line) if line.startswith("{") else {"event": ""}
+        if event["event"] == "ambassador.listener.listening":
+            port = int(event["address"].rpartition(":")[2])
+        ready = ready or event.get("phase") == "ready"
+        if ready and port:
+            return port
+    raise AssertionError("".join(lines))
 
 
 def ambassador(*arguments):

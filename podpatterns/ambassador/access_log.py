@@ -20,7 +20,10 @@ Which = Literal["off", "errors", "all"]
 
 
 class AccessLogConfig(Config, frozen=True, kw_only=True):
-    """Which requests get a line in the log. `access_log: all` is short for `access_log: {requests: all}`."""
+    """Which requests get a line in the log. `access_log: all` is short for `access_log: {requests: all}`.
+
+    The lines have the level info; with `runtime.log_level: warning` there are none.
+    """
 
     requests: Which = "all"
     """`errors` are requests that were answered with 500 or more, or not as the upstream wanted: each such line has a

@@ -253,7 +253,7 @@ _ACTIONS: dict[str, tuple[frozenset[State], State]] = {
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """Something a ramp has done, or not done: `up`, `held`, `back`, `done`, or what a person has asked for.
+    """Something a ramp has done, or not done: `start`, `up`, `held`, `back`, `done`, or what a person has asked for.
 
     `cause` is one of a few words, for metrics; `text` has the numbers, for people.
     """
@@ -277,6 +277,7 @@ class Ramp:
         """What the version has done in this step, as of the last look."""
         self.watched = 0.0
         """For how many seconds, as of then."""
+        self._started = False
         self._since: float | None = None
         self._new, self._old = Counts(), Counts()
         self._held = False
@@ -299,8 +300,10 @@ class Ramp:
         if self.state is not State.RAMPING:
             return None
         if self._since is None:
-            self._watch(now, new, old)
-        assert self._since is not None
+            self._since, self._new, self._old = now, new, old
+            if not self._started:
+                self._started = True
+                return Move("start", "", str(self.config))
         self.seen, self.watched = new - self._new, now - self._since
         if not reachable:
             self._lost_at = now if self._lost_at is None else self._lost_at
@@ -329,10 +332,6 @@ class Ramp:
         self._held = True
         self.reason = finding.text
         return Move("held", finding.cause, finding.text)
-
-    def _watch(self, now: float, new: Counts, old: Counts) -> None:
-        self._since, self._new, self._old = now, new, old
-        self._lost_at = None
 
     def _up(self, finding: Finding) -> Move:
         if self.step == len(self.config.steps) - 1:

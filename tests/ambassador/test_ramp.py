@@ -206,12 +206,13 @@ def test_trouble_of_all_holds_and_measures_anew():
 def test_a_version_that_cannot_be_reached():
     """It gets no requests that could fail; after a step's time of that it goes back. A moment of it is forgiven."""
     ramp = Ramp(CONFIG)
-    for now in (0.0, 30.0, 59.0):
+    ramp.look(0.0, NONE, NONE, reachable=False)
+    for now in (0.1, 30.0, 60.0):
         assert ramp.look(now, NONE, NONE, reachable=False) is None
-    assert ramp.look(59.5, NONE, NONE, reachable=True) is None
-    for now in (59.8, 90.0, 119.0):
+    assert ramp.look(60.05, NONE, NONE, reachable=True).kind == "held"
+    for now in (60.1, 90.0, 120.0):
         assert ramp.look(now, NONE, NONE, reachable=False) is None
-    move = ramp.look(120.0, NONE, NONE, reachable=False)
+    move = ramp.look(120.2, NONE, NONE, reachable=False)
     assert (move.kind, move.cause, ramp.percent) == ("back", "unreachable", 0)
 
 
@@ -219,7 +220,8 @@ def test_counts_of_before_do_not_count():
     """What a version did before the step, however bad, is no part of the judgement."""
     ramp = Ramp(CONFIG)
     past = Counts(1000, 1000, 1000)
-    assert ramp.look(0.0, past, past) is None
+    start = ramp.look(0.0, past, past)
+    assert (start.kind, start.text.split(";")[0]) == ("start", "starts with 1 %, then 10, 100 %")
     assert ramp.look(60.0, past + Counts(500), past).kind == "up"
 
 

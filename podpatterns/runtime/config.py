@@ -75,6 +75,10 @@ class RuntimeConfig(Config, frozen=True, kw_only=True):
     written only if the file exists, as it does in a container."""
 
 
+VARIABLE = "env:"
+"""What a name begins with that is not a file's: an injected container has its configuration in a variable."""
+
+
 @dataclass(frozen=True, slots=True)
 class ProcessConfig:
     """What runs in one process: patterns by name, in the order of PATTERNS, and the runtime around them."""
@@ -117,12 +121,12 @@ def of(configs: Iterable[PatternConfig], runtime: RuntimeConfig | None = None) -
 
 
 def load(files: Sequence[str | Path], env: Mapping[str, str] | None = None) -> ProcessConfig:
-    """Read one process's configuration from one or several files.
+    """Read one process's configuration from one or several files; `env:NAME` stands for the text in a variable.
 
     Raises:
         ConfigError: with every problem in all the files.
     """
-    return loads([(str(path), _read(path)) for path in files], env)
+    return loads([(str(path), read(path)) for path in files], env)
 
 
 def loads(texts: Sequence[tuple[str, str]], env: Mapping[str, str] | None = None) -> ProcessConfig:
@@ -183,10 +187,21 @@ def _check(patterns: Mapping[str, PatternConfig], marks: Sequence[Mark]) -> None
         )
 
 
-def _read(path: str | Path) -> str:
+def variable(path: str | Path) -> str | None:
+    """The variable that holds a configuration, for `env:NAME` in the place of a file; None for a file."""
+    name = str(path)
+    return name.removeprefix(VARIABLE) if name.startswith(VARIABLE) else None
+
+
+def read(path: str | Path) -> str:
+    """The text of a file, or of a variable: `env:NAME`. Line ends stay as they are. Raises ConfigError."""
+    name = variable(path)
     try:
-        return Path(path).read_text("utf-8")
+        return Path(path).read_bytes().decode("utf-8") if name is None else os.environ[name]
+    except KeyError:
+        problem = "cannot be read: there is no such variable"
     except OSError as error:
-        raise ConfigError([Problem(f"cannot be read: {error.strerror}", file=str(path))]) from None
+        problem = f"cannot be read: {error.strerror}"
     except UnicodeDecodeError as error:
-        raise ConfigError([Problem(f"is not UTF-8 text (byte {error.start})", file=str(path))]) from None
+        problem = f"is not UTF-8 text (byte {error.start})"
+    raise ConfigError([Problem(problem, file=str(path))])

@@ -149,7 +149,7 @@ class Reloader(Service):
         self._process = process
         self._files = files
         self._period = period
-        self._watch = Watch(files)
+        self._watch = Watch(path for path in files if configuration.variable(path) is None)
 
     async def run(self) -> None:
         """Look, for ever."""

@@ -41,6 +41,15 @@ class InvalidFields(ValueError):  # noqa: N818 - as above
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Base of every configuration class: immutable, built by keyword, unknown keys refused."""
 
+    READS: ClassVar[frozenset[str]] = frozenset()
+    """Fields with paths or globs of files that are read; whoever makes a container mounts what they lie in."""
+
+    WRITES: ClassVar[frozenset[str]] = frozenset()
+    """Fields with paths of files or folders that are written."""
+
+    PRIVATE: ClassVar[frozenset[str]] = frozenset()
+    """Those of WRITES that no other container has to see: a folder of its own will do."""
+
 
 def _type_name(qualname: str) -> str:
     """`NginxStatusConfig` → `nginx_status`: the component's `type`, which is also its file's name."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import msgspec
 
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 class SidecarConfig(PatternConfig, frozen=True, kw_only=True):
     """Ships logs: what the inputs read goes through the transforms, in order, to every output."""
+
+    WRITES: ClassVar[frozenset[str]] = frozenset({"checkpoint", "dead_letters"})
+    PRIVATE: ClassVar[frozenset[str]] = WRITES
 
     inputs: tuple[InputConfig, ...]
     """Where lines come from."""

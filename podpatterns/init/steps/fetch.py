@@ -31,6 +31,7 @@ _PASSING = frozenset({408, 425, 429})
 class FetchConfig(StepConfig, frozen=True, kw_only=True):
     """Load a file or an archive over HTTP, check its SHA-256, and publish it in one step."""
 
+    WRITES: ClassVar[frozenset[str]] = frozenset({"target"})
     EXAMPLE: ClassVar[str] = """
 type: fetch
 url: https://downloads.example.org/models-1.2.tar.gz

@@ -39,6 +39,8 @@ _USER_INFO = re.compile(r"://[^/@\s]*@")
 class GitConfig(StepConfig, frozen=True, kw_only=True):
     """Publish a revision of a git repository; readers see a complete tree or none."""
 
+    READS: ClassVar[frozenset[str]] = frozenset({"known_hosts"})
+    WRITES: ClassVar[frozenset[str]] = frozenset({"root"})
     EXAMPLE: ClassVar[str] = """
 type: git
 repository: https://git.example.org/shop/content.git

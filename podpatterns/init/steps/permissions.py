@@ -22,6 +22,7 @@ Id = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 2)]
 class PermissionsConfig(StepConfig, frozen=True, kw_only=True):
     """Set owner, group and permission bits of files and folders; symlinks are not followed."""
 
+    WRITES: ClassVar[frozenset[str]] = frozenset({"paths"})
     EXAMPLE: ClassVar[str] = """
 type: permissions
 paths: [/data]

@@ -22,6 +22,8 @@ LARGEST = 16 << 20
 class RenderConfig(StepConfig, frozen=True, kw_only=True):
     """Render a template into a file: `${NAME}` and `${NAME:-default}` are replaced, an undefined name is an error."""
 
+    READS: ClassVar[frozenset[str]] = frozenset({"template"})
+    WRITES: ClassVar[frozenset[str]] = frozenset({"target"})
     EXAMPLE: ClassVar[str] = """
 type: render
 template: /etc/templates/nginx.conf

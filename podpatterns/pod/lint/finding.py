@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from podpatterns.runtime.nodes import Mark
 
 if TYPE_CHECKING:
-    from podpatterns.pod.lint.workload import Workload
+    from podpatterns.pod.workload import Workload
 
 
 class Severity(enum.StrEnum):

@@ -10,7 +10,7 @@ from importlib import import_module
 from podpatterns.errors import ConfigError
 from podpatterns.pod.lint import rules as package
 from podpatterns.pod.lint.finding import Finding, Rule, Severity
-from podpatterns.pod.lint.workload import TEMPLATES, Workload, text
+from podpatterns.pod.workload import TEMPLATES, Workload, text
 from podpatterns.runtime.decode import suggest
 from podpatterns.runtime.nodes import KIND, MapNode, Mark, Node, ScalarNode, parse
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from podpatterns.errors import StartError
 from podpatterns.pod.lint.finding import Edit, Finding, Replace, Severity
-from podpatterns.pod.lint.workload import text
+from podpatterns.pod.workload import text
 from podpatterns.runtime.decode import suggest
 from podpatterns.runtime.nodes import ListNode, MapNode, Mark, Node, ScalarNode
 

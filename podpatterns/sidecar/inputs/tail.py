@@ -33,6 +33,7 @@ Path = Annotated[str, msgspec.Meta(min_length=1)]
 class TailConfig(InputConfig, frozen=True, kw_only=True):
     """Follows log files. What rotation leaves is read to its end; a restart goes on where the checkpoint stands."""
 
+    READS: ClassVar[frozenset[str]] = frozenset({"paths"})
     EXAMPLE: ClassVar[str] = "{type: tail, paths: [/var/log/app/*.log], exclude: ['*debug*']}"
 
     paths: Annotated[tuple[Path, ...], msgspec.Meta(min_length=1)]

@@ -21,6 +21,8 @@ from podpatterns.sidecar.outputs import ACCEPTED, Output, OutputConfig, Receipt
 class FileConfig(OutputConfig, frozen=True, kw_only=True):
     """Appends records to a file, one JSON object per line, flushed to the disk before they count as acknowledged."""
 
+    WRITES: ClassVar[frozenset[str]] = frozenset({"path"})
+    PRIVATE: ClassVar[frozenset[str]] = WRITES
     EXAMPLE: ClassVar[str] = "{type: file, path: /var/lib/store/logs.ndjson}"
 
     path: Annotated[str, msgspec.Meta(min_length=1)]

@@ -30,6 +30,8 @@ CREATE TABLE IF NOT EXISTS logs (
 class SqliteConfig(OutputConfig, frozen=True, kw_only=True):
     """Stores records in a local SQLite database, each once, however often it is delivered."""
 
+    WRITES: ClassVar[frozenset[str]] = frozenset({"path"})
+    PRIVATE: ClassVar[frozenset[str]] = WRITES
     EXAMPLE: ClassVar[str] = "{type: sqlite, path: /var/lib/store/logs.sqlite}"
 
     path: Annotated[str, msgspec.Meta(min_length=1)]

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from podpatterns.pod.lint.finding import Found, Rule, Severity
-from podpatterns.pod.lint.workload import TEMPLATES, Workload, mapping, value
+from podpatterns.pod.workload import TEMPLATES, Workload, mapping, value
 
 FOR_PODS = re.compile(
     r"(?:podpatterns\.dev|sidecar\.istio\.io|linkerd\.io|config\.linkerd\.io|prometheus\.io|vault\.hashicorp\.com"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from podpatterns.pod.lint.finding import Found, Replace, Rule, Severity
-from podpatterns.pod.lint.workload import Workload, at, mappings
+from podpatterns.pod.workload import Workload, at, mappings
 from podpatterns.runtime.decode import suggest
 from podpatterns.runtime.nodes import MapNode, ScalarNode
 

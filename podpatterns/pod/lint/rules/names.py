@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from podpatterns.pod.lint.finding import Found, Rule, Severity
-from podpatterns.pod.lint.workload import Container, Workload, mapping, mappings, text
+from podpatterns.pod.workload import Container, Workload, mapping, mappings, text
 from podpatterns.runtime.nodes import MapNode, Mark, ScalarNode
 
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")

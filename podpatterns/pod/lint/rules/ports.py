@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from podpatterns.pod.lint.finding import Found, Rule, Severity
-from podpatterns.pod.lint.workload import Container, Role, Workload, at, text, value
+from podpatterns.pod.workload import Container, Role, Workload, at, text, value
 from podpatterns.runtime.nodes import ScalarNode
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from podpatterns.pod.lint.finding import Found, Remove, Rule, Severity
-from podpatterns.pod.lint.workload import Role, Workload
+from podpatterns.pod.workload import Role, Workload
 
 
 def probe_on_init(workload: Workload) -> Iterator[Found]:

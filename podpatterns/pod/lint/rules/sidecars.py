@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from podpatterns.pod.lint.finding import Found, Remove, Rule, Severity
-from podpatterns.pod.lint.workload import Container, Role, Workload, at, stopping_time, text, value, words
+from podpatterns.pod.workload import Container, Role, Workload, at, stopping_time, text, value, words
 
 HELPERS = re.compile(
     r"sidecar|ambassador|adapter|proxy|envoy|agent|exporter|shipper|fluent|filebeat|promtail|vector|collector|logger"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from podpatterns.pod.lint.finding import Found, Rule, Severity
-from podpatterns.pod.lint.workload import Container, Role, Workload, at, mapping, text, value
+from podpatterns.pod.workload import Container, Role, Workload, at, mapping, text, value
 from podpatterns.runtime.decode import suggest
 from podpatterns.runtime.nodes import MapNode, ScalarNode
 
@@ -113,6 +113,8 @@ def read_only_without_room(workload: Workload) -> Iterator[Found]:
     for each in workload.of(Role.SIDECAR, Role.MAIN):
         if value(each.node, "securityContext.readOnlyRootFilesystem") is not True:
             continue
+        if "podpatterns/" in text(each.node, "image"):
+            continue  # writes to what its configuration names, and nowhere else
         if not any(_writable(workload, mount) for mount in each.mounts):
             yield Found(
                 mapping(each.node, "securityContext").keys["readOnlyRootFilesystem"],

@@ -81,6 +81,8 @@ class Link(asyncio.Protocol):
                 break
             if response.status >= 200:
                 self._buffer = b""
+                if not self.requests and not response.verbatim:
+                    self.upstream.learn(data[: response.size])
                 exchange.respond(self, response, data)
                 return
             if response.status == 101:

@@ -2,7 +2,11 @@
 
 import asyncio
 import json
+import select
+import socket
+import urllib.request
 from collections import Counter
+from types import SimpleNamespace
 
 import pytest
 
@@ -11,7 +15,11 @@ from podpatterns.ambassador.endpoints import names
 from podpatterns.ambassador.endpoints.health import HealthConfig
 from podpatterns.ambassador.endpoints.names import DnsConfig
 from podpatterns.ambassador.endpoints.outliers import OutliersConfig
+from podpatterns.ambassador.endpoints.pool import silent
+from podpatterns.ambassador.events import AmbassadorEvents
+from podpatterns.ambassador.upstreams.hosts import HostsConfig
 from podpatterns.runtime.service import Request
+from podpatterns.runtime.telemetry import Telemetry
 from podpatterns.runtime.units import Address, Duration
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -271,6 +279,64 @@ async def test_connections_grow_old(several, connect):
         await ask(client)
         await ask(client)
         assert hosts[0].server.connections == 2
+
+
+async def test_a_connection_that_was_closed_a_moment_ago(running):
+    """The loop has not told us yet: nothing is written on it all the same, because it is looked at first."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve():
+            far, _ = server.accept()
+            far.recv(1000)
+            far.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na")
+            return far
+
+        async with running(server.getsockname()[1]) as proxy:
+            far, answer = await asyncio.gather(
+                asyncio.to_thread(serve), asyncio.to_thread(urllib.request.urlopen, proxy.url, timeout=10)
+            )
+            answer.close()
+            pool = proxy.upstreams["stable"]
+            (endpoint,) = pool._roster.endpoints
+            (link,) = endpoint.idle
+            # From here on the loop does not turn.
+            assert silent(link.transport)
+            far.close()
+            assert select.select([link.transport.get_extra_info("socket").fileno()], [], [], 10)[0]
+            assert not silent(link.transport)
+            pool._swept = link.idle_since + 0.1
+            exchange = SimpleNamespace(request=None, within=lambda _: None)
+            assert pool.acquire(exchange) is None
+            pool.withdraw(exchange)
+
+
+@pytest.mark.parametrize(
+    ("field", "keep"),
+    [
+        (b"Keep-Alive: timeout=2, max=100", 1.6),
+        (b"keep-alive: max=5, Timeout = 3", 2.4),
+        (b'Keep-Alive: timeout="1"', 0.8),
+        (b"Keep-Alive: timeout=60", 4.0),
+        (b"Keep-Alive: max=5", 4.0),
+        (b"X-Keep-Alive: timeout=1", 4.0),
+        (b"Keep-Alive: timeout=soon", 4.0),
+    ],
+)
+def test_how_long_the_far_side_keeps_connections(field, keep):
+    """Four fifths of what it says, never longer than configured."""
+    pool = HostsConfig(addresses=(Address("127.0.0.1:1"),)).build("stable", AmbassadorEvents(Telemetry()), None)
+    pool.learn(b"HTTP/1.1 200 OK\r\n" + field + b"\r\nContent-Length: 0\r\n\r\n")
+    assert pool._keep == pytest.approx(keep)
+
+
+async def test_the_far_side_says_how_long(upstream, running, connect):
+    """`Keep-Alive: timeout=1` is heeded from the first response on, and the client does not see it."""
+    server = await upstream(b"HTTP/1.1 200 OK\r\nKeep-Alive: timeout=1\r\nContent-Length: 0\r\n\r\n")
+    async with running(server) as proxy:
+        client = await connect(proxy)
+        await client.send(GET)
+        assert b"timeout" not in await client.until(b"\r\n\r\n")
+        assert proxy.upstreams["stable"]._keep == pytest.approx(0.8)
 
 
 # --- names ------------------------------------------------------------------------------------------------------------

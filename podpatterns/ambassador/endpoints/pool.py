@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import select
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from random import random
@@ -25,6 +27,11 @@ P = TypeVar("P", bound=asyncio.Protocol)
 
 _LEARN_FROM = 0.5
 """Seconds; a connection that is closed sooner says more about a restart than about an idle timeout."""
+
+_MARGIN = 0.8
+"""The part of the far side's patience after which we let go of a connection: a request may be on its way by then."""
+
+_KEPT_FOR = re.compile(rb"\r\n(?i:keep-alive):[^\r\n]*?(?i:timeout)[ \t]*=[ \t]*\"?([0-9]{1,6})")
 
 
 class Waiter:
@@ -70,6 +77,8 @@ class Pool(Upstream):
         self._spawn = spawn
         self._keep = keep
         """Seconds to keep an idle connection; learns from connections that the far side has closed earlier."""
+        self._swept = 0.0
+        """When connections were swept last; one that has been idle since before that is looked at before it is used."""
         self._keep_requests = keep_requests
         self._keep_age = keep_age
         self._max_connections = max_connections
@@ -96,11 +105,14 @@ class Pool(Upstream):
         if self._max_requests is not None:
             self._admit(self._max_requests)
         endpoint = self._roster.only or self._choose(exchange, avoid)
-        if endpoint is not None and endpoint.idle and not fresh:
-            link = endpoint.idle.pop()
-            if not link.transport.is_closing():
-                endpoint.requests += 1
-                return link
+        if endpoint is not None and not fresh:
+            idle = endpoint.idle
+            while idle:
+                link = idle.pop()
+                if not link.transport.is_closing() and (link.idle_since >= self._swept or silent(link.transport)):
+                    endpoint.requests += 1
+                    return link
+                self._useless(link)
         return self._queue(exchange, endpoint, avoid, fresh=fresh)
 
     def _admit(self, bound: int) -> None:
@@ -146,8 +158,9 @@ class Pool(Upstream):
         for endpoint in self._roster.endpoints:
             while endpoint.idle:
                 link = endpoint.idle.pop()
-                if not link.transport.is_closing():
+                if not link.transport.is_closing() and silent(link.transport):
                     return link
+                self._useless(link)
         return None
 
     def _unreachable(self) -> UpstreamError:
@@ -195,12 +208,26 @@ class Pool(Upstream):
             self._open -= 1
         if link in endpoint.idle:
             endpoint.idle.remove(link)
-            unused = self._clock() - link.idle_since
-            if _LEARN_FROM < unused < self._keep:
-                # The far side keeps connections for a shorter time than we do: let go of them before it does.
-                self._keep = unused * 0.8
-                self._events.idle_closed(self.name, self._keep)
+            self._useless(link)
         self._refill()
+
+    def _useless(self, link: Link) -> None:
+        """An idle connection has been closed by the far side."""
+        unused = self._clock() - link.idle_since
+        if _LEARN_FROM < unused < self._keep:
+            self._shorten(unused * _MARGIN)
+        link.close()
+
+    def learn(self, head: bytes) -> None:
+        """See Upstream."""
+        found = _KEPT_FOR.search(head)
+        if found is not None and (keep := int(found[1]) * _MARGIN) < self._keep:
+            self._shorten(keep)
+
+    def _shorten(self, keep: float) -> None:
+        """The far side keeps connections for a shorter time than we do: let go of them before it does."""
+        self._keep = keep
+        self._events.idle_closed(self.name, keep)
 
     def _refill(self) -> None:
         """Open connections for those who wait without one on its way, as far as there may be more."""
@@ -328,6 +355,7 @@ class Pool(Upstream):
 
     def sweep(self, now: float) -> None:
         """See Upstream."""
+        self._swept = now
         self.budget.tick()
         self._roster.sweep(now)
         if self._left:
@@ -389,6 +417,19 @@ class Pool(Upstream):
             "retries_left": int(self.budget.left),
             "addresses": {endpoint.name: self._roster.describe(endpoint) for endpoint in self._roster.endpoints},
         }
+
+
+def silent(transport: asyncio.Transport) -> bool:
+    """Whether nothing has come on an idle connection: anything that has, mostly its end, makes it useless.
+
+    The loop will tell as well, but perhaps only after the request was written. In TLS a message may mean nothing.
+    """
+    sock = transport.get_extra_info("socket")
+    if sock is None or transport.get_extra_info("sslcontext") is not None:
+        return True
+    poll = select.poll()
+    poll.register(sock.fileno(), select.POLLIN | select.POLLERR | select.POLLHUP)
+    return not poll.poll(0)
 
 
 def now() -> float:

@@ -91,6 +91,9 @@ class Upstream(ABC):
         """A request was answered 401: whether there are other credentials, or will be, so that it may be sent again."""
         return False
 
+    def learn(self, head: bytes) -> None:  # noqa: B027 - most learn nothing from it
+        """The head of the first response on a connection, if there was something unusual in it."""
+
     @abstractmethod
     def release(self, link: Link) -> None:
         """Take back a connection that may carry another request."""

@@ -403,7 +403,7 @@ class Exchange:
 
     def truncated(self, flag: str, text: str) -> None:
         """Part of the response is with the client already: only a reset can say that the rest is missing."""
-        if self.link is not None:
+        if self.link is not None and not self.link.held:  # not if it waits for the client
             self.upstream.outcome(self.link, 0, self.client.clock() - self.started)
         self._drop_link()
         self.flag = flag

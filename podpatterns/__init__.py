@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from podpatterns.init.config import InitConfig
     from podpatterns.init.runtime import Init
     from podpatterns.runtime.config import PatternConfig, RuntimeConfig
-    from podpatterns.runtime.units import transform
+    from podpatterns.runtime.units import hook, transform
     from podpatterns.sidecar.config import SidecarConfig
     from podpatterns.sidecar.runtime import Sidecar
 
@@ -47,6 +47,7 @@ _HOME = {
     "RuntimeConfig": "podpatterns.runtime.config",
     "Sidecar": "podpatterns.sidecar.runtime",
     "SidecarConfig": "podpatterns.sidecar.config",
+    "hook": "podpatterns.runtime.units",
     "transform": "podpatterns.runtime.units",
 }
 
@@ -94,6 +95,7 @@ __all__ = [
     "StartError",
     "UpstreamError",
     "__version__",
+    "hook",
     "run",
     "transform",
 ]

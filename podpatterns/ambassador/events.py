@@ -238,6 +238,11 @@ class AmbassadorEvents:
         self._faults = telemetry.counter(
             "podpatterns_ambassador_faults", "Requests that were broken on purpose.", ["listener", "route", "fault"]
         )
+        self._hook_failures = telemetry.counter(
+            "podpatterns_ambassador_hook_failures",
+            "Calls of a hook that have failed; each was answered 500.",
+            ["listener", "route", "hook"],
+        )
         self._mirrored = telemetry.counter(
             "podpatterns_ambassador_mirrored",
             "Copies of requests, by the class of the answer, or by why there was none.",
@@ -364,6 +369,18 @@ class AmbassadorEvents:
         """A request is broken on purpose."""
         self._faults.add(listener, route, fault)
         self._log.debug("ambassador.fault.injected", listener=listener, route=route, fault=fault)
+
+    def hook_failed(self, listener: str, route: str, hook: str, error: Exception, where: str) -> None:
+        """A function of a user has raised; `where` is the innermost line."""
+        self._hook_failures.add(listener, route, hook)
+        self._log.error(
+            "ambassador.hook.failed",
+            listener=listener,
+            route=route,
+            hook=hook,
+            error=f"{type(error).__name__}: {error}",
+            where=where,
+        )
 
     def mirrored(self, listener: str, route: str, version: str, outcome: str) -> None:
         """A copy of a request was answered or has failed, or none was made."""

@@ -222,6 +222,8 @@ class Exchange:
         self._reusable = response.persistent
         for edit in self.edits:
             edit(self, response)
+            if self.link is None:
+                return
         if client.persistent and client.listener.draining:
             client.persistent = False
         if length < 0:
@@ -284,9 +286,11 @@ class Exchange:
         if not self.request.upgrade or response.upgrade != self.request.upgrade:
             self.give_up(502, "unexpected_upgrade", "changed the protocol without being asked")
             return
-        self.status, self.tunnel = 101, True
         for edit in self.edits:
             edit(self, response)
+            if self.link is None:
+                return
+        self.status, self.tunnel = 101, True
         client = self.client
         client.persistent = False
         client.due = float("inf")
@@ -313,6 +317,19 @@ class Exchange:
         """
         self.status, self.flag = status, reason
         self.client.respond(self, text, fields=fields, content_type=content_type)
+
+    def replace(
+        self,
+        status: int,
+        text: str,
+        *,
+        reason: str,
+        fields: Mapping[str, str] | None = None,
+        content_type: str = "text/plain; charset=utf-8",
+    ) -> None:
+        """Answer in the place of a response whose head has come, and of which nothing was passed on: for edits."""
+        self._drop_link()
+        self.answer(status, text, reason=reason, fields=fields, content_type=content_type)
 
     # --- again ----------------------------------------------------------------------------------------------------
 

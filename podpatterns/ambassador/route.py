@@ -18,6 +18,7 @@ from podpatterns.ambassador.match import MatchConfig
 from podpatterns.ambassador.policies import Edit, PolicyConfig, Site, Step
 from podpatterns.ambassador.policies.faults import FaultsConfig
 from podpatterns.ambassador.policies.headers import HeadersConfig
+from podpatterns.ambassador.policies.hooks import HooksConfig
 from podpatterns.ambassador.policies.mirror import MirrorConfig
 from podpatterns.ambassador.policies.override import OverrideConfig
 from podpatterns.ambassador.policies.rate_limit import RateLimitConfig
@@ -66,6 +67,9 @@ class RouteConfig(Config, frozen=True, kw_only=True):
 
     faults: FaultsConfig | None = None
     """Breaks a share of the requests on purpose. None: none."""
+
+    hooks: HooksConfig | None = None
+    """Functions of your own that see and change requests and responses. None: none, and nothing is looked at."""
 
     rewrite: RewriteConfig | None = None
     """Another path or Host for the upstream. None: both stay as they are."""
@@ -181,13 +185,13 @@ class RouteConfig(Config, frozen=True, kw_only=True):
                 yield InvalidField(f"mirror.{mistake.field}", str(mistake))
 
 
-POLICIES: Final = ("rate_limit", "faults", "redirect", "respond", "rewrite", "headers", "mirror")
+POLICIES: Final = ("rate_limit", "faults", "redirect", "respond", "hooks", "rewrite", "headers", "mirror")
 """The fields of a route that are policies, in the order in which they see a request."""
 
 ANSWERS: Final = ("redirect", "respond")
 """Policies that take the place of an upstream."""
 
-UPSTREAM_ONLY: Final = ("rewrite", "headers", "mirror", "first_byte")
+UPSTREAM_ONLY: Final = ("hooks", "rewrite", "headers", "mirror", "first_byte")
 """What makes no sense without one."""
 
 

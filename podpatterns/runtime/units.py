@@ -255,3 +255,16 @@ def transform(function: Callable[..., Any]) -> FunctionRef:
     if inspect.iscoroutinefunction(function):
         raise TypeError(f"{function.__qualname__} is async; a transform is synchronous: it works on a batch in memory")
     return FunctionRef(function)
+
+
+def hook(function: Callable[..., Any]) -> FunctionRef:
+    """Mark a plain function as a hook of the ambassador, to stand in a route's `hooks`.
+
+    The function takes the head of a request or of a response, and changes it or answers. It runs in the event loop, for
+    every request of its route: it must not block or await.
+    """
+    import inspect
+
+    if inspect.iscoroutinefunction(function):
+        raise TypeError(f"{function.__qualname__} is async; a hook is synchronous: it sees every request on its way")
+    return FunctionRef(function)

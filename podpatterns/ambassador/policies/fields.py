@@ -32,7 +32,7 @@ def check_name(name: str, place: str) -> None:
 
     Servers are known to read an underscore as a hyphen, so that `content_length` would pass for the framing field.
     """
-    if TOKEN.fullmatch(name.encode()) is None:
+    if TOKEN.fullmatch(name.encode("utf-8", "surrogateescape")) is None:
         raise InvalidField(place, f'"{name}" is not the name of a field')
     reason = REFUSED.get(name.lower().replace("_", "-"))
     if reason is not None:
@@ -41,7 +41,7 @@ def check_name(name: str, place: str) -> None:
 
 def check_value(value: str, place: str) -> None:
     """Raise InvalidField for `place`, unless this can be the value of a field as it stands."""
-    if _VALUE.fullmatch(value.encode()) is None:
+    if _VALUE.fullmatch(value.encode("utf-8", "surrogateescape")) is None:
         raise InvalidField(
             place, "a value has neither line ends nor other control characters, and no space at its ends"
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib.resources import files
 from typing import TYPE_CHECKING, Any, get_args
 
 import msgspec
@@ -34,7 +35,7 @@ class Steer(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Control:
-    """`GET /ambassador`, `PUT /ambassador/weights` and `PUT /ambassador/ramp`."""
+    """`GET /ambassador` and its page, `PUT /ambassador/weights` and `PUT /ambassador/ramp`."""
 
     def __init__(self, ambassador: Ambassador) -> None:
         self._ambassador = ambassador
@@ -43,6 +44,7 @@ class Control:
         """For the admin endpoint."""
         return [
             service.Route("GET", "/ambassador", self.show),
+            service.Route("GET", "/ambassador/page", self.page),
             service.Route("PUT", "/ambassador/weights", self.change),
             service.Route("PUT", "/ambassador/ramp", self.steer),
         ]
@@ -59,6 +61,11 @@ class Control:
                 "upstreams": {name: dict(each.describe()) for name, each in ambassador.upstreams.items()},
             }
         )
+
+    async def page(self, _request: Request) -> Reply:
+        """The same for people with a browser; it needs nothing from elsewhere."""
+        page = files("podpatterns.ambassador").joinpath("page.html").read_bytes()
+        return Reply(page, content_type="text/html; charset=utf-8")
 
     async def change(self, request: Request) -> Reply:
         """Change the weights of one split, from the next request on; a later change of the file takes their place."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 
 import msgspec
 import pytest
@@ -159,6 +160,23 @@ async def test_a_ramp_is_steered(upstream, running):
         assert (status, "pause, resume, abort, promote, restart" in answer["error"]) == (400, True)
         page = (await ask(proxy, "GET", "/ambassador"))[1]
         assert page["listeners"]["127.0.0.1:0"]["routes"][0]["ramp"]["reason"] == "asked for through the admin endpoint"
+
+
+async def test_the_page_for_browsers(upstream, running):
+    """It loads nothing from elsewhere, writes no HTML from data, and what it reads is what the admin endpoint says."""
+    server = await upstream(OK)
+    async with running({"stable": server, "test": server}, routes=(route(),)) as proxy:
+        (found,) = [each for each in proxy.routes() if each.path == "/ambassador/page"]
+        reply = await found.handle(Request({}))
+        data = (await ask(proxy, "GET", "/ambassador"))[1]
+    text = reply.data.decode()
+    assert (reply.content_type, found.public) == ("text/html; charset=utf-8", False)
+    assert re.findall(r"https?://[^\"]+", text) == ["http://www.w3.org/2000/svg"]
+    assert not re.search(r"innerHTML|insertAdjacentHTML|\bsrc=|\bhref=", text)
+    (shown,) = data["listeners"]["127.0.0.1:0"]["routes"]
+    assert set(re.findall(r"\bversion\.(\w+)", text)) <= shown["versions"]["test"].keys()
+    assert set(re.findall(r"\bstate\.(\w+)", text)) <= shown["ramp"].keys()
+    assert set(re.findall(r"\bdata\.(\w+)", text)) == data.keys()
 
 
 async def test_without_a_ramp_there_is_nothing_to_steer(upstream, running):

@@ -124,7 +124,7 @@ async def test_the_admin_page(upstream, running, connect):
     """Versions with weights and measured shares, upstreams with their state."""
     async with running(await versions(upstream), routes=SPLIT) as proxy:
         await asked(await connect(proxy), 50)
-        (route,) = [each for each in proxy.routes() if each.method == "GET"]
+        (route,) = [each for each in proxy.routes() if each.path == "/ambassador"]
         data = json.loads(json.dumps((await route.handle(Request({}))).data))
         assert not route.public
         (listener,) = data["listeners"].values()

@@ -17,7 +17,7 @@ from podpatterns.runtime.schema import ComponentConfig
 if TYPE_CHECKING:
     from podpatterns.ambassador.events import AmbassadorEvents
 
-_VALUE = re.compile(r"[!-~](?:[\t -~]*[!-~])?")
+_VALUE = re.compile(r"[!-~](?:[ -~]*[!-~])?")
 """A field's value (RFC 9110 5.5), without bytes beyond ASCII."""
 
 
@@ -60,19 +60,19 @@ class Credential(ABC):
 
 
 class FromFile(Credential):
-    """A credential that stands in a file, as it is now: `field` makes the value of the secret in the file.
+    """A credential that stands in a file, as it is now: `value` makes the field's value of the secret in the file.
 
-    `field` raises Unusable with words that follow the file's name.
+    `value` raises Unusable for a secret that cannot stand in a field.
     """
 
     def __init__(
-        self, name: str, path: str, field: Callable[[str], str], version: str, events: AmbassadorEvents
+        self, name: str, path: str, value: Callable[[str], str], version: str, events: AmbassadorEvents
     ) -> None:
         self.name = name.encode()
         self._path = path
         self._rotation = Rotation(
             [path],
-            lambda: b"%b: %b\r\n" % (self.name, field(secret_in(path)).encode()),
+            lambda: b"%b: %b\r\n" % (self.name, value(one_line(path)).encode()),
             what="credentials",
             version=version,
             events=events,
@@ -100,7 +100,7 @@ class FromFile(Credential):
         return f"{self.name.decode()} from {self._path}"
 
 
-def secret_in(path: str) -> str:
+def one_line(path: str) -> str:
     """The secret in a file, without the line ends that editors and `echo` add. Raises Unusable, OSError."""
     try:
         secret = content_of(path, 1 << 16).decode().rstrip("\r\n")
@@ -109,6 +109,8 @@ def secret_in(path: str) -> str:
         raise Unusable(f"{path} does not hold text in UTF-8") from None
     if not secret:
         raise Unusable(f"{path} is empty")
+    if not secret.isprintable():
+        raise Unusable(f"{path} holds more than one line, or control characters")
     return secret
 
 

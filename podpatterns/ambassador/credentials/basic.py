@@ -6,7 +6,6 @@ from base64 import b64encode
 from typing import TYPE_CHECKING, ClassVar
 
 from podpatterns.ambassador.credentials import CredentialConfig, FromFile
-from podpatterns.ambassador.rotation import Unusable
 from podpatterns.runtime.schema import InvalidField
 from podpatterns.runtime.units import SecretFile
 
@@ -32,9 +31,7 @@ class BasicConfig(CredentialConfig, frozen=True, kw_only=True):
 
     def build(self, version: str, events: AmbassadorEvents) -> FromFile:
         """See CredentialConfig."""
-        return FromFile("Authorization", self.password, self._field, version, events)
+        return FromFile("Authorization", self.password, self._value, version, events)
 
-    def _field(self, secret: str) -> str:
-        if not secret.isprintable():
-            raise Unusable(f"{self.password} holds more than one line, or control characters")
+    def _value(self, secret: str) -> str:
         return f"Basic {b64encode(f'{self.user}:{secret}'.encode()).decode()}"

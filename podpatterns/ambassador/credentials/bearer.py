@@ -23,9 +23,9 @@ class BearerConfig(CredentialConfig, frozen=True, kw_only=True):
 
     def build(self, version: str, events: AmbassadorEvents) -> FromFile:
         """See CredentialConfig."""
-        return FromFile("Authorization", self.token, self._field, version, events)
+        return FromFile("Authorization", self.token, self._value, version, events)
 
-    def _field(self, secret: str) -> str:
+    def _value(self, secret: str) -> str:
         if " " in visible(self.token, secret):
             raise Unusable(f"{self.token} holds more than a token: there are spaces in it")
         return f"Bearer {secret}"

@@ -9,7 +9,7 @@ from random import random
 from typing import TYPE_CHECKING, ClassVar
 from urllib.parse import urlsplit
 
-from podpatterns.ambassador.credentials import Credential, CredentialConfig, secret_in
+from podpatterns.ambassador.credentials import Credential, CredentialConfig, one_line
 from podpatterns.ambassador.rotation import LOOK, Rotation
 from podpatterns.ambassador.tls import Tls, TlsConfig, explained
 from podpatterns.ambassador.token_endpoint import (
@@ -124,7 +124,7 @@ class Oauth2(Credential):
         self.version = version
         self._events = events
         path = config.client_secret
-        self._secret = Rotation([path], lambda: secret_in(path), what="credentials", version=version, events=events)
+        self._secret = Rotation([path], lambda: one_line(path), what="credentials", version=version, events=events)
         self._tls: Tls | None = None
         if config.token_url.startswith("https:"):
             self._tls = Tls(config.tls or TlsConfig(), f"{version} (token endpoint)", events)

@@ -1,6 +1,6 @@
 """The ambassador beside Envoy, HAProxy, nginx, and a reverse proxy on aiohttp.
 
-    python -m benchmarks.ambassador [--only WORKLOAD] [--rounds 3] [--seconds 2] [--write]
+    python -m benchmarks.ambassador [--only WORKLOAD] [--rounds 5] [--seconds 1] [--write]
 
 One process per proxy, all on one core; load and back end on the other. The rounds are interleaved (each proxy in turn,
 then the next round) and figures are medians, so that a machine with other work to do hits all alike. Exit status 1 if a
@@ -14,9 +14,13 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from benchmarks.ambassador.backend import secure
 from benchmarks.ambassador.load import full, idle, many_files, paced
+from benchmarks.ambassador.page import write_page
 from benchmarks.ambassador.proxies import (
     CORE,
     LOAD_CORE,
@@ -31,37 +35,38 @@ from benchmarks.ambassador.proxies import (
     wait_for,
 )
 from benchmarks.ambassador.report import Results, print_rows, print_table
-from benchmarks.ambassador.workloads import IDLE, MEMORY, PACED, WORKLOADS
+from benchmarks.ambassador.workloads import IDLE, MEMORY, PACED, TCP, WORKLOADS
 
 IDLE_CLIENTS = 10_000
 
 
 class Run:
-    """The proxies, running, and what has been measured of them."""
+    """Proxies, running, in front of a plain back end or of one that speaks TLS."""
 
-    def __init__(self, folder: Path, names: list[str], connections: int) -> None:
+    def __init__(self, folder: Path, results: Results, *, secure: bool) -> None:
         self.folder = folder
-        self.connections = connections
-        self.names = names
+        self.results = results
+        self.secure = secure
         self.processes: list[subprocess.Popen[bytes]] = []
         self.proxies: dict[str, Proxy] = {}
-        self.results = Results()
 
-    def start(self) -> None:
+    def start(self, names: list[str], connections: int) -> None:
         """Back end first."""
         stable, test = free_port(), free_port()
-        backend = [sys.executable, "-m", "benchmarks.ambassador.backend", str(stable), str(test)]
-        self.processes.append(start(backend, LOAD_CORE))
+        command, ca = [sys.executable, "-m", "benchmarks.ambassador.backend", str(stable), str(test)], ""
+        if self.secure:
+            command, ca = secure(self.folder, str(program("nginx")), [stable, test])
+        self.processes.append(start(command, LOAD_CORE))
         wait_for(test, self.processes[-1])
-        for name in self.names:
-            site = Site(self.folder, free_port(), free_port(), stable, test, self.connections)
+        for name in names:
+            site = Site(self.folder, free_port(), free_port(), stable, test, connections, ca)
             self.processes.append(start(PROXIES[name](site), CORE))
             wait_for(site.port, self.processes[-1])
             self.proxies[name] = Proxy(name, site.port, self.processes[-1])
 
     def closed(self, chosen: list[str], rounds: int, seconds: int) -> None:
         """What wrk does; a second before the rounds warms up whatever is made at the first request."""
-        workloads = [each for each in WORKLOADS if each.name in chosen]
+        workloads = [each for each in WORKLOADS if each.name in chosen and each.secure is self.secure]
         for workload in workloads[:1]:
             for proxy in self.proxies.values():
                 full(proxy, workload, self.folder, 1)
@@ -70,13 +75,14 @@ class Run:
                 for name, proxy in self.proxies.items():
                     if name in workload.proxies:
                         self.results.add(workload.name, name, full(proxy, workload, self.folder, seconds))
-                        self.results.memory(MEMORY, name, proxy.rss())
+                        if not self.secure:
+                            self.results.memory(MEMORY, name, proxy.rss())
 
     def paced(self, rounds: int, seconds: int) -> None:
         """At half of what the slower of ours and Envoy can do."""
         small = WORKLOADS[0]
         rates = []
-        for name in {"podpatterns", "envoy"} & set(self.names):
+        for name in {"podpatterns", "envoy"} & set(self.proxies):
             if not self.results.rounds(small.name, name):
                 self.results.add(small.name, name, full(self.proxies[name], small, self.folder, seconds))
             rates.append(self.results.median(small.name, name, "rate"))
@@ -100,12 +106,12 @@ def missing(names: list[str]) -> list[str]:
 
 def main() -> int:
     """Run the rounds; 1 if a row is short, 2 if they cannot be run."""
-    known = [*(each.name for each in WORKLOADS), PACED, IDLE]
+    known = [*(each.name for each in WORKLOADS), PACED, IDLE, TCP]
     parser = argparse.ArgumentParser(prog="python -m benchmarks.ambassador", description=__doc__)
     parser.add_argument("--only", action="append", choices=known, help="one workload; may be given several times")
     parser.add_argument("--proxy", action="append", choices=list(PROXIES), help="one proxy; may be given several times")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=int, default=2, help="length of a round")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=int, default=1, help="length of a round")
     parser.add_argument("--write", action="store_true", help="write docs/benchmarks/ambassador.md and its plot")
     options = parser.parse_args()
     chosen = options.only or known
@@ -117,20 +123,41 @@ def main() -> int:
         print("\n".join(lacking), file=sys.stderr)
         return 2
     connections = min(IDLE_CLIENTS + 1000, (many_files() - 500) // 2)
-    with tempfile.TemporaryDirectory() as folder:
-        run = Run(Path(folder), names, connections)
-        try:
-            run.start()
-            run.closed(chosen, options.rounds, options.seconds)
+    results = Results()
+    if {PACED, IDLE, *(each.name for each in WORKLOADS if not each.secure)} & set(chosen):
+        with running(results, names, connections, secure=False) as plain:
+            plain.closed(chosen, options.rounds, options.seconds)
             if PACED in chosen:
-                run.paced(options.rounds, options.seconds)
+                plain.paced(options.rounds, options.seconds)
             if IDLE in chosen:
-                run.idle(min(IDLE_CLIENTS, connections - 100))
+                plain.idle(min(IDLE_CLIENTS, connections - 100))
+    if {each.name for each in WORKLOADS if each.secure} & set(chosen):
+        with running(results, [name for name in names if name != "aiohttp"], connections, secure=True) as secured:
+            secured.closed(chosen, options.rounds, options.seconds)
+    print_table(results, names)
+    good = print_rows(results)
+    tcp = ""
+    if TCP in chosen:
+        command = [sys.executable, "-m", "benchmarks.ambassador.tcp", "--rounds", str(options.rounds)]
+        done = subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True)
+        tcp = done.stdout
+        print(tcp)
+        good &= done.returncode == 0
+    if options.write:
+        write_page(results, tcp)
+    return 0 if good else 1
+
+
+@contextmanager
+def running(results: Results, names: list[str], connections: int, *, secure: bool) -> Iterator[Run]:
+    """Proxies that are stopped in the end."""
+    with tempfile.TemporaryDirectory() as folder:
+        run = Run(Path(folder), results, secure=secure)
+        try:
+            run.start(names, connections)
+            yield run
         finally:
             stop(run.processes)
-    print_table(run.results, names)
-    good = print_rows(run.results)
-    return 0 if good else 1
 
 
 if __name__ == "__main__":

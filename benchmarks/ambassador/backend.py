@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import re
+import subprocess
 import sys
+from pathlib import Path
 from typing import cast
 
 import uvloop
@@ -72,6 +74,44 @@ async def serve(ports: list[int]) -> None:
     for port in ports:
         await loop.create_server(Backend, "127.0.0.1", port, backlog=2048)
     await asyncio.Event().wait()
+
+
+def secure(folder: Path, nginx: str, ports: list[int]) -> tuple[list[str], str]:
+    """The command of a back end that speaks TLS, and the file with its certificate: nginx, which does it in C."""
+    certificate, key = folder / "certificate.pem", folder / "key.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+         "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-keyout", key, "-out", certificate],
+        check=True,
+        capture_output=True,
+    )  # fmt: skip
+    (folder / "16k").write_bytes(b"x" * 16384)
+    listen = "".join(f"listen 127.0.0.1:{port} ssl backlog=2048;\n" for port in ports)
+    file = folder / "backend.conf"
+    file.write_text(
+        f"""
+daemon off;
+master_process off;
+pid {folder}/backend.pid;
+error_log stderr crit;
+events {{ worker_connections 4096; }}
+http {{
+  access_log off;
+  keepalive_requests 1000000000;
+  open_file_cache max=10;
+  client_body_temp_path {folder}/backend-bodies;
+  server {{
+    {listen}
+    ssl_certificate {certificate};
+    ssl_certificate_key {key};
+    location = / {{ return 200 "{"x" * 64}"; }}
+    location = /16k {{ root {folder}; }}
+  }}
+}}
+""",
+        "utf-8",
+    )
+    return [nginx, "-p", str(folder), "-c", str(file)], str(certificate)
 
 
 if __name__ == "__main__":

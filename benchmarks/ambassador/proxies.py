@@ -33,6 +33,13 @@ class Site:
     test: int
     connections: int
     """Clients that it must be able to hold."""
+    ca: str = ""
+    """The file with the authority of the upstreams' certificates; empty: they speak plain HTTP."""
+
+    @property
+    def name(self) -> str:
+        """What its files are called."""
+        return "tls" if self.ca else "plain"
 
 
 @dataclass(slots=True)
@@ -109,9 +116,10 @@ def write(site: Site, name: str, text: str) -> str:
 
 def podpatterns(site: Site) -> list[str]:
     """As `podpatterns run` does it, with its defaults: metrics, limits, timeouts, retries, outlier detection."""
+    tls = f", tls: {{ca: {site.ca}, server_name: localhost}}" if site.ca else ""
     file = write(
         site,
-        "ambassador.yaml",
+        f"ambassador-{site.name}.yaml",
         f"""
 ambassador:
   listeners:
@@ -119,8 +127,8 @@ ambassador:
     max_connections: {site.connections}
     routes: [{{split: {{stable: 90, test: 10}}}}]
   upstreams:
-    stable: 127.0.0.1:{site.stable}
-    test: 127.0.0.1:{site.test}
+    stable: {{addresses: ["127.0.0.1:{site.stable}"]{tls}}}
+    test: {{addresses: ["127.0.0.1:{site.test}"]{tls}}}
 runtime: {{admin: 127.0.0.1:{site.admin}, log_level: warning}}
 """,
     )
@@ -139,9 +147,20 @@ def envoy(site: Site) -> list[str]:
       endpoints:
       - lb_endpoints:
         - endpoint: {{address: {{socket_address: {{address: 127.0.0.1, port_value: {port}}}}}}}"""
+    if site.ca:
+        cluster += f"""
+    transport_socket:
+      name: envoy.transport_sockets.tls
+      typed_config:
+        "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext
+        sni: localhost
+        common_tls_context:
+          validation_context:
+            trusted_ca: {{{{filename: {site.ca}}}}}
+            match_typed_subject_alt_names: [{{{{san_type: DNS, matcher: {{{{exact: localhost}}}}}}}}]"""
     file = write(
         site,
-        "envoy.yaml",
+        f"envoy-{site.name}.yaml",
         f"""
 admin: {{address: {{socket_address: {{address: 127.0.0.1, port_value: {site.admin}}}}}}}
 static_resources:
@@ -177,9 +196,10 @@ static_resources:
 
 def haproxy(site: Site) -> list[str]:
     """One thread; its counters are always on."""
+    tls = f"ssl verify required ca-file {site.ca} sni str(localhost) verifyhost localhost" if site.ca else ""
     file = write(
         site,
-        "haproxy.cfg",
+        f"haproxy-{site.name}.cfg",
         f"""
 global
   nbthread 1
@@ -197,8 +217,8 @@ frontend front
   bind 127.0.0.1:{site.port}
   default_backend back
 backend back
-  server stable 127.0.0.1:{site.stable} weight 90
-  server test 127.0.0.1:{site.test} weight 10
+  server stable 127.0.0.1:{site.stable} weight 90 {tls}
+  server test 127.0.0.1:{site.test} weight 10 {tls}
 """,
     )
     return [str(program("haproxy")), "-db", "-f", file]
@@ -206,13 +226,19 @@ backend back
 
 def nginx(site: Site) -> list[str]:
     """One process; bodies are passed on as they come, never by way of a file."""
+    tls = (
+        f"proxy_ssl_verify on; proxy_ssl_trusted_certificate {site.ca}; proxy_ssl_name localhost;"
+        "proxy_ssl_server_name on;"
+        if site.ca
+        else ""
+    )
     file = write(
         site,
-        "nginx.conf",
+        f"nginx-{site.name}.conf",
         f"""
 daemon off;
 master_process off;
-pid {site.folder}/nginx.pid;
+pid {site.folder}/nginx-{site.name}.pid;
 error_log stderr crit;
 events {{ worker_connections {site.connections}; }}
 http {{
@@ -234,7 +260,8 @@ http {{
   server {{
     listen 127.0.0.1:{site.port} backlog=2048;
     location / {{
-      proxy_pass http://back;
+      proxy_pass {"https" if site.ca else "http"}://back;
+      {tls}
       proxy_http_version 1.1;
       proxy_set_header Connection "";
       proxy_set_header Host $http_host;

@@ -1,4 +1,4 @@
-"""The figures: as a table for people, as rows that are long enough or short, and as a page of the documentation."""
+"""The figures: as a table for people, and as rows that are long enough or short."""
 
 from __future__ import annotations
 
@@ -6,12 +6,9 @@ import math
 import statistics
 from collections import defaultdict
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from benchmarks.ambassador.load import Round
 from benchmarks.ambassador.workloads import FLOORS, IDLE, MEMORY, PACED, WORKLOADS, Floor
-
-PAGE = Path(__file__).parents[2] / "docs" / "benchmarks" / "ambassador.md"
 
 
 @dataclass(slots=True)

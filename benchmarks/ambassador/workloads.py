@@ -27,6 +27,8 @@ class Workload:
     script: str = ""
     """Lua for wrk, where the request is more than a path and headers."""
     proxies: tuple[str, ...] = FAST
+    secure: bool = False
+    """True if the upstreams speak TLS."""
 
 
 WORKLOADS = (
@@ -46,7 +48,10 @@ WORKLOADS = (
         + chunks(4096, 4)
         + "\nrequest = function() return raw end",
     ),
+    Workload("small GET, HTTPS upstream", secure=True),
+    Workload("GET 16 KB, HTTPS upstream", "/16k", secure=True),
 )
+TCP = "TCP"
 PACED = "small GET at half load"
 IDLE = "10,000 idle connections"
 MEMORY = "memory"

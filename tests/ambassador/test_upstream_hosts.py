@@ -187,6 +187,27 @@ async def test_addresses_that_nobody_listens_on(upstream, running, connect, unus
         assert proxy.events.failures == 0
 
 
+async def test_the_only_address_comes_back(running, connect):
+    """After an outage, however long, it is found within a moment: what rests for long is tried all the same."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))  # and does not listen yet
+        outliers = OutliersConfig(connect_failures=1, rest=Duration("1h"), max_rest=Duration("1h"))
+        async with running(sock.getsockname()[1], hosts={"outliers": outliers}) as proxy:
+            client = await connect(proxy)
+            seen = {await ask(client) for _ in range(5)}
+            assert {status for status, _ in seen} <= {502, 503}
+            assert any(b"(no_healthy_upstream)" in text for _, text in seen)
+
+            async def answer(reader, writer):
+                await reader.readuntil(b"\r\n\r\n")
+                writer.write(Host(b"a").well)
+                await reader.read()
+                writer.close()
+
+            async with await asyncio.start_server(answer, sock=sock):
+                await until(client, (200, b"a"))
+
+
 async def test_health_checks(several, connect):
     """An address that fails its checks gets no requests; once it passes them, it does again."""
     health = HealthConfig(path="/healthz", every=Duration("100ms"), timeout=Duration("100ms"), fall=1, rise=1)

@@ -116,6 +116,34 @@ def test_the_last_one_that_cannot_be_connected_to_is():
     assert scene.roster.available
 
 
+def test_where_all_rest_one_is_tried_now_and_then():
+    """A rest of half a minute would make an outage longer than it is, where there is nobody else to ask. So one request
+    at a time finds out, ten times a second at most; to a split the version still counts as unavailable."""
+    scene = Scene(2)
+    scene.refuse(0)
+    scene.refuse(1)
+    for _ in range(5):  # rests become long
+        scene.wait(31.0)
+        for _ in range(2):
+            scene.refuse(scene.choose(), times=1)
+    ejections = scene.metric("ejections_total")
+    assert scene.choose() is None
+    for _ in range(20):
+        scene.wait(0.099)
+        assert scene.choose() is None
+        scene.wait(0.002)
+        assert not scene.roster.available
+        chosen = scene.choose()
+        assert chosen is not None
+        assert scene.choose() is None
+        scene.refuse(chosen, times=1)
+    assert scene.metric("ejections_total") == ejections
+    scene.wait(0.1)
+    scene.roster.connected(scene.hosts[scene.choose()])
+    assert scene.roster.available
+    assert scene.choose() is not None
+
+
 def test_not_more_than_the_share():
     """Of ten at most half rest for their answers, whatever they answer."""
     scene = Scene(10)

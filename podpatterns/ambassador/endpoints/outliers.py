@@ -91,8 +91,8 @@ class Record:
     """How one endpoint has been doing. Times are seconds on any one clock."""
 
     __slots__ = (
-        "_config", "_failed", "_forgiven", "_left", "_requests", "_rest", "_times", "connects", "failures",
-        "reason", "state", "until",
+        "_config", "_failed", "_forgiven", "_left", "_lost", "_requests", "_rest", "_times", "connects", "failures",
+        "reason", "state", "until", "untried_since",
     )  # fmt: skip
 
     def __init__(self, config: OutliersConfig) -> None:
@@ -106,7 +106,11 @@ class Record:
         self.failures = 0
         """Failures in a row."""
         self.until = 0.0
-        """The end of the rest; of a trial: when it counts as lost, because nobody has told what came of it."""
+        """The end of the rest."""
+        self.untried_since = 0.0
+        """Since when nobody has tried it."""
+        self._lost = 0.0
+        """When a trial counts as lost, because nobody has told what came of it."""
         self._times = 0
         self._forgiven = 0.0
         """From when on a new rest is a first one again: it has been well for as long as it was away."""
@@ -119,9 +123,14 @@ class Record:
         """True while a good answer would change something."""
         return self.state is not State.WELL or self.failures > 0
 
+    @property
+    def changes(self) -> float:
+        """When a request should find out if it is well again."""
+        return self._lost if self.state is State.TRIAL else self.until
+
     def due(self, now: float) -> bool:
-        """Whether a request should find out if it is well again."""
-        return self.state is not State.WELL and now >= self.until
+        """Whether a request should find out now."""
+        return self.state is not State.WELL and now >= self.changes
 
     # --- what happens to it ---------------------------------------------------------------------------------------
 
@@ -186,13 +195,20 @@ class Record:
                 self._times = 0
         rest = max(self._rest.delay(self._times, 0.5 + u / 2), min(at_least, self._config.max_rest))
         self._times += 1
-        self.state, self.reason, self.until = State.RESTING, reason, now + rest
+        self.state, self.reason, self.until, self.untried_since = State.RESTING, reason, now + rest, now
         self._failed = 0
         return rest
 
     def try_again(self, now: float, patience: float) -> None:
         """A request is on its way to find out. If nothing is heard of it for so many seconds, another one is."""
-        self.state, self.until = State.TRIAL, now + patience
+        self.state, self._lost = State.TRIAL, now + patience
+
+    def rest_on(self, now: float) -> bool:
+        """A trial has failed. True: it came before its time, so the same rest goes on."""
+        if self.state is not State.TRIAL or now >= self.until:
+            return False
+        self.state, self.untried_since = State.RESTING, now
+        return True
 
 
 _RETRY_AFTER, _DATE = named(b"retry-after"), named(b"date")

@@ -17,6 +17,11 @@ _PENALTY = 1.0
 """Seconds that a failure counts as, at least, where latencies count: whoever fails fast must not look fast."""
 
 
+LAST_RESORT = 0.1
+"""Seconds between two attempts where all endpoints rest and there is nothing else to do: whoever is back is found soon,
+and a few connections in a second disturb nobody."""
+
+
 class Roster:
     """The endpoints of one upstream.
 
@@ -52,6 +57,7 @@ class Roster:
         self._since = float("-inf")
         """When the window began in which failures count for the failure rate."""
         self._panicking = False
+        self._desperate = False
         self.changed: Callable[[], None] = _nobody_asked
         """Called when it has been found out anew who may be chosen."""
         self.endpoints: list[Endpoint] = list(endpoints)
@@ -79,7 +85,7 @@ class Roster:
     def _try(self, endpoint: Endpoint) -> None:
         """If it has rested for long enough, this one request is to find out; the next one goes elsewhere until then."""
         now = self._clock()
-        if endpoint.record.due(now):
+        if endpoint.record.due(now) or self._desperate:
             endpoint.record.try_again(now, self._patience)
             self.judge(now)
 
@@ -91,21 +97,36 @@ class Roster:
             endpoint.watched = self._timed or record.troubled
             well = record.state is State.WELL or record.due(now)
             if not well:
-                changes = min(changes, record.until)
+                changes = min(changes, record.changes)
             if well and endpoint.healthy:
                 fit.append(endpoint)
             if well or record.reason is not Reason.CONNECT:
                 reachable.append(endpoint)
-        self._changes = changes
         self.available = bool(fit) or any(each.idle for each in self.endpoints)
         panicking = len(fit) < self._panic * len(self.endpoints) and len(reachable) > len(fit)
         if panicking is not self._panicking:
             self._panicking = panicking
             self._events.panic(self._name, len(fit), len(self.endpoints), on=panicking)
         self.usable = reachable if panicking else fit
+        self._desperate = False
+        if not self.usable and (next_one := self._next_to_return()) is not None:
+            if now >= next_one.record.untried_since + LAST_RESORT:
+                self._desperate, self.usable = True, [next_one]
+            else:
+                changes = min(changes, next_one.record.untried_since + LAST_RESORT)
+        self._changes = changes
         single = self.usable[0] if len(self.usable) == 1 else None
         self.only = single if single is not None and single.record.state is State.WELL else None
         self.changed()
+
+    def _next_to_return(self) -> Endpoint | None:
+        """The endpoint whose rest ends first; None while one is on trial: one attempt at a time."""
+        if any(each.record.state is State.TRIAL for each in self.endpoints):
+            return None
+        resting = [
+            each for each in self.endpoints if each.record.state is State.RESTING and (each.healthy or self._panic)
+        ]
+        return min(resting, key=lambda each: each.record.until, default=None)
 
     def sweep(self, now: float) -> None:
         """Look whether a rest is over; called several times a second."""
@@ -172,6 +193,9 @@ class Roster:
 
     def _eject(self, endpoint: Endpoint, reason: Reason, at_least: float = 0.0) -> None:
         now = self._clock()
+        if endpoint.record.rest_on(now):
+            self.judge(now)
+            return
         rest = endpoint.record.eject(now, reason, self._draw(), at_least)
         self._events.address_rests(self._name, endpoint.name, reason.value, rest)
         self.judge(now)

@@ -32,7 +32,7 @@ from podpatterns.ambassador.token_endpoint import (
 from podpatterns.runtime.decode import decode
 from podpatterns.runtime.nodes import parse
 from podpatterns.runtime.telemetry import Telemetry
-from podpatterns.runtime.units import SecretFile, Url
+from podpatterns.runtime.units import Duration, SecretFile, Url
 from podpatterns.testing.clock import run_virtually
 from podpatterns.testing.server import Answer, FakeServer
 
@@ -486,10 +486,9 @@ async def test_the_endpoint_is_asked_as_configured(secret, events):
 )
 async def test_what_can_go_wrong_with_the_endpoint(secret, events, answer, reason):
     """Is said in words."""
-    from podpatterns.runtime.units import Duration
-
+    timeout = Duration("200ms" if answer.fault == "hang" else "10s")
     async with FakeServer(answer) as server:
-        credential = oauth2(secret, events, token_url=Url(server.url + "/token"), timeout=Duration("200ms"))
+        credential = oauth2(secret, events, token_url=Url(server.url + "/token"), timeout=timeout)
         with pytest.raises(NoToken, match=reason):
             await credential._fetch()
 

@@ -166,6 +166,9 @@ async def test_without_a_token_the_answer_says_why(upstream, running, ask, secre
     async with FakeServer(refusal) as login:
         hosts = {"credentials": oauth2(login, secret), "connect": Duration("100ms")}
         async with running(server, hosts=hosts) as proxy:
+            async with asyncio.timeout(10):
+                while not proxy.upstreams["stable"]._credential.problem:  # noqa: ASYNC110 - nobody tells
+                    await asyncio.sleep(0.01)
             said = (await ask(proxy, ONCE)).decode()
     assert said.startswith("HTTP/1.1 503 ")
     assert "\r\nRetry-After: 1\r\n" in said

@@ -17,6 +17,7 @@ FACILITIES = (
 SEVERITIES = ("emergency", "alert", "critical", "error", "warning", "notice", "info", "debug")
 _UNPRINTABLE = re.compile(r"[^\x21-\x7e]")
 _PRIORITY = re.compile(rb"<(\d{1,3})>")
+_COUNT = re.compile(rb"([1-9]\d{0,8}) ")
 _HEADER = re.compile(r"1 (\S+) (\S+) (\S+) (\S+) (\S+) ", re.ASCII)
 _ELEMENT = re.compile(
     r"\[([^ =\]\"\x00-\x20\x7f-\uffff]{1,32})((?: [^ =\]\"]{1,32}=\"(?:[^\"\\\]]|\\.)*\")*)\]", re.DOTALL
@@ -25,6 +26,66 @@ _PARAMETER = re.compile(r" ([^ =\]\"]{1,32})=\"((?:[^\"\\\]]|\\.)*)\"", re.DOTAL
 _OLD_TIME = re.compile(r"([A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d|\d{4}-\d\d-\d\dT\S+) ")
 _OLD_TAG = re.compile(r"([^\s\[:]{1,48})(?:\[([^\]\s]{1,128})\])?: ?")
 _HOST = re.compile(r"([^\s:\[\]]{1,255}) ")
+
+
+class Frames:
+    """Messages out of the pieces of a stream, each with its length in front or a newline behind it (RFC 6587).
+
+    Of a message longer than `limit` two bytes more are given, which show that it is; the rest is passed over.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit + 2
+        self._data = b""
+        self._skip = 0
+        self._to_newline = False
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The messages that are whole by now."""
+        self._data += data
+        found: list[bytes] = []
+        while (message := self._next()) is not None:
+            found += [message] if message else []
+        return found
+
+    def rest(self) -> bytes:
+        """What came after the last message and was not ended."""
+        rest, self._data = self._data, b""
+        return b"" if self._skip or self._to_newline else rest
+
+    def _next(self) -> bytes | None:
+        """A message; an empty one stands for bytes that were none, None for none yet."""
+        data = self._data
+        if self._skip:
+            passed = min(self._skip, len(data))
+            self._skip -= passed
+            self._data = data[passed:]
+            return b"" if passed and not self._skip else None
+        if self._to_newline:
+            end = data.find(b"\n")
+            self._data = data[end + 1 :] if end >= 0 else b""
+            self._to_newline = end < 0
+            return None if end < 0 else b""
+        counted = _COUNT.match(data)
+        if counted is not None:
+            return self._counted(int(counted[1]), counted.end())
+        if data.isdigit() and len(data) < 10:
+            return None  # a length that has not come whole
+        end = data.find(b"\n")
+        if end < 0 and len(data) <= self._limit:
+            return None
+        self._to_newline = end < 0
+        message, self._data = (data, b"") if end < 0 else (data[:end], data[end + 1 :])
+        return message[: self._limit].rstrip(b"\r\0")
+
+    def _counted(self, length: int, begin: int) -> bytes | None:
+        there = len(self._data) - begin
+        if there < length and there < self._limit:
+            return None
+        message = self._data[begin : begin + min(length, self._limit)]
+        self._skip = max(0, length - there)
+        self._data = self._data[begin + length :]
+        return message.rstrip(b"\r\n\0")
 
 
 def word(text: str, limit: int) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, ClassVar, Generic, Literal, Self, TypeVar
+from typing import Any, Generic, Literal, Self, TypeVar
 
 from podpatterns.errors import StartError
 from podpatterns.runtime.config import PatternConfig
@@ -105,7 +105,7 @@ class Service:
     """
 
     name: str = "service"
-    endless: ClassVar[bool] = True
+    endless: bool = True
     """False for a service that is done when `run` returns, such as init steps; for others that is an error."""
 
     async def start(self) -> None:

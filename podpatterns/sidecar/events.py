@@ -42,6 +42,14 @@ class SidecarEvents:
             "Records that an output has refused for good without saying which they were.",
             ["output"],
         )
+        self._senders = telemetry.counter(
+            "podpatterns_sidecar_refused_senders", "Connections closed because of what was sent on them.", ["input"]
+        )
+        self._datagrams = telemetry.counter(
+            "podpatterns_sidecar_dropped_datagrams",
+            "Datagrams that the kernel has dropped because nobody read them in time.",
+            ["input"],
+        )
         self._dead = telemetry.counter(
             "podpatterns_sidecar_dead_letters", "Records written to the dead-letter file, by who refused them.", ["by"]
         )
@@ -116,6 +124,18 @@ class SidecarEvents:
         """Lines were truncated, or had bytes that are not text."""
         self._lines.add(reason, by=count)
         self._log.warning("sidecar.line.altered", path=path, reason=reason, lines=count)
+
+    # --- senders --------------------------------------------------------------------------------------------------
+
+    def sender_refused(self, name: str, reason: str) -> None:
+        """What came on a connection makes no sense; it is closed."""
+        self._senders.add(name)
+        self._log.warning("sidecar.sender.refused", input=name, reason=reason, next="the connection is closed")
+
+    def datagrams_dropped(self, name: str, count: int) -> None:
+        """They are lost, and the sender does not know."""
+        self._datagrams.add(name, by=count)
+        self._log.error("sidecar.datagram.dropped", input=name, datagrams=count, reason="not read in time")
 
     # --- delivery -------------------------------------------------------------------------------------------------
 

@@ -63,6 +63,7 @@ class Sidecar(Pattern[SidecarConfig]):
         for name, output in self.outputs.items():
             self.pipeline.add(name, output)
         self._progress = asyncio.Event()
+        self.endless = not all(each.ends for each in self.inputs.values())
 
     # --- life -----------------------------------------------------------------------------------------------------
 
@@ -76,13 +77,22 @@ class Sidecar(Pattern[SidecarConfig]):
             await each.start(document.inputs.get(name))
 
     async def run(self) -> None:
-        """Everything at once, until cancelled."""
+        """Everything at once, until cancelled; or until all inputs have ended, and what they had is delivered."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self.checkpoint.run(), name="checkpoint")
-            for sender in self.pipeline.senders:
-                tasks.create_task(sender.run(), name=f"output {sender.name}")
-            for name, each in self.inputs.items():
-                tasks.create_task(each.run(partial(self.pipeline.emit, each)), name=f"input {name}")
+            going = [tasks.create_task(self.checkpoint.run(), name="checkpoint")]
+            going += [tasks.create_task(sender.run(), name=f"output {sender.name}") for sender in self.pipeline.senders]
+            async with asyncio.TaskGroup() as inputs:
+                for name, each in self.inputs.items():
+                    inputs.create_task(self._read(each), name=f"input {name}")
+            await self.pipeline.drained()
+            await self.checkpoint.save()
+            for task in going:
+                task.cancel()
+
+    async def _read(self, each: Input) -> None:
+        await each.run(partial(self.pipeline.emit, each))
+        if self.endless:
+            await asyncio.Event().wait()  # others go on
 
     async def drain(self, deadline: Deadline) -> None:  # noqa: ARG002 - the supervisor cancels at the deadline
         """Read to the end of everything, deliver it, and write the checkpoint."""

@@ -94,6 +94,7 @@ def placed(config: Any, directory: Path, server: Any) -> Any:
         **({"address": Address(server.address), "tls": False} if isinstance(server, FakeStream) else {}),
         **({"url": Url(server.url)} if isinstance(server, FakeServer) else {}),
         "poll": Duration("2ms"),
+        "listen": Address("127.0.0.1:0"),
     }
     own = {field.name for field in msgspec.structs.fields(config)}
     return msgspec.structs.replace(config, **{name: value for name, value in places.items() if name in own})
@@ -104,6 +105,8 @@ def sidecar(kind: str, cls: Any, directory: Path, server: Any, grace: float = 25
     example = placed(decode(parse(cls.EXAMPLE)[0], BASES[kind]), directory, server)
     tail = TailConfig(paths=(f"{directory}/*.log",), poll=Duration("2ms"))
     parts = {"inputs": (tail,), "outputs": (KeptConfig(),), kind: (example,)}
+    if kind == "inputs" and cls is not TailConfig:
+        parts["inputs"] = (tail, example)  # one to which others send; see test_pushed_inputs.py for what they send
     config = SidecarConfig(**parts, checkpoint=f"{directory}/state/checkpoint", linger=Duration("2ms"))
     return Sidecar(config, Context(grace=grace))
 
@@ -146,7 +149,7 @@ async def test_it_reports_its_telemetry(kind: str, cls: Any, tmp_path: Path, far
         await running.acknowledged(1)
     name = component_type(cls)
     if kind == "inputs":
-        assert value(running, "read_bytes_total", input=name) == (tmp_path / "app.log").stat().st_size
+        assert value(running, "read_bytes_total", input="tail") == (tmp_path / "app.log").stat().st_size
     elif kind == "outputs":
         assert value(running, "delivered_records_total", output=name) == len(LINES)
     else:

@@ -39,6 +39,9 @@ class InputContext:
 class Input(ABC):
     """A running input."""
 
+    ends: bool = False
+    """Whether `run` returns when there is nothing more to come; when all inputs have ended, the sidecar does."""
+
     async def start(self, entries: Any) -> None:  # noqa: B027 - not every input has to
         """Get ready, from what `snapshot` gave before the restart (None: nothing). Raises StartError."""
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal
 
-from podpatterns.formats import combined, cri, jsonlines, logfmt
+from podpatterns.formats import combined, cri, jsonlines, logfmt, syslog
 from podpatterns.runtime.schema import InvalidField
 from podpatterns.sidecar.batch import MESSAGE, Batch
 from podpatterns.sidecar.transforms import Transform, TransformConfig
@@ -17,6 +17,7 @@ PARSERS: Mapping[str, Parser] = {
     "logfmt": logfmt.parse,
     "combined": combined.parse,
     "cri": cri.parse,
+    "syslog": syslog.parse,
 }
 
 
@@ -25,9 +26,10 @@ class ParseConfig(TransformConfig, frozen=True, kw_only=True):
 
     EXAMPLE: ClassVar[str] = "{type: parse, format: combined}"
 
-    format: Literal["json", "logfmt", "combined", "cri", "regex"]
+    format: Literal["json", "logfmt", "combined", "cri", "syslog", "regex"]
     """How the lines are written: `json` objects, `logfmt` pairs, `combined` access logs of Apache and nginx (also
-    common ones), `cri` as container runtimes write, or `regex` for a pattern of your own."""
+    common ones), `cri` as container runtimes write, `syslog` messages of RFC 5424 and RFC 3164, or `regex` for a
+    pattern of your own."""
 
     pattern: str | None = None
     """With `format: regex`: an expression whose named groups, `(?P<name>…)`, become fields. It must match the whole

@@ -1,0 +1,92 @@
+"""Lines on standard input."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import select
+from typing import ClassVar
+
+from podpatterns.runtime.schema import InvalidField
+from podpatterns.runtime.units import Size
+from podpatterns.sidecar.inputs import Emit, InputConfig, InputContext
+from podpatterns.sidecar.pushed import PushedInput
+
+CHUNK = 256 * 1024
+
+
+class StdinConfig(InputConfig, frozen=True, kw_only=True):
+    """Reads standard input: `application | podpatterns run ship.yaml`.
+
+    When the writer has closed it and every output has the last line, the sidecar ends, unless it has other inputs.
+    A pipe keeps nothing: what was read and not yet delivered when the process is killed is lost. While the outputs are
+    away the pipe fills, and the writer waits.
+    """
+
+    EXAMPLE: ClassVar[str] = "{type: stdin}"
+
+    max_line: Size = Size("256KiB")
+    """Bytes of a line that are kept; a longer line is cut, marked and counted."""
+
+    def __post_init__(self) -> None:
+        """Check what a type cannot say."""
+        if not self.max_line:
+            raise InvalidField("max_line", "a line needs at least one byte")
+
+    def build(self, context: InputContext) -> Stdin:
+        """The input."""
+        return Stdin(self, context)
+
+
+class Stdin(PushedInput):
+    """Reads a descriptor until its end."""
+
+    ends = True
+
+    def __init__(self, config: StdinConfig, context: InputContext, descriptor: int = 0) -> None:
+        super().__init__(context, where="stdin", limit=config.max_line, fields={})
+        self._descriptor = descriptor
+        self._rest = b""
+        self._done = asyncio.Event()
+
+    async def run(self, emit: Emit) -> None:
+        """Emit lines until the end, or until `drain` was called and nothing more is there at the moment."""
+        self._emit = emit
+        while data := await self._read():
+            data = self._rest + data
+            end = data.rfind(b"\n")
+            # Of a line that goes on and on no more is kept than shows that it is too long.
+            self._rest = data[end + 1 :][: self._limit + 2]
+            if end >= 0:
+                await self.pass_on_text(data[:end])
+        if self._rest:
+            await self.pass_on_text(self._rest)
+        self._done.set()
+
+    async def _read(self) -> bytes:
+        """Some bytes; none at the end."""
+        loop = asyncio.get_running_loop()
+        readable = asyncio.Event()
+        try:
+            loop.add_reader(self._descriptor, readable.set)
+        except (PermissionError, NotImplementedError):  # a file: it never makes anybody wait for long
+            if self.draining.is_set():
+                return b""
+            return await asyncio.to_thread(os.read, self._descriptor, CHUNK)
+        try:
+            waits = [asyncio.ensure_future(readable.wait()), asyncio.ensure_future(self.draining.wait())]
+            try:
+                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for each in waits:
+                    each.cancel()
+        finally:
+            loop.remove_reader(self._descriptor)
+        if not select.select([self._descriptor], [], [], 0)[0]:
+            return b""  # draining, and nothing is there
+        return os.read(self._descriptor, CHUNK)
+
+    async def drain(self) -> None:
+        """Read what is there."""
+        self.draining.set()
+        await self._done.wait()

@@ -1,0 +1,487 @@
+"""Inputs to which others send: what they are told and when, and what becomes of lines without a position."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gzip
+import json
+import os
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from podpatterns.errors import ConfigError, StartError
+from podpatterns.formats import msgpack_rows
+from podpatterns.formats.syslog import Frames
+from podpatterns.runtime.decode import decode
+from podpatterns.runtime.nodes import parse
+from podpatterns.runtime.service import Context
+from podpatterns.runtime.units import Address, Duration, Size
+from podpatterns.sidecar.batch import Batch
+from podpatterns.sidecar.config import SidecarConfig
+from podpatterns.sidecar.inputs import InputConfig
+from podpatterns.sidecar.inputs import forward as forward_input
+from podpatterns.sidecar.inputs.forward import ForwardConfig
+from podpatterns.sidecar.inputs.http import HttpConfig
+from podpatterns.sidecar.inputs.syslog import SyslogConfig
+from podpatterns.sidecar.outputs import ACCEPTED, Output, OutputConfig, Receipt
+from podpatterns.sidecar.outputs.forward import ForwardConfig as ForwardOutputConfig
+from podpatterns.sidecar.runtime import Sidecar
+from podpatterns.sidecar.transforms import TransformConfig
+
+HERE = Address("127.0.0.1:0")
+
+
+class GatedConfig(OutputConfig, frozen=True, kw_only=True):
+    """An output that takes nothing while its gate is closed."""
+
+    def build(self) -> Gated:
+        return Gated()
+
+
+class Gated(Output):
+    def __init__(self) -> None:
+        self.records: list[dict[str, Any]] = []
+        self.open = asyncio.Event()
+        self.open.set()
+        self.reject: set[str] = set()
+
+    async def deliver(self, batches: Any) -> Receipt:
+        await self.open.wait()
+        rejected = {}
+        for at, batch in enumerate(batches):
+            for index, line in enumerate(batch.ndjson.split(b"\n")[:-1]):
+                record = json.loads(line)
+                if record.get("message") in self.reject:
+                    rejected[at, index] = "poison"
+                else:
+                    self.records.append(record)
+        return Receipt(rejected) if rejected else ACCEPTED
+
+
+@asynccontextmanager
+async def shipping(tmp_path: Path, config: InputConfig, *transforms: str, **more: Any) -> AsyncIterator[Any]:
+    """(sidecar, its input, its output)."""
+    made = [decode(parse(each)[0], TransformConfig) for each in transforms]
+    settings = {"linger": Duration("2ms"), **more}
+    parts = {"inputs": (config,), "transforms": tuple(made), "outputs": (GatedConfig(),)}
+    sidecar = Sidecar(SidecarConfig(**parts, checkpoint=f"{tmp_path}/state/cp", **settings), Context())
+    async with sidecar:
+        yield sidecar, next(iter(sidecar.inputs.values())), next(iter(sidecar.outputs.values()))
+    assert [check for check in sidecar.status().checks if not check.ok] == []
+
+
+async def asked(port: int, head: str, body: bytes = b"") -> tuple[int, str]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    length = f"Content-Length: {len(body)}\r\n"
+    writer.write(f"{head}\r\nHost: x\r\n{length}Connection: close\r\n\r\n".encode() + body)
+    answer = await reader.read()
+    writer.close()
+    await writer.wait_closed()
+    return int(answer[9:12]), answer.partition(b"\r\n\r\n")[2].decode()
+
+
+def texts(output: Gated) -> list[str]:
+    return [record["message"] for record in output.records]
+
+
+# --- HTTP ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("head", "body", "lines"),
+    [
+        ("", b"one\ntwo\r\n\nthree", ["one", "two", "three"]),
+        ("\r\nContent-Type: text/plain", b"\xc3\xa9\n\xff\n", ["é", "\ufffd"]),
+        ("\r\nContent-Type: application/json; charset=utf-8", b'[{"a": 1}, {"b": "\\n"}]', ['{"a":1}', '{"b":"\\n"}']),
+        ("\r\nContent-Type: application/json", b'{"a": 1}', ['{"a":1}']),
+        ("\r\nContent-Type: application/json", b"[]", []),
+        ("\r\nContent-Encoding: gzip", gzip.compress(b"one\n"), ["one"]),
+        ("", b"", []),
+    ],
+)
+async def test_http_takes_lines(tmp_path: Path, head: str, body: bytes, lines: list[str]) -> None:
+    """Lines of text or objects of JSON, compressed or not; 204 when the outputs have them."""
+    async with shipping(tmp_path, HttpConfig(listen=HERE, path="/logs")) as (_, http, output):
+        assert await asked(http.port, f"POST /logs HTTP/1.1{head}", body) == (204, "")
+        assert texts(output) == lines
+
+
+@pytest.mark.parametrize(
+    ("head", "body", "status", "said"),
+    [
+        ("POST / HTTP/1.1", b"x", 404, "logs are taken at /logs"),
+        ("GET /logs HTTP/1.1", b"", 405, "POST"),
+        ("POST /logs HTTP/1.1", b"x" * 101, 413, "100"),
+        ("POST /logs HTTP/1.1\r\nContent-Encoding: gzip", gzip.compress(b"x" * 10**6), 413, "100"),
+        ("POST /logs HTTP/1.1\r\nContent-Encoding: gzip", b"no gzip", 400, "not gzip"),
+        ("POST /logs HTTP/1.1\r\nContent-Encoding: gzip", gzip.compress(b"x")[:-1], 400, "whole"),
+        ("POST /logs HTTP/1.1\r\nContent-Encoding: br", b"x", 400, "br is not known"),
+        ("POST /logs HTTP/1.1\r\nContent-Type: application/json", b"[1]", 400, "objects"),
+        ("POST /logs HTTP/1.1\r\nContent-Type: application/json", b"{", 400, "not JSON"),
+        ("POST /logs HTTP/1.1\r\nTransfer-Encoding: chunked", b"", 501, "Content-Length"),
+    ],
+)
+async def test_http_says_what_is_wrong(tmp_path: Path, head: str, body: bytes, status: int, said: str) -> None:
+    """Nothing of a request that is refused is taken."""
+    async with shipping(tmp_path, HttpConfig(listen=HERE, path="/logs", max_body=Size(100))) as (sidecar, http, output):
+        code, text = await asked(http.port, head, body)
+        assert (code, said in text) == (status, True), text
+    assert (output.records, sidecar.ledger.read) == ([], 0)
+
+
+async def test_http_answers_when_it_is_safe(tmp_path: Path) -> None:
+    """While an output is away there is no answer; when it has the lines, or they are dead letters, there is."""
+    async with shipping(tmp_path, HttpConfig(listen=HERE)) as (sidecar, http, output):
+        output.open.clear()
+        output.reject.add("poison")
+        asking = asyncio.create_task(asked(http.port, "POST / HTTP/1.1", b"good\npoison\n"))
+        done, _ = await asyncio.wait([asking], timeout=0.05)
+        assert not done
+        output.open.set()
+        assert await asking == (204, "")
+    assert texts(output) == ["good"]
+    assert (sidecar.ledger.acknowledged, sidecar.ledger.dead) == (1, 1)
+    registry = sidecar.context.telemetry.registry
+    assert registry.get_sample_value("podpatterns_sidecar_read_bytes_total", {"input": "http"}) == len("good\npoison\n")
+    again = Sidecar(sidecar.config, Context())
+    async with again:
+        assert (again.ledger.acknowledged, again.ledger.dead) == (1, 1), "the account outlives the process"
+
+
+async def test_http_answers_once_though_a_batch_was_taken_apart(tmp_path: Path) -> None:
+    """A transform fails on one line: the answer comes when every piece of the batch is settled."""
+    transform = "{type: python, function: 'tests_pushed:fail_on_bad'}"
+    sys.modules["tests_pushed"] = type(sys)("tests_pushed")
+    sys.modules["tests_pushed"].fail_on_bad = fail_on_bad  # type: ignore[attr-defined]
+    async with shipping(tmp_path, HttpConfig(listen=HERE), transform) as (sidecar, http, output):
+        assert await asked(http.port, "POST / HTTP/1.1", b"one\nbad\ntwo\n") == (204, "")
+        assert texts(output) == ["one", "two"]
+    del sys.modules["tests_pushed"]
+    assert (sidecar.ledger.acknowledged, sidecar.ledger.dead) == (2, 1)
+
+
+def fail_on_bad(batch: Batch) -> Batch:
+    if b"bad" in batch.lines:
+        raise ValueError("bad")
+    return batch
+
+
+async def test_http_wants_its_token(tmp_path: Path) -> None:
+    """Without it, or with another, nothing is taken; the file is read anew."""
+    token = tmp_path / "token"
+    token.write_text("secret\n")
+    config = decode(parse(f"{{type: http, listen: '127.0.0.1:0', token: {token}}}")[0], InputConfig)
+    async with shipping(tmp_path, config) as (_, http, output):
+        assert (await asked(http.port, "POST / HTTP/1.1", b"x"))[0] == 401
+        assert (await asked(http.port, "POST / HTTP/1.1\r\nAuthorization: Bearer \xff", b"x"))[0] == 401
+        assert (await asked(http.port, "POST / HTTP/1.1\r\nAuthorization: Bearer secret", b"x"))[0] == 204
+        token.write_text("other")
+        assert (await asked(http.port, "POST / HTTP/1.1\r\nAuthorization: Bearer secret", b"x"))[0] == 401
+    assert texts(output) == ["x"]
+
+
+async def test_http_under_way_at_the_end(tmp_path: Path) -> None:
+    """What was taken before the drain is delivered and answered; what comes after it is refused with 503."""
+    async with shipping(tmp_path, HttpConfig(listen=HERE)) as (_, http, output):
+        output.open.clear()
+        first = asyncio.create_task(asked(http.port, "POST / HTTP/1.1", b"first"))
+        while not http.source or not next(iter(http.accounts()))[1].read:  # noqa: ASYNC110 - an account has no event
+            await asyncio.sleep(0)
+        http.draining.set()
+        assert (await asked(http.port, "POST / HTTP/1.1", b"second"))[0] == 503
+        output.open.set()
+        assert await first == (204, "")
+    assert texts(output) == ["first"]
+
+
+# --- forward ---------------------------------------------------------------------------------------------------------
+
+EVENT_TIME = msgspec.msgpack.Ext(0, (1795426576).to_bytes(4, "big") + (250_000_000).to_bytes(4, "big"))
+pack = msgspec.msgpack.encode
+ROWS = pack([EVENT_TIME, {"n": 1}]) + pack([EVENT_TIME, {"n": 2}])
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        ["app", [[EVENT_TIME, {"n": 1}], [EVENT_TIME, {"n": 2}]], {"chunk": "c"}],
+        ["app", ROWS, {"chunk": "c"}],
+        ["app", gzip.compress(ROWS[:20]) + gzip.compress(ROWS[20:]), {"chunk": "c", "compressed": "gzip", "size": 2}],
+        ["app", [[[EVENT_TIME, {}], {"n": 1}], [[EVENT_TIME, {"x": 1}], {"n": 2}]], {"chunk": "c"}],
+    ],
+)
+@pytest.mark.parametrize("step", [1, 7, 1 << 20])
+async def test_forward_takes_every_mode(tmp_path: Path, message: Any, step: int) -> None:
+    """However the bytes come: the records arrive with time and tag, then the chunk is acknowledged."""
+    data = pack(message)
+    transforms = "{type: parse, format: json}"
+    async with shipping(tmp_path, ForwardConfig(listen=HERE), transforms) as (_, forward, output):
+        reader, writer = await asyncio.open_connection("127.0.0.1", forward.listener.port)
+        for _ in range(2):
+            for start in range(0, len(data), step):
+                writer.write(data[start : start + step])
+                await asyncio.sleep(0)
+            assert msgspec.msgpack.decode(await reader.read(100)) == {"ack": "c"}
+        writer.close()
+        await writer.wait_closed()
+    time = "2026-11-23T09:36:16.250000Z"
+    assert output.records == [{"n": n, "tag": "app", "time": time} for n in (1, 2, 1, 2)]
+
+
+async def test_forward_without_a_chunk(tmp_path: Path) -> None:
+    """A single record, with bytes that are no text, a time of its own, and nothing to acknowledge."""
+    odd = {"n": b"\xff", "time": "mine", "ext": [msgspec.msgpack.Ext(5, b"x")], b"k": {1: 2}}
+    message = ["app", 1795426576, odd]
+    async with shipping(tmp_path, ForwardConfig(listen=HERE, tag_field=None)) as (sidecar, forward, output):
+        _, writer = await asyncio.open_connection("127.0.0.1", forward.listener.port)
+        writer.write(pack(message) * 2)
+        await sidecar.acknowledged(2)
+        writer.close()
+        await writer.wait_closed()
+    assert [json.loads(text) for text in texts(output)] == [
+        {"n": "\ufffd", "time": "mine", "ext": ["x"], "k": {"1": 2}}
+    ] * 2
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\xc1",
+        b"GET / HTTP/1.1\r\n\r\n",
+        pack(["app"]),
+        pack(["app", "no rows"]),
+        pack(["app", b"\x92\x00"]),
+        pack(["app", [[1]]]),
+        pack(["app", "soon", {}]),
+        pack(["app", -1, {}]),
+        pack(["app", b"no gzip", {"compressed": "gzip"}]),
+        pack(["app", gzip.compress(b"x" * 10**6), {"compressed": "gzip"}]),
+        b"\x91" * 100,
+        b"\xdb\x00\x01\x00\x00" + b"x" * 5000,
+    ],
+)
+async def test_forward_closes_what_makes_no_sense(tmp_path: Path, data: bytes) -> None:
+    """A connection on which something else is spoken is closed, with a word on it; the others go on."""
+    async with shipping(tmp_path, ForwardConfig(listen=HERE, max_message=Size(4096))) as (sidecar, forward, output):
+        reader, writer = await asyncio.open_connection("127.0.0.1", forward.listener.port)
+        writer.write(data)
+        assert await reader.read() == b""
+        writer.close()
+        with_errors = sidecar.context.telemetry.registry.get_sample_value
+        assert with_errors("podpatterns_sidecar_refused_senders_total", {"input": "forward"}) == 1
+        assert output.records == []
+
+
+@given(st.binary(max_size=60))
+def test_forward_reads_or_refuses(data: bytes) -> None:
+    """Whatever the bytes are: a message, or a ValueError."""
+    with contextlib.suppress(ValueError):
+        assert isinstance(forward_input.read(data, 1000), forward_input.Message)
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False) | st.text(max_size=300)
+    | st.binary(max_size=300) | st.builds(msgspec.msgpack.Ext, st.integers(0, 127), st.binary(max_size=40)),
+    lambda inner: st.lists(inner, max_size=20) | st.dictionaries(st.text(max_size=9), inner, max_size=20),
+    max_leaves=40,
+)  # fmt: skip
+
+
+@given(st.lists(VALUES, max_size=4), st.data())
+def test_msgpack_values_end_where_they_end(values: list[Any], data: Any) -> None:
+    """In a row of values each is found whole; cut anywhere, the whole ones before the cut are."""
+    packed = [pack(value) for value in values]
+    row = b"".join(packed)
+    assert msgpack_rows.rows(row) == [msgspec.msgpack.decode(each) for each in packed]
+    cut = data.draw(st.integers(0, len(row)))
+    sums = [sum(map(len, packed[: index + 1])) for index in range(len(packed))]
+    assert msgpack_rows.ends(row[:cut]) == [end for end in sums if end <= cut]
+
+
+async def test_forward_output_to_forward_input(tmp_path: Path) -> None:
+    """Two sidecars, one behind the other: the records of the first arrive at the second."""
+    async with shipping(tmp_path / "b", ForwardConfig(listen=HERE)) as (_, forward, output):
+        sender = ForwardOutputConfig(address=Address(f"127.0.0.1:{forward.listener.port}"), tag="x", compression="gzip")
+        async with shipping(tmp_path / "a", HttpConfig(listen=HERE)) as (first, http, _):
+            shipped = sender.build()
+            await shipped.start()
+            first.outputs["gated"].deliver = shipped.deliver
+            assert await asked(http.port, "POST / HTTP/1.1", b"one\ntwo") == (204, "")
+            await shipped.stop()
+    assert [json.loads(text)["message"] for text in texts(output)] == ["one", "two"]
+
+
+# --- syslog ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("where", ["127.0.0.1:0", "unix"])
+@pytest.mark.parametrize("protocol", ["udp", "tcp"])
+async def test_syslog_takes_messages(tmp_path: Path, where: str, protocol: Any) -> None:
+    """Over TCP, UDP and both kinds of unix sockets; what is there when the drain begins still arrives."""
+    path = f"{tmp_path}/log.sock"
+    address = Address(f"unix:{path}" if where == "unix" else where)
+    config = SyslogConfig(listen=address, protocol=protocol, peer_field="peer")
+    async with shipping(tmp_path, config, "{type: parse, format: syslog}") as (sidecar, syslog, output):
+        family = socket.AF_UNIX if where == "unix" else socket.AF_INET
+        sender = socket.socket(family, socket.SOCK_DGRAM if protocol == "udp" else socket.SOCK_STREAM)
+        sender.connect(path if where == "unix" else ("127.0.0.1", syslog.port))
+        sender.sendall(b"<13>Nov 23 09:36:16 web app[7]: one\n")
+        await sidecar.acknowledged(1)
+        sender.sendall(b"<165>1 - - app - - - two")
+        sender.close()
+        if protocol == "tcp":
+            await sidecar.acknowledged(2)
+    assert [(record["message"], record["level"]) for record in output.records] == [("one", "notice"), ("two", "notice")]
+    assert [record.get("peer") for record in output.records] == [None if where == "unix" else "127.0.0.1"] * 2
+
+
+async def test_syslog_counts_what_the_kernel_drops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While nobody reads, the kernel's buffer fills up; what it drops is known as soon as the next one is read."""
+    monkeypatch.setattr("podpatterns.sidecar.inputs.syslog.BUFFER", 1)
+    async with shipping(tmp_path, SyslogConfig(listen=HERE)) as (sidecar, syslog, output):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            sender.connect(("127.0.0.1", syslog.port))
+            for number in range(200):  # the loop does not turn in between
+                sender.send(b"%0200d" % number)
+            while syslog._received(syslog._socket):
+                pass
+            sender.send(b"last")
+            await sidecar.acknowledged(1)
+        dropped = sidecar.context.telemetry.registry.get_sample_value(
+            "podpatterns_sidecar_dropped_datagrams_total", {"input": "syslog"}
+        )
+        assert 0 < dropped < 200
+        assert texts(output) == ["last"]
+
+
+async def test_syslog_keeps_newlines_of_counted_messages(tmp_path: Path) -> None:
+    """A message with its length in front may have several lines: it is one record."""
+    message = b"<13>app: first\n\tsecond \xff"
+    config = SyslogConfig(listen=HERE, protocol="tcp")
+    async with shipping(tmp_path, config, "{type: parse, format: syslog}") as (sidecar, syslog, output):
+        _, writer = await asyncio.open_connection("127.0.0.1", syslog.port)
+        writer.write(b"%d %s%d %s" % (len(message), message, len(message), message))
+        await sidecar.acknowledged(2)
+        writer.close()
+        await writer.wait_closed()
+    assert texts(output) == ["first\n\tsecond \ufffd"] * 2
+
+
+MESSAGES = st.lists(
+    st.tuples(st.booleans(), st.binary(min_size=1, max_size=30).map(lambda text: b"<1>" + text.replace(b"\n", b" "))),
+    max_size=6,
+)
+
+
+@given(MESSAGES, st.integers(1, 9))
+def test_syslog_frames_in_pieces(messages: list[tuple[bool, bytes]], step: int) -> None:
+    """With lengths and newlines mixed, and however the bytes are cut: the same messages, cut at the limit."""
+    data = b"".join(b"%d %s" % (len(text), text) if counted else text + b"\n" for counted, text in messages)
+    frames, found = Frames(20), []
+    for start in range(0, len(data), step):
+        found += frames.feed(data[start : start + step])
+    assert found == [text[:22].rstrip(b"\r\0") for _, text in messages]
+    assert frames.rest() == b""
+
+
+# --- stdin -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["pipe", "file"])
+async def test_stdin_ends_the_sidecar(tmp_path: Path, kind: str) -> None:
+    """When the writer has closed it, the last line is delivered, also one without its end, and the process ends."""
+    (tmp_path / "ship.yaml").write_text(f"""
+sidecar:
+  inputs: [{{type: stdin, max_line: 100}}]
+  outputs: [{{type: file, path: {tmp_path}/out}}]
+  checkpoint: {tmp_path}/state/cp
+  linger: 5ms
+runtime: {{admin: "off"}}
+""")
+    lines = [f"line {number}" for number in range(5000)]
+    data = ("\n".join(lines) + "\n" + "x" * 300_000 + "\nlast").encode()
+    (tmp_path / "in").write_bytes(data)
+    source = (tmp_path / "in").open("rb") if kind == "file" else asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "podpatterns", "run", f"{tmp_path}/ship.yaml", stdin=source,
+        stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    _, errors = await process.communicate(data if kind == "pipe" else None)
+    if kind == "file":
+        source.close()
+    assert process.returncode == 0, errors.decode()
+    shipped = [json.loads(line)["message"] for line in (tmp_path / "out").read_text().splitlines()]
+    assert shipped == [*lines, "x" * 100 + "...[truncated]", "last"]
+
+
+async def test_stdin_at_the_end_of_the_sidecar(tmp_path: Path) -> None:
+    """A drain does not wait for the writer: what is in the pipe is delivered, and that is all."""
+    from podpatterns.sidecar.inputs.stdin import Stdin, StdinConfig
+
+    reading, writing = os.pipe()
+    with os.fdopen(reading, "rb"), os.fdopen(writing, "wb", 0) as writer:
+        config = StdinConfig()
+        made = Stdin.__init__
+        Stdin.__init__ = lambda self, config, context: made(self, config, context, reading)  # type: ignore[method-assign]
+        try:
+            async with shipping(tmp_path, config) as (sidecar, _, output):
+                writer.write(b"one\n")
+                await sidecar.acknowledged(1)
+                writer.write(b"two\nthr")
+        finally:
+            Stdin.__init__ = made  # type: ignore[method-assign]
+    assert texts(output) == ["one", "two", "thr"]
+
+
+# --- settings --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        "{type: http, listen: '%s'}",
+        "{type: forward, listen: '%s'}",
+        "{type: syslog, listen: '%s'}",
+        "{type: syslog, listen: '%s', protocol: tcp}",
+    ],
+)
+async def test_an_address_that_is_taken(tmp_path: Path, item: str) -> None:
+    """A clear error at the start."""
+    kind = socket.SOCK_DGRAM if item.startswith("{type: syslog") and "tcp" not in item else socket.SOCK_STREAM
+    with socket.socket(socket.AF_INET, kind) as other:
+        other.bind(("127.0.0.1", 0))
+        if kind == socket.SOCK_STREAM:
+            other.listen()
+        address = f"127.0.0.1:{other.getsockname()[1]}"
+        config = decode(parse(item % address)[0], InputConfig)
+        with pytest.raises(StartError, match=f"cannot listen on {address}: .*another process"):
+            async with shipping(tmp_path, config):
+                pytest.fail("it has started")
+
+
+@pytest.mark.parametrize(
+    ("item", "said"),
+    [
+        ("{type: http, listen: ':1', path: logs}", "must begin with a slash"),
+        ("{type: http, listen: ':1', max_body: 2MiB}", "between one byte and 1MiB"),
+        ("{type: http, listen: ':1', max_line: 0}", "at least one byte"),
+        ("{type: forward, listen: ':1', max_message: 0}", "at least one byte"),
+        ("{type: syslog, listen: ':1', max_message: 0}", "at least one byte"),
+        ("{type: syslog, listen: ':1', protocol: tls}", "protocol"),
+        ("{type: stdin, max_line: 0}", "at least one byte"),
+    ],
+)
+def test_what_cannot_be_taken_is_refused(item: str, said: str) -> None:
+    """Before anything runs, with the reason."""
+    with pytest.raises(ConfigError, match=said):
+        decode(parse(item)[0], InputConfig)

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from podpatterns import Ambassador, AmbassadorConfig
 from podpatterns.ambassador.balance.key import HashConfig, HashKeyConfig
 from podpatterns.ambassador.endpoints import names
 from podpatterns.ambassador.endpoints.health import HealthConfig
@@ -17,6 +18,7 @@ from podpatterns.ambassador.endpoints.names import DnsConfig
 from podpatterns.ambassador.endpoints.outliers import OutliersConfig
 from podpatterns.ambassador.endpoints.pool import silent
 from podpatterns.ambassador.events import AmbassadorEvents
+from podpatterns.ambassador.listeners.tcp import TcpConfig
 from podpatterns.ambassador.upstreams.hosts import HostsConfig
 from podpatterns.runtime.service import Request
 from podpatterns.runtime.telemetry import Telemetry
@@ -223,6 +225,36 @@ async def test_health_checks(several, connect):
         text = proxy.context.telemetry.exposition().decode()
     assert 'podpatterns_ambassador_health_checks_total{result="failed",version="stable"}' in text
     assert 'podpatterns_ambassador_addresses{state="well",version="stable"} 3.0' in text
+
+
+async def test_streams_are_balanced_too(upstream, connect):
+    """TCP connections to two addresses by p2c: ten that stay open are five each; closed, they are no more."""
+
+    async def greet(server, peer):
+        await peer.send(server.name)
+        await peer.rest()
+
+    servers = [await upstream(greet) for _ in range(2)]
+    for server, name in zip(servers, (b"a", b"b"), strict=True):
+        server.name = name
+    config = AmbassadorConfig(
+        listeners=(TcpConfig(listen=Address("127.0.0.1:0"), to="db"),),
+        upstreams={
+            "db": HostsConfig(addresses=tuple(Address(f"127.0.0.1:{server.port}") for server in servers), balance="p2c")
+        },
+    )
+    async with Ambassador(config) as proxy:
+        clients, greetings = [], []
+        for _ in range(10):
+            clients.append(await connect(proxy))
+            greetings.append(await clients[-1].exactly(1))
+        assert Counter(greetings) == {b"a": 5, b"b": 5}
+        endpoints = proxy.upstreams["db"]._roster.endpoints
+        assert [endpoint.dialed for endpoint in endpoints] == [5, 5]
+        for client in clients:
+            client.close()
+        await eventually(lambda: [endpoint.dialed for endpoint in endpoints] == [0, 0])
+        assert not proxy.upstreams["db"].busy
 
 
 # --- bounds -----------------------------------------------------------------------------------------------------------

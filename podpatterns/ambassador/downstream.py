@@ -226,7 +226,7 @@ class Downstream(asyncio.Protocol):
         if self.exchange is not None:
             if self.exchange.link is not None:
                 self.exchange.link.go_on()
-        elif self._buffer and not self._serving and not self._closing:
+        elif (self._buffer or self.held) and not self._serving and not self._closing:
             self._continue()
 
     def completed(self, exchange: Exchange) -> None:

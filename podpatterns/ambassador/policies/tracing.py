@@ -28,7 +28,7 @@ class TracingConfig(PolicyConfig, frozen=True, kw_only=True):
 
     request_id: Literal["create", "keep"] = "create"
     """`create`: a request without an `X-Request-Id` gets one of 32 random hexadecimal digits; it stands in the access
-    log, and costs half a microsecond. `keep`: it gets none."""
+    log, and costs a quarter of a microsecond. `keep`: it gets none."""
 
     traceparent: Literal["create", "keep"] = "keep"
     """`create`: a request without a W3C `traceparent` starts a trace here. `keep`: it gets none, for that is up to the

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -22,26 +26,33 @@ def command(files: tuple[Path, ...], admin: str | None, output: str, watch: bool
     `share` is measured since the weights were last changed, `overall` since the start; success, p50 and p99 are since
     the start as well.
     """
-    import json
+    address = admin or _asking.address_in(files)
+    show = _text(clear=watch) if output == "text" else _json(indent=None if watch else 2)
+    show(_asking.ask(address, "GET", "/ambassador"))
+    with contextlib.suppress(KeyboardInterrupt):
+        while watch:
+            time.sleep(1)
+            show(_asking.ask(address, "GET", "/ambassador"))
 
+
+def _json(indent: int | None) -> Callable[[Any], None]:
+    return lambda page: click.echo(json.dumps(page, indent=indent))
+
+
+def _text(*, clear: bool) -> Callable[[Any], None]:
     from podpatterns.cli.ambassador import _page
 
-    address = admin or _asking.address_in(files)
     plain = not (sys.stdout.encoding or "").lower().replace("-", "").startswith("utf")
-    before, asked = None, 0.0
-    while True:
-        page, now = _asking.ask(address, "GET", "/ambassador"), time.monotonic()
-        if output == "json":
-            click.echo(json.dumps(page, indent=None if watch else 2))
-        else:
-            lines = list(_page.lines(page, before, now - asked, plain=plain))
-            if watch:
-                click.clear()
-            click.echo("\n".join(lines))
-        if not watch:
-            return
+    before: Any = None
+    asked = 0.0
+
+    def show(page: Any) -> None:
+        nonlocal before, asked
+        now = time.monotonic()
+        lines = list(_page.lines(page, before, now - asked, plain=plain))
+        if clear:
+            click.clear()
+        click.echo("\n".join(lines))
         before, asked = page, now
-        try:
-            time.sleep(1)
-        except KeyboardInterrupt:
-            return
+
+    return show

@@ -23,14 +23,14 @@ class Process:
         self._reading = None
 
     async def ready(self):
-        while True:
+        ready = False
+        while not (ready and self.ports):
             line = self._log(await self.child.stderr.readline())
             if line is None:
                 raise AssertionError(self.logs)
             if line["event"] == "ambassador.listener.listening":
                 self.ports.append(int(line["address"].rpartition(":")[2]))
-            if line["event"] == "runtime.phase.entered" and line["phase"] == "ready":
-                break
+            ready = ready or (line["event"] == "runtime.phase.entered" and line["phase"] == "ready")
         self._reading = asyncio.create_task(self._read())
 
     async def _read(self):

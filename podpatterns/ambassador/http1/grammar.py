@@ -1,8 +1,10 @@
 """The grammar of heads, as compiled expressions.
 
 One anchored expression validates a whole head at C speed; a second one finds the few fields that decide on framing
-and forwarding. Each alternative starts with a character that its neighbour cannot match, so that a failing match
-costs time linear in the head's length: there is nothing to backtrack into.
+and forwarding. Each part starts with a character that its neighbour cannot match, so that a failing match costs time
+linear in the head's length: there is nothing to backtrack into. `++` and `*+` save remembering where one could; they
+stand behind single characters only, for behind a group CPython before 3.11.5 matches with them what it should not
+(gh-106052).
 
 Strict where readers are known to differ: no bare CR, LF or NUL, no line folding, no space before the colon,
 one space between the parts of the first line.
@@ -14,7 +16,7 @@ import re
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
 _VALUE = rb"[\t\x20-\x7e\x80-\xff]"
-_LINES = rb"(?:" + _TOKEN + rb"+:" + _VALUE + rb"*\r\n)*\r\n"
+_LINES = rb"(?:" + _TOKEN + rb"++:" + _VALUE + rb"*+\r\n)*\r\n"
 
 TOKEN = re.compile(_TOKEN + rb"+")
 
@@ -33,7 +35,7 @@ SPACED_COLON = re.compile(rb"(\r\n" + _TOKEN + rb"+)[ \t]+:")
 TRAILERS = re.compile(_LINES)
 
 REQUEST_FIELDS = re.compile(
-    rb"\r\n(?=[hcvtuekpxHCVTUEKPX])(?i:(host|connection|content[-_]length|transfer[-_]encoding|via|expect|upgrade|te"
+    rb"\r\n(?=[hcvtuekpHCVTUEKP]|[xX]-[rR])(?i:(host|connection|content[-_]length|transfer[-_]encoding|via|expect|upgrade|te"
     rb"|keep-alive|proxy-connection|http2-settings|x-request-id)):([^\r\n]*)"
 )
 """The request fields that decide. `Content_Length` is here because many servers read it as `Content-Length`, and

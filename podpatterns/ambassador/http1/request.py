@@ -100,12 +100,12 @@ def read_request(data: bytes, limits: Limits, own_via: bytes = b"") -> Request |
             host = value.strip(b" \t")
             # Of the fields looked for, Host is the only one with four letters.
             if len(name) == 4 and HOST.fullmatch(host) is not None:
-                if data.count(b"\r\n", 0, size) > limits.fields + 2:
+                if data.count(b"\n", 0, size) > limits.fields + 2:
                     raise Refused(431, "too_many_fields", f"a head may have {limits.fields} fields")
                 return Request(method, target, host, data[: size - 2], size)
         elif len(found) <= 4:
             request = _usual(data[: size - 2], method, target, found)
-            if request is not None and data.count(b"\r\n", 0, size) <= limits.fields + 2:
+            if request is not None and data.count(b"\n", 0, size) <= limits.fields + 2:
                 return request
     return _unusual(data, match, limits, own_via)
 
@@ -190,7 +190,7 @@ def _unusual(data: bytes, match: re.Match[bytes], limits: Limits, own_via: bytes
     """The complete reading, for whatever the fast one left: each rule of RFC 9112 in its place."""
     method, target, minor = match.groups()
     size, start = match.end(), match.end(3)
-    if data.count(b"\r\n", 0, size) > limits.fields + 2:
+    if data.count(b"\n", 0, size) > limits.fields + 2:
         raise Refused(431, "too_many_fields", f"a head may have {limits.fields} fields")
     if len(method) > MAX_METHOD:
         raise Refused(501, "method", f"a method may have {MAX_METHOD} bytes")

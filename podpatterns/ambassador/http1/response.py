@@ -58,11 +58,11 @@ def read_response(data: bytes, method: bytes, limits: Limits) -> Response | None
             name, value = found[0]
             if len(name) == 14:  # Of the fields looked for, Content-Length is the only one with 14 letters.
                 value = value.strip(b" \t")
-                if LENGTH.fullmatch(value) is not None and data.count(b"\r\n", 0, size) <= limits.fields + 2:
+                if LENGTH.fullmatch(value) is not None and data.count(b"\n", 0, size) <= limits.fields + 2:
                     return Response(status, data[: size - 2], size, int(value), True, True)  # noqa: FBT003
         if 0 < len(found) <= 3:
             response = _usual(data[: size - 2], status, found)
-            if response is not None and data.count(b"\r\n", 0, size) <= limits.fields + 2:
+            if response is not None and data.count(b"\n", 0, size) <= limits.fields + 2:
                 return response
     return _unusual(match, method, limits, size)
 
@@ -127,7 +127,7 @@ def _unusual(match: re.Match[bytes], method: bytes, limits: Limits, taken: int) 
     """The complete reading; `taken` is the size of the head as it came, before spaces were removed from it."""
     data = match.string
     size, start = match.end(), match.end(2)
-    if data.count(b"\r\n", 0, size) > limits.fields + 2:
+    if data.count(b"\n", 0, size) > limits.fields + 2:
         raise Refused(502, "response_head_too_large", f"the upstream's response has more than {limits.fields} fields")
     fields: dict[bytes, list[bytes]] = {}
     cuts: list[tuple[int, int]] = []

@@ -60,6 +60,7 @@ examples: $(STAMP) ## Write the example manifests that are made from files.
 	@$(BIN)/python examples/embed.py storefront-app=examples/01-storefront/app storefront-site=examples/01-storefront/site \
 	  > examples/01-storefront/app.yaml
 	@$(BIN)/python examples/embed.py canary-app=examples/02-canary/app > examples/02-canary/app.yaml
+	@$(BIN)/python examples/embed.py access-app=examples/03-access-details/app > examples/03-access-details/app.yaml
 
 format: $(STAMP) ## Format the code.
 	@$(BIN)/ruff format .

@@ -1,0 +1,190 @@
+"""The access details: the application knows none of them, and its requests are answered all the same."""
+
+import http.client
+import json
+import re
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+import yaml
+
+from podpatterns.runtime import config
+
+EXAMPLE = Path(__file__).parents[2] / "examples/03-access-details"
+MANIFESTS = ("app.yaml", "service.yaml", "pod.yaml")
+PORTS = ("8700", "8743", "8744", "9802")
+
+pytestmark = pytest.mark.timeout(120)
+
+
+def documents(text):
+    return list(yaml.safe_load_all(text))
+
+
+def free_ports(count):
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [str(each.getsockname()[1]) for each in sockets]
+
+
+@pytest.fixture(scope="module")
+def secrets():
+    """The manifests of the Secrets, made anew."""
+    command = [sys.executable, EXAMPLE / "make_secrets.py"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.fixture
+def folder(tmp_path, secrets):
+    """The manifests with free ports, and tokens that last for two seconds."""
+    ports = free_ports(len(PORTS))
+    for name in MANIFESTS:
+        text = (EXAMPLE / name).read_text()
+        for old, new in zip(PORTS, ports, strict=True):
+            text = re.sub(rf"\b{old}\b", new, text)
+        text = text.replace("runtime: {log_level: warning}", f"runtime: {{log_level: debug, admin: ':{ports[3]}'}}")
+        (tmp_path / name).write_text(text.replace('LIFETIME, value: "4"', 'LIFETIME, value: "2"'))
+    (tmp_path / "secrets.yaml").write_text(secrets)
+    return tmp_path, dict(zip(PORTS, map(int, ports), strict=True))
+
+
+class Run:
+    """`podpatterns pod run` on the example; its output is read as it comes."""
+
+    def __init__(self, folder):
+        command = [
+            sys.executable, "-m", "podpatterns", "pod", "run", "--with", folder / "app.yaml",
+            "--with", folder / "secrets.yaml", folder / "service.yaml", folder / "pod.yaml",
+        ]  # fmt: skip
+        self.process = subprocess.Popen(
+            list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, bufsize=1
+        )
+        self.lines = []
+        self._grown = threading.Condition()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self):
+        for line in self.process.stdout:
+            with self._grown:
+                self.lines.append(line.rstrip())
+                self._grown.notify_all()
+
+    @property
+    def output(self):
+        return "\n".join(self.lines)
+
+    def wait_for(self, pattern):
+        """The first line that matches, which may come later."""
+
+        def found():
+            return next((line for line in self.lines if re.search(pattern, line)), None)
+
+        with self._grown:
+            assert self._grown.wait_for(found, 60), f"{pattern!r} has not come:\n{self.output}"
+            return found()
+
+    def end(self):
+        self.process.send_signal(signal.SIGINT)
+        code = self.process.wait(60)
+        self._reader.join()
+        return code
+
+    def close(self):
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        self._reader.join()
+        self.process.stdout.close()
+
+
+def got(port, path):
+    """The body of an answer of this machine's."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        assert answer.status == 200
+        return answer.read().decode()
+    finally:
+        connection.close()
+
+
+def asked_without_certificate(port):
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with socket.create_connection(("127.0.0.1", port)) as plain, context.wrap_socket(plain) as secured:
+        secured.sendall(b"GET /orders/1 HTTP/1.1\r\nHost: a\r\n\r\n")
+        return secured.recv(1)
+
+
+def wait_until(condition):
+    until = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.1)
+
+
+def test_the_application_knows_nothing_and_is_answered(folder, secrets):
+    """Tokens come and go under it; without certificate nobody is served; no secret is in any output or page."""
+    files, ports = folder
+    run = Run(files)
+    try:
+        run.wait_for(r"success: order 1 is shipped; its service knows me as shop, by the certificate of shop")
+        taken = re.compile(r'podpatterns_ambassador_tokens_total\{outcome="taken",version="orders"\} [2-9]')
+        wait_until(lambda: taken.search(got(ports["9802"], "/metrics")))
+        order = json.loads(got(ports["8700"], "/orders/1"))
+        assert order["state"] == "shipped"
+        pages = [got(ports["9802"], path) for path in ("/ambassador", "/config", "/metrics", "/status")]
+        assert "access token for another" in pages[0]
+        with pytest.raises((ssl.SSLError, ConnectionError)):
+            asked_without_certificate(ports["8743"])
+        assert run.end() == 0, run.output
+        output = run.output
+    finally:
+        run.close()
+    last = re.search(r"(\d+) orders fetched with (\d+) access tokens, (\d+) failed", output)
+    assert int(last[1]) > 1
+    assert int(last[2]) > 1
+    assert int(last[3]) == 0
+    assert "Every container did what it should." in output
+    hidden = {
+        line.strip()
+        for each in documents(secrets)
+        for name, text in each["stringData"].items()
+        if name in {"tls.key", "client-secret", "signing-key"}
+        for line in text.splitlines()
+        if "-----" not in line
+    }
+    assert len(hidden) > 5
+    for secret in hidden:
+        assert secret not in output
+        assert not any(secret in page for page in pages)
+
+
+def test_no_key_is_kept_in_the_repository():
+    """What is secret is made when it is needed, for this machine alone."""
+    texts = [path.read_text() for path in EXAMPLE.rglob("*") if path.is_file() and path.name != "secrets.yaml"]
+    assert not any("PRIVATE KEY-----" in text for text in texts)
+
+
+def test_the_embedded_programs_are_the_files():
+    """`make examples` has been run after the last change of `app/`."""
+    (document,) = documents((EXAMPLE / "app.yaml").read_text())
+    files = {path.name: path.read_text() for path in (EXAMPLE / "app").iterdir() if path.is_file()}
+    assert document["data"] == files
+
+
+def test_the_configuration_is_valid():
+    """Every variable that it uses is set in the manifest, and nothing in it is unknown."""
+    pod, configmap = documents((EXAMPLE / "pod.yaml").read_text())
+    environment = {each["name"]: each["value"] for each in pod["spec"]["initContainers"][0]["env"]}
+    config.loads([("ambassador.yaml", configmap["data"]["ambassador.yaml"])], environment)

@@ -103,10 +103,11 @@ class Throttle(asyncio.Transport):
             self._client.resume_writing()
 
     def _finish(self) -> None:
-        if self._closing:
-            self._transport.close()
-        elif self._ended:
-            self._transport.write_eof()
+        if not self._transport.is_closing():
+            if self._closing:
+                self._transport.close()
+            elif self._ended:
+                self._transport.write_eof()
         self._go_away()
 
     def write_eof(self) -> None:

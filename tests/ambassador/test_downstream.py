@@ -10,7 +10,7 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 @pytest.mark.parametrize("first", ["client", "upstream"])
 def test_a_client_that_was_held_back_on_both_sides_is_read_again(first):
-    """Slow in reading, while its upstream was slow in taking the request: the next one is served, whichever ends first."""
+    """Slow in reading, while its upstream was slow in taking the request: the next one is served, in any order."""
     wire = Wire()
     wire.client.data_received(UPLOAD)
     (link,) = wire.origin.links

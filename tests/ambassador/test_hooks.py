@@ -196,6 +196,16 @@ async def test_requests_and_responses_are_changed(upstream, running, connect):
     assert b"\r\nx-tag: GET /a\r\nx-tag: late\r\n" in server.heads[0]
 
 
+@pytest.mark.parametrize(("hooks", "steps"), [({"request": tag}, (1, 0)), ({"response": untag}, (0, 1))])
+async def test_one_of_them_alone(upstream, running, connect, hooks, steps):
+    """The other way is not looked at."""
+    server = await upstream()
+    async with running(server, routes=(RouteConfig(to="stable", hooks=HooksConfig(**hooks)),)) as proxy:
+        assert (await answers(await connect(proxy)))[1] == b"ok"
+        (route,) = proxy.all_routes()
+        assert (len(route.steps), len(route.edits)) == steps
+
+
 async def test_a_request_is_answered_by_a_hook(upstream, running, connect):
     """No upstream is asked, and the connection is kept."""
     server = await upstream()

@@ -14,6 +14,7 @@ from podpatterns.ambassador.http1.response import read_response
 from podpatterns.ambassador.policies.headers import FieldsConfig
 from podpatterns.ambassador.policies.rate_limit import Buckets, RateLimitConfig
 from podpatterns.ambassador.policies.redirect import RedirectConfig
+from podpatterns.ambassador.policies.rewrite import RewriteConfig
 from podpatterns.ambassador.policies.variables import REQUEST, RESPONSE, check_text, compile_text
 from podpatterns.errors import ConfigError
 from podpatterns.runtime.config import loads
@@ -128,6 +129,13 @@ def test_addresses(config, target, expected):
     """What is not configured stays; a port that goes without saying is not said."""
     found = RedirectConfig(**config).location(asking(target), "/api")
     assert found.decode() == expected
+
+
+def test_the_server_as_a_whole():
+    """`OPTIONS *` has no path; it is redirected to the root."""
+    request = asking("*", method="OPTIONS")
+    assert RedirectConfig(host="other").location(request, None) == b"http://other/"
+    assert RewriteConfig(path="/x").rewriter(None)(request.target) == b"*"
 
 
 def test_an_address_as_the_host():

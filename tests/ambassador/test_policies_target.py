@@ -113,6 +113,7 @@ def test_a_substitution_cannot_end_the_line(parts, path):
         ("/a#b", "not a path as it is sent"),
         ("users", 'did you mean "/users"'),
         (r"\1", "must start with"),
+        (r"\1/a", "not with a group"),
     ],
 )
 def test_templates_are_checked_before_they_are_used(template, message):

@@ -17,11 +17,9 @@ from podpatterns.ambassador.endpoints.health import HealthConfig
 from podpatterns.ambassador.endpoints.names import DnsConfig
 from podpatterns.ambassador.endpoints.outliers import OutliersConfig
 from podpatterns.ambassador.endpoints.pool import silent
-from podpatterns.ambassador.events import AmbassadorEvents
 from podpatterns.ambassador.listeners.tcp import TcpConfig
 from podpatterns.ambassador.upstreams.hosts import HostsConfig
 from podpatterns.runtime.service import Request
-from podpatterns.runtime.telemetry import Telemetry
 from podpatterns.runtime.units import Address, Duration
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -106,6 +104,21 @@ async def test_the_same_user_the_same_address(several, connect):
             answer = await ask(client, GET[:-2] + b"X-User: %d\r\n\r\n" % user)
             assert placed.setdefault(user, answer) == answer
         assert len(set(placed.values())) == 3
+
+
+@pytest.mark.parametrize("bound", [1, 2, 100])
+async def test_the_same_address_under_load(several, connect, bound):
+    """However few connections there may be, and however many requests wait: none goes where it does not belong."""
+    _, proxy = await several(3, balance=HashConfig(hash=HashKeyConfig(header="x-user")), max_connections=bound)
+    async with proxy as proxy:
+
+        async def ask_on(user):
+            client = await connect(proxy)
+            return {await ask(client, GET[:-2] + b"X-User: %d\r\n\r\n" % user) for _ in range(10)}
+
+        seen = await asyncio.gather(*(ask_on(user) for user in range(12)))
+        assert all(len(answers) == 1 for answers in seen)
+        assert len(set.union(*seen)) == 3
 
 
 async def test_who_is_busy_gets_no_more(several, connect):
@@ -305,6 +318,20 @@ async def test_waiting_for_any_address(several, connect):
     assert 'podpatterns_ambassador_upstream_open_connections{state="active",version="stable"} 2.0' in text
 
 
+async def test_nobody_may_wait(several, connect):
+    """`max_pending: 0`: as long as there may be more connections a request gets one; only then it is refused."""
+    hosts, proxy = await several(1, max_connections=1, max_pending=0)
+    async with proxy as proxy:
+        client, other = await connect(proxy), await connect(proxy)
+        assert await ask(client) == (200, b"a")
+        hosts[0].gate.clear()
+        await client.send(GET)
+        await eventually(lambda: proxy.upstreams["stable"].active == 1)
+        assert await ask(other) == (503, b"podpatterns: stable has 0 requests waiting already (overflow)\n")
+        hosts[0].gate.set()
+        await client.until(b"\r\n\r\n")
+
+
 async def test_the_kept_connection_elsewhere(several, connect):
     """At the bound, a kept connection to another address is used rather than to wait for one that never comes."""
     _, proxy = await several(2, max_connections=1)
@@ -363,25 +390,6 @@ async def test_a_connection_that_was_closed_a_moment_ago(running):
             pool.withdraw(exchange)
 
 
-@pytest.mark.parametrize(
-    ("field", "keep"),
-    [
-        (b"Keep-Alive: timeout=2, max=100", 1.6),
-        (b"keep-alive: max=5, Timeout = 3", 2.4),
-        (b'Keep-Alive: timeout="1"', 0.8),
-        (b"Keep-Alive: timeout=60", 4.0),
-        (b"Keep-Alive: max=5", 4.0),
-        (b"X-Keep-Alive: timeout=1", 4.0),
-        (b"Keep-Alive: timeout=soon", 4.0),
-    ],
-)
-def test_how_long_the_far_side_keeps_connections(field, keep):
-    """Four fifths of what it says, never longer than configured."""
-    pool = HostsConfig(addresses=(Address("127.0.0.1:1"),)).build("stable", AmbassadorEvents(Telemetry()), None)
-    pool.learn(b"HTTP/1.1 200 OK\r\n" + field + b"\r\nContent-Length: 0\r\n\r\n")
-    assert pool._keep == pytest.approx(keep)
-
-
 async def test_the_far_side_says_how_long(upstream, running, connect):
     """`Keep-Alive: timeout=1` is heeded from the first response on, and the client does not see it."""
     server = await upstream(b"HTTP/1.1 200 OK\r\nKeep-Alive: timeout=1\r\nContent-Length: 0\r\n\r\n")
@@ -389,7 +397,7 @@ async def test_the_far_side_says_how_long(upstream, running, connect):
         client = await connect(proxy)
         await client.send(GET)
         assert b"timeout" not in await client.until(b"\r\n\r\n")
-        assert proxy.upstreams["stable"]._keep == pytest.approx(0.8)
+        assert proxy.upstreams["stable"]._keeping.seconds == pytest.approx(0.8)
 
 
 # --- names ------------------------------------------------------------------------------------------------------------

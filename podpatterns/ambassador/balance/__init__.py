@@ -21,9 +21,13 @@ BalanceConfig = Literal["round_robin", "p2c", "ewma"] | HashConfig
 
 
 class Balancer:
-    """Chooses. `latencies`: it wants to know how long each response took."""
+    """Chooses."""
 
     latencies: ClassVar[bool] = False
+    """True if it wants to know how long each response took."""
+
+    affine: ClassVar[bool] = False
+    """True if no other endpoint than the one that it picks will do, as long as that is there."""
 
     def pick(self, endpoints: Sequence[Endpoint], request: Request | None, now: float) -> Endpoint:
         """One of them (there is at least one), for a request; None: for a connection, whatever it will carry."""

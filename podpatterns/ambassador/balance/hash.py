@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from hashlib import blake2b
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from podpatterns.ambassador.balance import Balancer
 from podpatterns.ambassador.balance.key import HashConfig
@@ -37,6 +37,8 @@ def winner(number: int, names: Sequence[str]) -> int:
 
 class Hash(Balancer):
     """Remembers who has which slot, for as long as the endpoints stay the same."""
+
+    affine: ClassVar[bool] = True
 
     def __init__(self, config: HashConfig) -> None:
         self._key = config.hash.compile()

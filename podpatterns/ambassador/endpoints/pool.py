@@ -1,11 +1,13 @@
-"""The connections of one upstream: kept ones, new ones, and the requests that wait for one."""
+"""The connections of one upstream: kept ones, new ones, and the requests that wait for one.
+
+One piece, because all of it keeps one account: how many connections there are, on their way, and wanted. What can be
+decided without connections stands beside it: whom to ask (roster), who waits (waiting), how long to keep (keeping).
+"""
 
 from __future__ import annotations
 
 import asyncio
-import re
 import select
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from random import random
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -13,7 +15,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from podpatterns.ambassador.endpoints.budget import RetryBudget
 from podpatterns.ambassador.endpoints.connector import Connector
 from podpatterns.ambassador.endpoints.endpoint import Endpoint
+from podpatterns.ambassador.endpoints.keeping import Keeping
+from podpatterns.ambassador.endpoints.outliers import State
 from podpatterns.ambassador.endpoints.roster import Roster
+from podpatterns.ambassador.endpoints.waiting import Waiter, Waiting
 from podpatterns.ambassador.events import AmbassadorEvents
 from podpatterns.ambassador.link import Link
 from podpatterns.ambassador.upstreams import Done, Make, Spawn, Upstream
@@ -24,28 +29,6 @@ if TYPE_CHECKING:
     from podpatterns.ambassador.http1.request import Request
 
 P = TypeVar("P", bound=asyncio.Protocol)
-
-_LEARN_FROM = 0.5
-"""Seconds; a connection that is closed sooner says more about a restart than about an idle timeout."""
-
-_MARGIN = 0.8
-"""The part of the far side's patience after which we let go of a connection: a request may be on its way by then."""
-
-_KEPT_FOR = re.compile(rb"\r\n(?i:keep-alive):[^\r\n]*?(?i:timeout)[ \t]*=[ \t]*\"?([0-9]{1,6})")
-
-
-class Waiter:
-    """A request that waits for a connection: for the one that is being opened for it, or for any that becomes free."""
-
-    __slots__ = ("avoid", "connecting", "endpoint", "exchange")
-
-    def __init__(self, exchange: Exchange, endpoint: Endpoint, avoid: Endpoint | None) -> None:
-        self.exchange = exchange
-        self.endpoint = endpoint
-        """Where a connection is opened for it first."""
-        self.avoid = avoid
-        """Where it has failed already: a connection to there helps only if there is no other address."""
-        self.connecting = False
 
 
 class Pool(Upstream):
@@ -75,8 +58,7 @@ class Pool(Upstream):
         self._connector = connector
         self._events = events
         self._spawn = spawn
-        self._keep = keep
-        """Seconds to keep an idle connection; learns from connections that the far side has closed earlier."""
+        self._keeping = Keeping(keep)
         self._swept = 0.0
         """When connections were swept last; one that has been idle since before that is looked at before it is used."""
         self._keep_requests = keep_requests
@@ -88,7 +70,8 @@ class Pool(Upstream):
         """Connections of any kind, those on their way included."""
         self._connecting = 0
         self._dialed: dict[asyncio.Protocol, Endpoint] = {}
-        self._waiting: deque[Waiter] = deque()
+        self._affine = roster.affine
+        self._waiting = Waiting(affine=roster.affine)
         self._left: list[Endpoint] = []
         """Endpoints that names no longer lead to, until their last connection is closed."""
         self._retired = False
@@ -137,18 +120,17 @@ class Pool(Upstream):
         """Wait for a connection; one is opened unless there are too many."""
         full = self._open >= self._max_connections
         if (endpoint is None or full) and (link := self._spare()) is not None:
-            if not (fresh and full):
+            if endpoint is None or not (fresh or self._affine):
                 link.endpoint.requests += 1
                 return link
-            link.close()  # once it is gone, there is room for a new one
-        if len(self._waiting) - self._connecting >= self._max_pending:
-            raise UpstreamError(503, "overflow", f"{self.name} has {self._max_pending} requests waiting already")
+            link.close()  # once it is gone, there is room for another one
         if endpoint is None:
             raise self._unreachable()
+        if full and len(self._waiting.stranded) >= self._max_pending:
+            raise UpstreamError(503, "overflow", f"{self.name} has {self._max_pending} requests waiting already")
         # Half a timeout more than all attempts take together: what an attempt reports is better than "too late".
         exchange.within(self._connector.patience * (len(self._roster.endpoints) + 0.5))
-        waiter = Waiter(exchange, endpoint, avoid)
-        self._waiting.append(waiter)
+        waiter = self._waiting.join(exchange, endpoint, avoid)
         if not full:
             self._begin(waiter)
         return None
@@ -172,33 +154,34 @@ class Pool(Upstream):
         now = self._clock()
         if link.requests >= self._keep_requests or now >= link.expires or link.endpoint.leaving:
             link.close()
-        elif not (self._waiting and self._serve(link)):
+        elif not self._waiting:
             self._park(link, now)
+        elif not self._serve(link):
+            if self._open >= self._max_connections and self._waiting.stranded:
+                link.close()  # they need one to elsewhere, and there is no room for it
+            else:
+                self._park(link, now)
 
     def _park(self, link: Link, now: float) -> None:
         """Keep it for a later request."""
-        if self._retired or not self._keep or link.endpoint.leaving:
+        if self._retired or not self._keeping.seconds or link.endpoint.leaving:
             link.close()
             return
         link.idle_since = now
         link.endpoint.idle.append(link)
 
     def _serve(self, link: Link, owner: Waiter | None = None) -> bool:
-        """Give a free connection to whoever has waited longest of those it helps; it was opened for `owner`."""
-        for waiter in self._waiting:
-            if waiter.avoid is not link.endpoint or waiter is owner or len(self._roster.endpoints) == 1:
-                self._waiting.remove(waiter)
-                link.endpoint.requests += 1
-                waiter.exchange.connected(link)
-                return True
-        return False
+        """Give a free connection, which was opened for `owner`, to whom it helps. False: nobody."""
+        exchange = self._waiting.take(link.endpoint, owner)
+        if exchange is None:
+            return False
+        link.endpoint.requests += 1
+        exchange.connected(link)
+        return True
 
     def withdraw(self, exchange: Exchange) -> None:
         """See Upstream."""
-        for waiter in self._waiting:
-            if waiter.exchange is exchange:
-                self._waiting.remove(waiter)
-                return
+        self._waiting.withdraw(exchange)
 
     def closed(self, link: Link) -> None:
         """See Upstream."""
@@ -213,30 +196,19 @@ class Pool(Upstream):
 
     def _useless(self, link: Link) -> None:
         """An idle connection has been closed by the far side."""
-        unused = self._clock() - link.idle_since
-        if _LEARN_FROM < unused < self._keep:
-            self._shorten(unused * _MARGIN)
+        if self._keeping.closed_after(self._clock() - link.idle_since):
+            self._events.idle_closed(self.name, self._keeping.seconds)
         link.close()
 
     def learn(self, head: bytes) -> None:
         """See Upstream."""
-        found = _KEPT_FOR.search(head)
-        if found is not None and (keep := int(found[1]) * _MARGIN) < self._keep:
-            self._shorten(keep)
-
-    def _shorten(self, keep: float) -> None:
-        """The far side keeps connections for a shorter time than we do: let go of them before it does."""
-        self._keep = keep
-        self._events.idle_closed(self.name, keep)
+        if self._keeping.told(head):
+            self._events.idle_closed(self.name, self._keeping.seconds)
 
     def _refill(self) -> None:
         """Open connections for those who wait without one on its way, as far as there may be more."""
-        if self._connecting >= len(self._waiting):
-            return
-        for waiter in self._waiting:
-            if self._closed or self._open >= self._max_connections:
-                return
-            if not waiter.connecting:
+        if self._waiting and not self._closed:
+            for waiter in self._waiting.stranded[: max(0, self._max_connections - self._open)]:
                 self._begin(waiter)
 
     def _begin(self, waiter: Waiter) -> None:
@@ -251,7 +223,8 @@ class Pool(Upstream):
         link: Link | None = None
         self._clock = asyncio.get_running_loop().time
         try:
-            link, _ = await self._reach(lambda endpoint: Link(self, endpoint), waiter.endpoint, waiter.exchange.request)
+            request = waiter.exchange.request
+            link, _ = await self._reach(lambda endpoint: Link(self, endpoint), self._still(waiter), request)
         except UpstreamError as cause:
             error = cause
         finally:
@@ -264,10 +237,17 @@ class Pool(Upstream):
             link.expires = self._clock() + self._keep_age * (0.9 + 0.2 * random())  # noqa: S311 - not all at the same time
             if not self._serve(link, waiter):
                 self._park(link, self._clock())
-        elif waiter in self._waiting and error is not None:
-            self._waiting.remove(waiter)
-            waiter.exchange.failed(error)
+        else:
+            if error is not None and self._waiting.leave(waiter):
+                waiter.exchange.failed(error)
             self._refill()
+
+    def _still(self, waiter: Waiter) -> Endpoint:
+        """The endpoint for a request that may have waited for long: another one, if the one that was chosen is gone."""
+        chosen = waiter.endpoint
+        if not chosen.leaving and chosen.record.state is not State.RESTING:
+            return chosen
+        return self._choose(waiter.exchange, waiter.avoid) or chosen
 
     async def _reach(
         self, make: Callable[[Endpoint], P], first: Endpoint, request: Request | None = None
@@ -360,7 +340,7 @@ class Pool(Upstream):
         self._roster.sweep(now)
         if self._left:
             self._left = [endpoint for endpoint in self._left if endpoint.links]
-        oldest = now - self._keep
+        oldest = now - self._keeping.seconds
         for endpoint in self._roster.endpoints:
             idle = endpoint.idle
             # The list is in the order in which the connections came back, so the oldest stand first.

@@ -45,6 +45,8 @@ class Roster:
         self._name = name
         self._pick = balancer.pick
         self._timed = balancer.latencies
+        self.affine = balancer.affine
+        """True if a request must go to the endpoint that was chosen for it, as long as that is possible."""
         self._outliers = outliers
         self._panic = panic
         self._patience = patience

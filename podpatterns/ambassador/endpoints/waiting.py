@@ -1,0 +1,75 @@
+"""The requests that wait for a connection. Pure: opens none.
+
+Each waits for the connection that is being opened for it, or for any that becomes free and helps it, whichever is
+first; those without one on its way (there are too many already) for the latter alone.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from podpatterns.ambassador.endpoints.endpoint import Endpoint
+    from podpatterns.ambassador.exchange import Exchange
+
+
+class Waiter:
+    """One of them."""
+
+    __slots__ = ("avoid", "connecting", "endpoint", "exchange")
+
+    def __init__(self, exchange: Exchange, endpoint: Endpoint, avoid: Endpoint | None) -> None:
+        self.exchange = exchange
+        self.endpoint = endpoint
+        """The one that was chosen for it."""
+        self.avoid = avoid
+        """Where it has failed already: a connection to there is no help."""
+        self.connecting = False
+        """True while a connection is being opened for it."""
+
+
+class Waiting:
+    """First come, first served. `affine`: a request must go to the endpoint that was chosen for it."""
+
+    __slots__ = ("_affine", "_queue")
+
+    def __init__(self, *, affine: bool) -> None:
+        self._affine = affine
+        self._queue: deque[Waiter] = deque()
+
+    def __len__(self) -> int:
+        return len(self._queue)
+
+    def join(self, exchange: Exchange, endpoint: Endpoint, avoid: Endpoint | None) -> Waiter:
+        """Wait; not for `avoid`, unless that was chosen all the same."""
+        waiter = Waiter(exchange, endpoint, None if avoid is endpoint else avoid)
+        self._queue.append(waiter)
+        return waiter
+
+    def take(self, endpoint: Endpoint, owner: Waiter | None = None) -> Exchange | None:
+        """Who gets a connection to this endpoint, which was opened for `owner`; None if it helps nobody."""
+        for waiter in self._queue:
+            if waiter is owner or (waiter.endpoint is endpoint if self._affine else waiter.avoid is not endpoint):
+                self._queue.remove(waiter)
+                return waiter.exchange
+        return None
+
+    def leave(self, waiter: Waiter) -> bool:
+        """Wait no more. False if it was served already, or has left."""
+        if waiter not in self._queue:
+            return False
+        self._queue.remove(waiter)
+        return True
+
+    def withdraw(self, exchange: Exchange) -> None:
+        """The exchange waits no more."""
+        for waiter in self._queue:
+            if waiter.exchange is exchange:
+                self._queue.remove(waiter)
+                return
+
+    @property
+    def stranded(self) -> list[Waiter]:
+        """Those for whom no connection is being opened."""
+        return [waiter for waiter in self._queue if not waiter.connecting]

@@ -335,10 +335,10 @@ class Exchange:
 
     def _refused(self, status: int) -> bool:
         """Whether a request with this answer was sent again, so that the client never sees the answer."""
-        if status == 401 and not self._renewed and self._payload is not None:
+        if status == 401 and not self._renewed:
             # Once, and for every method: what was not authorized has had no effect.
             self._renewed = self.upstream.renew(self)
-            if self._renewed:
+            if self._renewed and self._payload is not None:
                 self._drop_link()
                 self._later(0.0)
                 return True

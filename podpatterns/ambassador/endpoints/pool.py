@@ -72,6 +72,7 @@ class Pool(Upstream):
         self._dialed: dict[asyncio.Protocol, Endpoint] = {}
         self._affine = roster.affine
         self._waiting = Waiting(affine=roster.affine)
+        self._line = self._waiting.queue
         self._left: list[Endpoint] = []
         """Endpoints that names no longer lead to, until their last connection is closed."""
         self._retired = False
@@ -154,7 +155,7 @@ class Pool(Upstream):
         now = self._clock()
         if link.requests >= self._keep_requests or now >= link.expires or link.endpoint.leaving:
             link.close()
-        elif not self._waiting:
+        elif not self._line:
             self._park(link, now)
         elif not self._serve(link):
             if self._open >= self._max_connections and self._waiting.stranded:

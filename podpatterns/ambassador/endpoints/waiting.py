@@ -32,44 +32,45 @@ class Waiter:
 class Waiting:
     """First come, first served. `affine`: a request must go to the endpoint that was chosen for it."""
 
-    __slots__ = ("_affine", "_queue")
+    __slots__ = ("_affine", "queue")
 
     def __init__(self, *, affine: bool) -> None:
         self._affine = affine
-        self._queue: deque[Waiter] = deque()
+        self.queue: deque[Waiter] = deque()
+        """In the order of arrival; the same object for ever, so that it can be looked at without a call."""
 
     def __len__(self) -> int:
-        return len(self._queue)
+        return len(self.queue)
 
     def join(self, exchange: Exchange, endpoint: Endpoint, avoid: Endpoint | None) -> Waiter:
         """Wait; not for `avoid`, unless that was chosen all the same."""
         waiter = Waiter(exchange, endpoint, None if avoid is endpoint else avoid)
-        self._queue.append(waiter)
+        self.queue.append(waiter)
         return waiter
 
     def take(self, endpoint: Endpoint, owner: Waiter | None = None) -> Exchange | None:
         """Who gets a connection to this endpoint, which was opened for `owner`; None if it helps nobody."""
-        for waiter in self._queue:
+        for waiter in self.queue:
             if waiter is owner or (waiter.endpoint is endpoint if self._affine else waiter.avoid is not endpoint):
-                self._queue.remove(waiter)
+                self.queue.remove(waiter)
                 return waiter.exchange
         return None
 
     def leave(self, waiter: Waiter) -> bool:
         """Wait no more. False if it was served already, or has left."""
-        if waiter not in self._queue:
+        if waiter not in self.queue:
             return False
-        self._queue.remove(waiter)
+        self.queue.remove(waiter)
         return True
 
     def withdraw(self, exchange: Exchange) -> None:
         """The exchange waits no more."""
-        for waiter in self._queue:
+        for waiter in self.queue:
             if waiter.exchange is exchange:
-                self._queue.remove(waiter)
+                self.queue.remove(waiter)
                 return
 
     @property
     def stranded(self) -> list[Waiter]:
         """Those for whom no connection is being opened."""
-        return [waiter for waiter in self._queue if not waiter.connecting]
+        return [waiter for waiter in self.queue if not waiter.connecting]

@@ -282,6 +282,7 @@ class Ramp:
         self._new, self._old = Counts(), Counts()
         self._held = False
         self._lost_at: float | None = None
+        self._answers = 0
 
     @property
     def percent(self) -> int | None:
@@ -305,19 +306,15 @@ class Ramp:
                 self._started = True
                 return Move("start", "", str(self.config))
         self.seen, self.watched = new - self._new, now - self._since
-        if not reachable:
-            self._lost_at = now if self._lost_at is None else self._lost_at
-            if now - self._lost_at < self.config.every:
-                return None
-            return self._end(
-                State.ROLLED_BACK, Move("back", "unreachable", f"could not be reached for {self.config.every}")
-            )
-        self._lost_at = None
         due = now - self._since >= self.config.every
         finding = judge(self.config, self.seen, old - self._old, due=due)
         if finding.verdict is Verdict.BAD:
             return self._end(State.ROLLED_BACK, Move("back", finding.cause, finding.text))
-        if not due:
+        if self._lost(now, reachable=reachable):
+            return self._end(
+                State.ROLLED_BACK, Move("back", "unreachable", f"could not be reached for {self.config.every}")
+            )
+        if not due or not reachable:
             return None
         if finding.verdict is Verdict.GOOD:
             return self._up(finding)
@@ -332,6 +329,19 @@ class Ramp:
         self._held = True
         self.reason = finding.text
         return Move("held", finding.cause, finding.text)
+
+    def _lost(self, now: float, *, reachable: bool) -> bool:
+        """Whether it could not be reached for the time of a step.
+
+        An address that rests is tried again now and then, and counts as reachable until that has failed: so only an
+        answer shows that the version is back.
+        """
+        answers = self.seen.requests - self.seen.failures
+        if answers > self._answers:
+            self._lost_at, self._answers = None, answers
+        if not reachable and self._lost_at is None:
+            self._lost_at = now
+        return not reachable and self._lost_at is not None and now - self._lost_at >= self.config.every
 
     def _up(self, finding: Finding) -> Move:
         if self.step == len(self.config.steps) - 1:
@@ -349,7 +359,7 @@ class Ramp:
 
     def _forget(self) -> None:
         """The next look begins the step."""
-        self._since, self._held, self._lost_at = None, False, None
+        self._since, self._held, self._lost_at, self._answers = None, False, None, 0
         self.seen, self.watched = Counts(), 0.0
 
     def ask(self, action: Action) -> Move:

@@ -203,17 +203,26 @@ def test_trouble_of_all_holds_and_measures_anew():
     assert walk(ramp, trouble, trouble, GOOD) == [("held", "shared_success")] * 2 + [("up", "")]
 
 
-def test_a_version_that_cannot_be_reached():
-    """It gets no requests that could fail; after a step's time of that it goes back. A moment of it is forgiven."""
+@pytest.mark.parametrize(
+    ("looks", "back"),
+    [
+        ([(0, 0, False), (59, 0, False), (60, 0, False)], True),
+        ([(0, 0, False), (30, 0, True), (59, 0, True), (61, 0, False)], True),
+        ([(0, 0, False), (30, 1, True), (59, 1, True), (61, 1, False)], False),
+        ([(0, 0, False), (30, 0, True), (90, 0, True)], False),
+        ([(0, 0, False), (30, 1, False), (61, 1, False), (90, 1, False)], True),
+        ([(0, 0, False), (30, 250, True), (61, 250, False), (100, 250, False)], False),
+    ],
+)
+def test_a_version_that_cannot_be_reached(looks, back):
+    """It gets no requests that could fail; after a step's time without an answer it goes back. That it is about to be
+    tried again is no answer; and while it cannot be reached it does not move up."""
     ramp = Ramp(CONFIG)
-    ramp.look(0.0, NONE, NONE, reachable=False)
-    for now in (0.1, 30.0, 60.0):
-        assert ramp.look(now, NONE, NONE, reachable=False) is None
-    assert ramp.look(60.05, NONE, NONE, reachable=True).kind == "held"
-    for now in (60.1, 90.0, 120.0):
-        assert ramp.look(now, NONE, NONE, reachable=False) is None
-    move = ramp.look(120.2, NONE, NONE, reachable=False)
-    assert (move.kind, move.cause, ramp.percent) == ("back", "unreachable", 0)
+    ramp.look(0.0, NONE, NONE)
+    moves = [ramp.look(now, Counts(answers), NONE, reachable=reachable) for now, answers, reachable in looks]
+    assert ramp.percent == (0 if back else 1)
+    if back:
+        assert (moves[-1].kind, moves[-1].cause) == ("back", "unreachable")
 
 
 def test_counts_of_before_do_not_count():

@@ -136,6 +136,16 @@ async def test_failures_that_retries_hide_count(upstream, running, connect):
         assert rollout(proxy).ramp.state is State.ROLLED_BACK
 
 
+async def test_a_version_that_is_not_there(upstream, running, connect):
+    """Nobody listens: the others help out, no client notices, and the version is taken back."""
+    ports = {"stable": await upstream(OK), "test": 1}
+    missing = msgspec.structs.replace(route(every=Duration("300ms"), min_requests=10_000), retry=RetryConfig())
+    async with running(ports, routes=(missing,)) as proxy:
+        await Traffic(proxy, connect).until(State.DONE, State.ROLLED_BACK)
+        assert rollout(proxy).ramp.reason == "could not be reached for 300ms"
+        assert [target.tally.failures for target in rollout(proxy).route.targets.values()] == [0, 0]
+
+
 # --- the admin endpoint -----------------------------------------------------------------------------------------------
 
 

@@ -234,13 +234,16 @@ class Ambassador(Pattern[AmbassadorConfig]):
         counts: dict[str, int] = {}
         for tally in self.events.tallies.values():
             counts[tally.version] = counts.get(tally.version, 0) + tally.requests
+        here = counts.pop("", 0)  # without a version: redirects, refusals, faults on purpose
         total = sum(counts.values())
         streams = sum(tally.requests for tally in self.events.tallies.values() if isinstance(tally, StreamTally))
-        facts: dict[str, str | int | float] = {"requests": total - streams}
+        facts: dict[str, str | int | float] = {"requests": total - streams + here}
         if streams:
             facts["connections"] = streams
         for version, count in counts.items():
             facts[version] = f"{count} ({100 * count / total:.1f} %)" if total else "0"
+        if here:
+            facts["answered here"] = here
         for rollout in self.rollouts():
             facts[f"ramp on {rollout.route.name}"] = str(rollout)
         facts["errors"] = self.events.failures

@@ -51,10 +51,9 @@ def command(
 
     if in_place and output != "yaml":
         raise click.UsageError("--in-place writes YAML; leave out --output")
-    variables = dict(_variable(each) for each in env)
-    options = Options(image=image, classic=classic, config_map=config_map, pull=pull, env=variables)
-    parts = [part(path, config.read(path), variables) for path in map(str, configs)]
-    injected = inject(config.read(manifest), parts, options, file=str(manifest), only=only)
+    options = Options(image=image, classic=classic, config_map=config_map, pull=pull, env=dict(map(_variable, env)))
+    parts = [part(path, config.read(path), options) for path in map(str, configs)]
+    injected = inject(config.read(manifest), parts, file=str(manifest), only=only)
     if in_place:
         manifest.write_bytes(injected.source.encode())
     elif output == "patch":

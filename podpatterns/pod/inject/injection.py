@@ -54,12 +54,31 @@ STARTS: Final = 60
 
 
 @dataclass(frozen=True, slots=True)
+class Options:
+    """How a container is added."""
+
+    image: str = "podpatterns/{pattern}:dev"
+    """The image, with `{pattern}` for the name of the first pattern that it runs."""
+    classic: bool = False
+    """A regular container in the place of a native sidecar, for clusters before 1.29 and for podman."""
+    config_map: str | None = None
+    """A ConfigMap that holds the configuration under its file's name, and reloads; None: the configuration is part
+    of the container."""
+    requests: Mapping[str, str] = field(default_factory=lambda: {"cpu": "10m", "memory": "64Mi"})
+    limits: Mapping[str, str] = field(default_factory=lambda: {"memory": "128Mi"})
+    pull: str | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
+    """Variables that the configuration refers to."""
+
+
+@dataclass(frozen=True, slots=True)
 class Part:
     """One container to be added: a configuration, read and as text."""
 
     config: ProcessConfig
     source: str
     file: str
+    options: Options
 
     @property
     def patterns(self) -> tuple[str, ...]:
@@ -77,36 +96,18 @@ class Part:
         return "init" in self.config.patterns
 
 
-def part(file: str, source: str, env: Mapping[str, str]) -> Part:
+def part(file: str, source: str, options: Options | None = None) -> Part:
     """A configuration, read as it will be in the pod. Raises ConfigError."""
-    return Part(loads([(file, source)], {**dict.fromkeys(DOWNWARD, "x"), **env}), source, file)
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """How containers are added."""
-
-    image: str = "podpatterns/{pattern}:dev"
-    """The image, with `{pattern}` for the name of the first pattern in it."""
-    classic: bool = False
-    """Regular containers in the place of native sidecars, for clusters before 1.29 and for podman."""
-    config_map: str | None = None
-    """A ConfigMap that holds each configuration under its file's name, and reloads; None: the configuration is part
-    of the container."""
-    requests: Mapping[str, str] = field(default_factory=lambda: {"cpu": "10m", "memory": "64Mi"})
-    limits: Mapping[str, str] = field(default_factory=lambda: {"memory": "128Mi"})
-    pull: str | None = None
-    env: Mapping[str, str] = field(default_factory=dict)
-    """Variables that the configurations refer to."""
+    options = options or Options()
+    return Part(loads([(file, source)], {**dict.fromkeys(DOWNWARD, "x"), **options.env}), source, file, options)
 
 
 class Injection:
     """The operations on one workload; `problems` says why it cannot be done."""
 
-    def __init__(self, workload: Workload, parts: Sequence[Part], options: Options) -> None:
+    def __init__(self, workload: Workload, parts: Sequence[Part]) -> None:
         self._workload = workload
         self._parts = parts
-        self._options = options
         self._volumes: dict[str, dict[str, Any]] = {}
         self.problems = [*self._refusals()]
         self.operations: tuple[Operation, ...] = () if self.problems else tuple(self._operations())
@@ -120,7 +121,7 @@ class Injection:
         inits: list[Mapping[str, Any]] = []
         mains: list[Mapping[str, Any]] = []
         for part in sorted(self._parts, key=lambda part: part.ends):
-            (mains if self._options.classic and not part.ends else inits).append(self._container(part))
+            (mains if part.options.classic and not part.ends else inits).append(self._container(part))
         spec = (*self._prefix, "spec")
         names = ",".join(part.name for part in self._parts)
         yield Put((*self._prefix, "metadata", "annotations"), {MARK: names})
@@ -157,7 +158,7 @@ class Injection:
             )
         yield from self._clashes()
         for part in self._parts:
-            if self._options.classic and not part.ends and workload.finite:
+            if part.options.classic and not part.ends and workload.finite:
                 yield workload.document.entries["kind"].mark.problem(
                     f"a classic {part.name} never ends, and so the {workload.kind} would not; leave out --classic"
                 )
@@ -212,7 +213,7 @@ class Injection:
             yield Port("runtime.admin", admin.port)
 
     def _container(self, part: Part) -> dict[str, Any]:
-        options, admin = self._options, part.config.admin
+        options, admin = part.options, part.config.admin
         container: dict[str, Any] = {
             "name": part.name,
             "image": options.image.format(pattern=part.patterns[0]),
@@ -250,8 +251,8 @@ class Injection:
         env: list[dict[str, Any]] = [
             {"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}} for name, path in DOWNWARD.items()
         ]
-        env += [{"name": name, "value": given} for name, given in self._options.env.items()]
-        if self._options.config_map is None:
+        env += [{"name": name, "value": given} for name, given in part.options.env.items()]
+        if part.options.config_map is None:
             # `$(` would be taken for a variable by the kubelet.
             env.append({"name": CONFIG, "value": part.source.replace("$(", "$$(")})
         return env
@@ -277,8 +278,8 @@ class Injection:
         return max(found, key=lambda pair: len(text(pair[1], "mountPath")), default=None)
 
     def _mounts(self, part: Part) -> Iterator[dict[str, Any]]:
-        if self._options.config_map is not None:
-            self._volumes[SETTINGS] = {"name": SETTINGS, "configMap": {"name": self._options.config_map}}
+        if part.options.config_map is not None:
+            self._volumes[SETTINGS] = {"name": SETTINGS, "configMap": {"name": part.options.config_map}}
             yield {"name": SETTINGS, "mountPath": "/etc/podpatterns", "readOnly": True}
         wanted: dict[str, dict[str, Any]] = {}
         for use in uses(dict(part.config.patterns)):

@@ -8,7 +8,7 @@ from typing import Any
 
 from podpatterns.errors import ConfigError, Problem
 from podpatterns.pod.inject import markers
-from podpatterns.pod.inject.injection import Injection, Options, Part
+from podpatterns.pod.inject.injection import Injection, Part
 from podpatterns.pod.inject.operations import json_patch
 from podpatterns.pod.inject.outline import Outline, Unplaceable
 from podpatterns.pod.workload import TEMPLATES, Workload, text
@@ -24,9 +24,7 @@ class Injected:
     patches: dict[str, list[dict[str, Any]]]
 
 
-def inject(
-    source: str, parts: Sequence[Part], options: Options, *, file: str | None = None, only: Sequence[str] = ()
-) -> Injected:
+def inject(source: str, parts: Sequence[Part], *, file: str | None = None, only: Sequence[str] = ()) -> Injected:
     """Add containers to the workloads of a manifest; `only` names them, as `shop` or `Deployment/shop`.
 
     Raises:
@@ -47,7 +45,7 @@ def inject(
     splices: list[markers.Splice] = []
     patches: dict[str, list[dict[str, Any]]] = {}
     for index, workload in chosen.items():
-        injection = Injection(workload, parts, options)
+        injection = Injection(workload, parts)
         problems += injection.problems
         if injection.problems:
             continue

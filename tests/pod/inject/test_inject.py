@@ -34,7 +34,15 @@ INIT = """\
 init:
   steps: [{type: wait, until: [{tcp: "db:5432"}]}]
 """
-PARTS = [part("sidecar.yaml", SIDECAR, {}), part("ambassador.yaml", AMBASSADOR, {}), part("init.yaml", INIT, {})]
+SOURCES = {"sidecar.yaml": SIDECAR, "ambassador.yaml": AMBASSADOR, "init.yaml": INIT}
+
+
+def parts(**options):
+    return [part(file, source, Options(**options)) for file, source in SOURCES.items()]
+
+
+PARTS = parts()
+CLASSIC = parts(classic=True)
 POD = """\
     # the pod
     spec:
@@ -90,7 +98,7 @@ def pod_of(document):
 def test_every_kind_of_workload(kind, config_map):
     """The result fits Kubernetes' schema and our rules; text, patch and object say the same; and it can be undone."""
     source = manifest(kind)
-    injected = inject(source, PARTS, Options(config_map=config_map), file="shop.yaml")
+    injected = inject(source, parts(config_map=config_map), file="shop.yaml")
     assert uninject(injected.source) == source
     assert [str(each) for each in Linter(kubernetes="latest").lint(injected.source)] == []
     before, after = yaml.safe_load(source), yaml.safe_load(injected.source)
@@ -120,7 +128,7 @@ def patched(document, patch):
 
 def test_ours_are_restricted_containers():
     """The Pod Security Standard `restricted`, field by field; native sidecars, but for what ends by itself."""
-    after = yaml.safe_load(inject(manifest("Pod"), PARTS, Options()).source)
+    after = yaml.safe_load(inject(manifest("Pod"), PARTS).source)
     for each in after["spec"]["initContainers"]:
         context = each["securityContext"]
         assert context["runAsNonRoot"] is True
@@ -136,7 +144,7 @@ def test_ours_are_restricted_containers():
 
 def test_what_a_configuration_names_is_mounted():
     """A shared folder at its own path, read-only if it is only read; what is ours alone in a volume of its own."""
-    after = yaml.safe_load(inject(manifest("Pod"), PARTS[:1], Options()).source)
+    after = yaml.safe_load(inject(manifest("Pod"), PARTS[:1]).source)
     mounts = {each["mountPath"]: each for each in after["spec"]["initContainers"][0]["volumeMounts"]}
     assert mounts.keys() == {"/var/log/app", "/var/lib/store", "/var/lib/podpatterns/sidecar"}
     assert mounts["/var/log/app"] == {"name": "logs", "mountPath": "/var/log/app", "readOnly": True}
@@ -145,7 +153,7 @@ def test_what_a_configuration_names_is_mounted():
 
 def test_the_configuration_arrives_as_it_is():
     """In a variable, with what the kubelet would expand escaped."""
-    after = yaml.safe_load(inject(manifest("Pod"), PARTS[:1], Options()).source)
+    after = yaml.safe_load(inject(manifest("Pod"), PARTS[:1]).source)
     env = {each["name"]: each.get("value") for each in after["spec"]["initContainers"][0]["env"]}
     assert env["PODPATTERNS_CONFIG"].replace("$$(", "$(") == SIDECAR
 
@@ -153,14 +161,14 @@ def test_the_configuration_arrives_as_it_is():
 def test_it_runs_as_whoever_writes_the_logs():
     """A file that is the application's alone can be read by its own user."""
     source = manifest("Pod").replace("spec:\n", "spec:\n  securityContext: {runAsUser: 101}\n", 1)
-    after = yaml.safe_load(inject(source, PARTS[:1], Options()).source)
+    after = yaml.safe_load(inject(source, PARTS[:1]).source)
     assert after["spec"]["initContainers"][0]["securityContext"]["runAsUser"] == 101
 
 
 def test_classic_sidecars():
     """Regular containers, behind the primary ones, without a restart policy."""
     source = manifest("Deployment")
-    injected = inject(source, PARTS, Options(classic=True))
+    injected = inject(source, parts(classic=True))
     spec = yaml.safe_load(injected.source)["spec"]["template"]["spec"]
     assert [each["name"] for each in spec["containers"]] == ["web", "podpatterns-sidecar", "podpatterns-ambassador"]
     assert [each["name"] for each in spec["initContainers"]] == ["podpatterns-init"]
@@ -198,22 +206,22 @@ def test_what_is_in_the_way(old, new, expected):
     source = manifest("Pod")
     assert old in source
     with pytest.raises(ConfigError) as caught:
-        inject(source.replace(old, new, 1), PARTS, Options(), file="shop.yaml")
+        inject(source.replace(old, new, 1), PARTS, file="shop.yaml")
     assert re.search(expected, str(caught.value)), str(caught.value)
 
 
 def test_a_classic_sidecar_would_keep_a_job_alive():
     """So it is refused."""
     with pytest.raises(ConfigError, match="never ends"):
-        inject(manifest("Job"), PARTS, Options(classic=True))
+        inject(manifest("Job"), parts(classic=True))
 
 
 def test_twice_is_refused():
     """What was injected is taken out first."""
-    once = inject(manifest("Pod"), PARTS, Options()).source
+    once = inject(manifest("Pod"), PARTS).source
     with pytest.raises(ConfigError, match="run uninject first"):
-        inject(once, PARTS, Options())
-    again = inject(uninject(once), PARTS, Options()).source
+        inject(once, PARTS)
+    again = inject(uninject(once), PARTS).source
     assert again == once
 
 
@@ -221,10 +229,10 @@ def test_one_of_several_workloads():
     """Which one has to be said."""
     source = manifest("Pod") + "---\n" + manifest("Deployment") + "---\nkind: Service\n"
     with pytest.raises(ConfigError, match=r"--only \(Pod/shop, Deployment/shop\)"):
-        inject(source, PARTS, Options())
+        inject(source, PARTS)
     with pytest.raises(ConfigError, match='did you mean "Deployment/shop"'):
-        inject(source, PARTS, Options(), only=["Deploymant/shop"])
-    injected = inject(source, PARTS, Options(), only=["Deployment/shop"])
+        inject(source, PARTS, only=["Deploymant/shop"])
+    injected = inject(source, PARTS, only=["Deployment/shop"])
     assert list(injected.patches) == ["Deployment/shop"]
     assert injected.source.startswith(manifest("Pod"))
     assert uninject(injected.source) == source
@@ -244,7 +252,7 @@ def test_one_of_several_workloads():
 )
 def test_places_that_cannot_be_added_to(source, expected):
     """Where an insertion would change something else, it is refused with the place."""
-    configs = [part("s.yaml", SIDECAR.replace("/var/log/app/*.log", "/var/lib/store/*"), {})]
+    configs = [part("s.yaml", SIDECAR.replace("/var/log/app/*.log", "/var/lib/store/*"))]
     if "JSON" not in expected:
         source = source.replace("{name: a}]", "{name: a, volumeMounts: [{name: v, mountPath: /var/lib/store}]}]")
     else:
@@ -252,7 +260,7 @@ def test_places_that_cannot_be_added_to(source, expected):
             '{"name": "a"}]', '{"name": "a", "volumeMounts": [{"name": "v", "mountPath": "/var/lib/store"}]}]'
         )
     with pytest.raises(ConfigError, match=expected):
-        inject(source, configs, Options(), file="a.yaml")
+        inject(source, configs, file="a.yaml")
 
 
 # --- identity, as a property ----------------------------------------------------------------------------------------
@@ -327,7 +335,7 @@ def test_inject_then_uninject_is_the_identity(source, classic):
     """However a manifest is spelt: the object has what was added and nothing else, and the bytes come back."""
     before = list(yaml.safe_load_all(source))
     try:
-        injected = inject(source, PARTS, Options(classic=classic))
+        injected = inject(source, CLASSIC if classic else PARTS)
     except ConfigError as error:
         pytest.fail(f"{error}\n{source}")
     assert uninject(injected.source) == source
@@ -425,5 +433,5 @@ def test_the_examples_can_be_injected(path):
         "ambassador:\n  listeners: [{listen: ':7999', routes: [{to: a}]}]\n  upstreams: {a: 'a:80'}\n"
         "runtime: {admin: ':7998'}\n"
     )
-    injected = inject(source, [part("extra.yaml", extra, {})], Options())
+    injected = inject(source, [part("extra.yaml", extra)])
     assert uninject(injected.source) == source

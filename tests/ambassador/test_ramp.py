@@ -4,7 +4,7 @@ import math
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from podpatterns.ambassador.ramp import Counts, Ramp, RampConfig, State, Verdict, judge, ramped
@@ -95,6 +95,7 @@ def test_an_early_verdict_strikes_no_good_version():
             assert judge(CONFIG, Counts(requests, failures), NONE, due=False).verdict is not Verdict.BAD
 
 
+@settings(deadline=None)
 @given(st.integers(10, 10_000), st.floats(0.05, 1))
 def test_an_early_verdict_comes_with_the_evidence(requests, rate):
     """If so many of so many are enough, so are more of them; and far more than allowed are always enough."""
@@ -109,6 +110,7 @@ def test_an_early_verdict_comes_with_the_evidence(requests, rate):
 # --- weights ----------------------------------------------------------------------------------------------------------
 
 
+@settings(deadline=None)
 @given(
     st.dictionaries(st.sampled_from("abcde"), st.integers(0, 50)).filter(lambda others: any(others.values())),
     st.integers(0, 100),
@@ -283,6 +285,7 @@ def test_weights_set_by_hand_end_the_ramp():
 COUNTS = st.integers(0, 500).flatmap(lambda n: st.builds(Counts, st.just(n), st.integers(0, n), st.integers(0, n)))
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.one_of(

@@ -94,6 +94,7 @@ OAUTH2 = "type: oauth2, token_url: 'https://a/token', client_id: shop, client_se
         ("{type: basic, user: 'a:b', password: /s}", "it must have no colon"),
         (f"{{{OAUTH2.replace('https', 'http')}, tls: {{}}}}", 'tls: needs a token_url that begins with "https://"'),
         (f"{{{OAUTH2.replace('//a', '//b:c@a')}}}", "write client_id and client_secret instead"),
+        (f"{{{OAUTH2.replace('/token', '/to ken')}}}", "token_url: must be in ASCII"),
         (f"{{{OAUTH2}, parameters: {{scope: a}}}}", "parameters.scope: is set by itself, by the key scope beside"),
         (f"{{{OAUTH2}, authentication: post}}", "known: client_secret_basic, client_secret_post"),
         (f"{{{OAUTH2}, timeout: 0s}}", "timeout: must be longer than 0s"),
@@ -476,10 +477,14 @@ async def test_the_endpoint_is_asked_as_configured(secret, events):
 @pytest.mark.parametrize(
     ("answer", "reason"),
     [
-        (Answer(fault="reset"), "it cannot be reached"),
-        (Answer(fault="truncate", body=b"x" * 1000), "it cannot be reached"),
+        (Answer(fault="reset"), "it cannot be reached: it has closed the connection without an answer"),
+        (
+            Answer(fault="truncate", body=b"x" * 1000),
+            "it cannot be reached: it has closed the connection in the middle",
+        ),
+        (Answer(headers={"Transfer-Encoding": "gzip"}), "its answer cannot be read"),
         (Answer(fault="hang"), "it does not answer within 200ms"),
-        (Answer(body=b" " * 100_000), "its answer has more than 65536 bytes"),
+        (Answer(body=b" " * 100_000), "its answer cannot be read: it has more than 65536 bytes"),
         (Answer(status=307, headers={"Location": "http://127.0.0.1:1/"}), "redirects are not followed"),
         (Answer(status=401, body=b'{"error": "invalid_client"}'), "it answers 401 invalid_client; check client_id"),
     ],
@@ -496,7 +501,7 @@ async def test_what_can_go_wrong_with_the_endpoint(secret, events, answer, reaso
 async def test_the_endpoint_may_be_gone(secret, events):
     """The reason is the system's."""
     credential = oauth2(secret, events, token_url=Url("http://127.0.0.1:1/token"))
-    with pytest.raises(NoToken, match="it cannot be reached: Connect"):
+    with pytest.raises(NoToken, match="it cannot be reached: connection refused"):
         await credential._fetch()
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 import ssl
 from collections.abc import Callable
 from random import random
@@ -10,6 +12,8 @@ from typing import TYPE_CHECKING, ClassVar
 from urllib.parse import urlsplit
 
 from podpatterns.ambassador.credentials import Credential, CredentialConfig, one_line
+from podpatterns.ambassador.http1.errors import Refused
+from podpatterns.ambassador.post import post
 from podpatterns.ambassador.rotation import LOOK, Rotation
 from podpatterns.ambassador.tls import Tls, TlsConfig, explained
 from podpatterns.ambassador.token_endpoint import (
@@ -85,6 +89,8 @@ audience: https://orders.example.org
 
     def __post_init__(self) -> None:
         """Everything in its own place."""
+        if not self.token_url.isascii() or not self.token_url.isprintable() or " " in self.token_url:
+            raise InvalidField("token_url", "must be in ASCII; write %20 for a space, and the like")
         if "@" in urlsplit(self.token_url).netloc:
             raise InvalidField("token_url", "holds a user; write client_id and client_secret instead")
         if self.tls is not None and not self.token_url.startswith("https:"):
@@ -204,35 +210,22 @@ class Oauth2(Credential):
 
     async def _fetch(self) -> Token:
         """Ask for a token. Raises NoToken."""
-        import aiohttp
-
         config, secret = self.config, self._secret.current
-        headers, body = request(config.authentication, config.client_id, secret, config.fields)
+        fields, body = request(config.authentication, config.client_id, secret, config.fields)
         try:
-            async with (
-                aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=config.timeout), trust_env=True) as session,
-                session.post(
-                    config.token_url,
-                    data=body,
-                    headers=headers,
-                    allow_redirects=False,
-                    ssl=True if self._tls is None else self._tls.context,
-                    server_hostname=None if self._tls is None else self._tls.config.server_name,
-                ) as answer,
-            ):
-                content = b""
-                async for piece in answer.content.iter_chunked(LARGEST):
-                    content += piece
-                    if len(content) > LARGEST:
-                        raise NoToken(
-                            f"its answer has more than {LARGEST} bytes; is token_url that of a token endpoint?"
-                        )
-                status, after = answer.status, answer.headers.get("Retry-After")
+            async with asyncio.timeout(config.timeout):
+                reply = await post(config.token_url, fields, body, tls=self._tls, largest=LARGEST)
         except TimeoutError:
             raise NoToken(f"it does not answer within {config.timeout}") from None
-        except (aiohttp.ClientError, OSError) as error:
-            raise NoToken(_said(error)) from None
-        return token_of(status, content, secret=secret, lifetime=config.lifetime, after=after)
+        except ssl.SSLError as error:
+            raise NoToken(explained(error, "credentials.tls")) from None
+        except OSError as error:
+            raise NoToken(f"it cannot be reached: {_reason(error)}") from None
+        except Refused as error:
+            raise NoToken(f"its answer cannot be read: {error}") from None
+        return token_of(
+            reply.status, reply.body, secret=secret, lifetime=config.lifetime, after=reply.field(b"retry-after")
+        )
 
     def describe(self) -> str:
         """See Credential."""
@@ -246,9 +239,8 @@ class Oauth2(Credential):
             self._tls.retire()
 
 
-def _said(error: BaseException) -> str:
-    """Why no answer has come; what aiohttp has wrapped says it best."""
-    cause = getattr(error, "certificate_error", None) or getattr(error, "os_error", None) or error
-    if isinstance(cause, ssl.SSLError):
-        return explained(cause, "credentials.tls")
-    return f"it cannot be reached: {getattr(cause, 'strerror', None) or type(cause).__name__}"
+def _reason(error: OSError) -> str:
+    """In the same words whichever loop has made it."""
+    if error.errno is None or isinstance(error, socket.gaierror):
+        return (error.strerror or str(error)).lower()
+    return os.strerror(error.errno).lower()

@@ -17,9 +17,14 @@ from podpatterns.ambassador.endpoints.health import HealthConfig
 from podpatterns.ambassador.endpoints.names import DnsConfig
 from podpatterns.ambassador.endpoints.outliers import OutliersConfig
 from podpatterns.ambassador.endpoints.pool import silent
+from podpatterns.ambassador.events import AmbassadorEvents
 from podpatterns.ambassador.listeners.tcp import TcpConfig
 from podpatterns.ambassador.upstreams.hosts import HostsConfig
+from podpatterns.errors import ConfigError, UpstreamError
+from podpatterns.runtime.decode import decode
+from podpatterns.runtime.nodes import parse
 from podpatterns.runtime.service import Request
+from podpatterns.runtime.telemetry import Telemetry
 from podpatterns.runtime.units import Address, Duration
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -268,6 +273,52 @@ async def test_streams_are_balanced_too(upstream, connect):
             client.close()
         await eventually(lambda: [endpoint.dialed for endpoint in endpoints] == [0, 0])
         assert not proxy.upstreams["db"].busy
+
+
+@pytest.mark.parametrize(("seconds", "attempts"), [(1.0, 3), (0.001, 10)])
+async def test_many_addresses_that_do_not_answer(seconds, attempts):
+    """A request waits for three connect timeouts at most; addresses that refuse at once are all tried."""
+    addresses = tuple(Address(f"10.0.0.{each}:80") for each in range(1, 11))
+    pool = HostsConfig(addresses=addresses).build("stable", AmbassadorEvents(Telemetry()), None)
+    now, tried = 0.0, []
+
+    class Nowhere:
+        patience = 1.0
+
+        async def open(self, endpoint, make):
+            nonlocal now
+            now += seconds
+            tried.append(endpoint)
+            raise UpstreamError(504, "connect_timeout", "nobody there")
+
+    pool._connector, pool._clock = Nowhere(), lambda: now
+    with pytest.raises(UpstreamError, match="nobody there"):
+        await pool._reach(lambda endpoint: None, pool._roster.endpoints[0])
+    assert len(set(tried)) == len(tried) == attempts
+
+
+@pytest.mark.parametrize(
+    ("address", "problem"),
+    [
+        ("a..b:80", "has no valid host name: its parts have 1 to 63 letters"),
+        (f"{'x' * 64}.de:80", "has no valid host name"),
+        ('"a b:80"', "has no valid host name"),
+        (".:80", "has no valid host name"),
+        ("api.svc.cluster.local.:80", None),
+        ("a_b-c.svc:80", None),
+        ("bücher.example:80", None),
+        ('"[::1]:80"', None),
+    ],
+)
+def test_host_names(address, problem):
+    """What no resolver could be asked for is a mistake in the configuration, not a surprise while running."""
+    text = parse(f"addresses: [{address}]")[0]
+    if problem is None:
+        assert decode(text, HostsConfig).addresses
+        return
+    with pytest.raises(ConfigError) as caught:
+        decode(text, HostsConfig)
+    assert problem in str(caught.value)
 
 
 # --- bounds -----------------------------------------------------------------------------------------------------------

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from podpatterns.runtime.units import Address, Url
 
+_NAME = re.compile(r"([A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}\.?")
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -23,7 +25,19 @@ def mistake(address: Address | Url) -> str:
         return ""
     if not address.host:
         return f'lacks a host; did you mean "127.0.0.1{address}"?'
+    if ":" not in address.host and not _nameable(address.host):
+        return "has no valid host name: its parts have 1 to 63 letters, digits, hyphens or underscores each"
     return "" if address.port else "has port 0, which cannot be connected to"
+
+
+def _nameable(host: str) -> bool:
+    """Whether a resolver can be asked for it; others raise what is no OSError. A dot at the end is right."""
+    if not host.isascii():
+        try:
+            host = host.encode("idna").decode()
+        except UnicodeError:
+            return False
+    return _NAME.fullmatch(host) is not None
 
 
 def place(address: Address | Url) -> Address:

@@ -31,6 +31,11 @@ if TYPE_CHECKING:
 P = TypeVar("P", bound=asyncio.Protocol)
 
 
+ATTEMPTS = 3
+"""Connect timeouts that one request waits for at most, where there are so many addresses; those that refuse at once are
+all tried."""
+
+
 class Pool(Upstream):
     """Per endpoint a stack of kept connections; one queue of requests in front of all of them."""
 
@@ -130,7 +135,7 @@ class Pool(Upstream):
         if full and len(self._waiting.stranded) >= self._max_pending:
             raise UpstreamError(503, "overflow", f"{self.name} has {self._max_pending} requests waiting already")
         # Half a timeout more than all attempts take together: what an attempt reports is better than "too late".
-        exchange.within(self._connector.patience * (len(self._roster.endpoints) + 0.5))
+        exchange.within(self._connector.patience * (min(len(self._roster.endpoints), ATTEMPTS) + 0.5))
         waiter = self._waiting.join(exchange, endpoint, avoid)
         if not full:
             self._begin(waiter)
@@ -253,10 +258,11 @@ class Pool(Upstream):
     async def _reach(
         self, make: Callable[[Endpoint], P], first: Endpoint, request: Request | None = None
     ) -> tuple[P, Endpoint]:
-        """A new connection to the first endpoint that takes one; tries each once. Raises UpstreamError."""
+        """A new connection to the first endpoint that takes one; each is tried once. Raises UpstreamError."""
         error = self._unreachable()
         tried: list[Endpoint] = []
         endpoint: Endpoint | None = first
+        last = self._clock() + self._connector.patience * (ATTEMPTS - 0.5)
         while endpoint is not None:
             tried.append(endpoint)
             try:
@@ -267,7 +273,7 @@ class Pool(Upstream):
             else:
                 self._roster.connected(endpoint)
                 return protocol, endpoint
-            endpoint = self._roster.choose(request, tried)
+            endpoint = self._roster.choose(request, tried) if self._clock() <= last else None
         raise error
 
     async def _attempt(self, endpoint: Endpoint, make: Callable[[Endpoint], P]) -> P:

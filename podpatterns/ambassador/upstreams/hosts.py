@@ -57,7 +57,7 @@ first_byte: 5s
 
     connect: Duration = Duration("1s")
     """How long a connection may take, and how long a request may wait for a free one. In one cluster a second is
-    long: then the next address is tried, and after the last the client gets 504."""
+    long: then the next address is tried, and after the last, or the third, the client gets 504."""
 
     first_byte: Duration = Duration("15s")
     """How long it may think, from the last byte of the request to the first of the response; then the client gets

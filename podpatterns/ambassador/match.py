@@ -8,7 +8,8 @@ from urllib.parse import unquote_to_bytes
 
 from podpatterns.ambassador.http1.grammar import TOKEN
 from podpatterns.ambassador.http1.request import Request
-from podpatterns.ambassador.policies.fields import Demand, ValueConfig, check_demand, check_regex
+from podpatterns.ambassador.policies.fields import Demand, ValueConfig, check_demand
+from podpatterns.ambassador.policies.regex import check_regex
 from podpatterns.runtime.schema import Config, InvalidField
 
 Test = Callable[[Request], bool]
@@ -28,8 +29,7 @@ class MatchConfig(Config, frozen=True, kw_only=True):
     path."""
 
     regex: str | None = None
-    """A regular expression (Python's) for the whole path. Keep it simple: nested repetitions such as `(a+)+` can take
-    very long. None: any path."""
+    """A regular expression (Python's) for the whole path. None: any path."""
 
     methods: tuple[str, ...] = ()
     """Methods, in capitals, such as `GET`. Empty: every method."""

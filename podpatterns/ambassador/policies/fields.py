@@ -9,6 +9,7 @@ from typing import Final
 from podpatterns.ambassador.http1.fields import named
 from podpatterns.ambassador.http1.grammar import TOKEN
 from podpatterns.ambassador.http1.request import Request
+from podpatterns.ambassador.policies.regex import check_regex
 from podpatterns.runtime.schema import Config, InvalidField
 
 _VALUE = re.compile(rb"(?:[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)?")
@@ -45,14 +46,6 @@ def check_value(value: str, place: str) -> None:
         raise InvalidField(
             place, "a value has neither line ends nor other control characters, and no space at its ends"
         )
-
-
-def check_regex(regex: str, place: str) -> None:
-    """Raise InvalidField for `place`, unless this is a regular expression."""
-    try:
-        re.compile(regex.encode())
-    except re.error as error:
-        raise InvalidField(place, f"is not a regular expression: {error}") from None
 
 
 def check_demand(name: str, place: str) -> None:

@@ -12,7 +12,7 @@ from podpatterns.ambassador.http1.fields import named
 from podpatterns.ambassador.http1.grammar import HOST
 from podpatterns.ambassador.http1.request import Request
 from podpatterns.ambassador.policies import PolicyConfig, Site, Step
-from podpatterns.ambassador.policies.fields import check_regex
+from podpatterns.ambassador.policies.regex import check_regex
 from podpatterns.ambassador.policies.target import (
     MAX_TARGET,
     Substitution,
@@ -42,8 +42,8 @@ class RewriteConfig(PolicyConfig, frozen=True, kw_only=True):
     `/api/users` becomes `/v2/users`. `/` removes the prefix. None: nothing is replaced."""
 
     regex: str | None = None
-    """A regular expression (Python's) for the whole path, as it is sent; a path that it does not match stays. Keep it
-    simple: nested repetitions such as `(a+)+` can take very long. None: nothing is replaced."""
+    """A regular expression (Python's) for the whole path, as it is sent; a path that it does not match stays.
+    None: nothing is replaced."""
 
     to: str | None = None
     """With `regex`: the new path, in which `\\1` or `\\g<name>` stand for a group."""

@@ -3,6 +3,8 @@
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import aiohttp
@@ -219,6 +221,24 @@ async def test_sigterm_drains(process):
     os.kill(os.getpid(), signal.SIGTERM)
     await serving
     assert process.supervisor.phase.value == "stopped"
+
+
+def test_what_stays_is_left_out_of_collections():
+    """A process that serves does not stop to look at what it has loaded at its start, again and again."""
+    code = """
+import gc
+from podpatterns.runtime.config import ProcessConfig, RuntimeConfig
+from podpatterns.runtime.process import run
+from podpatterns.runtime.supervisor import Supervisor
+
+async def finished(supervisor):
+    print(gc.get_freeze_count() > 10_000)
+
+Supervisor.finished = finished
+run(ProcessConfig({}, RuntimeConfig(admin="off", log_level="error")))
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert (done.stdout, done.returncode) == ("True\n", 0), done.stderr
 
 
 # --- reload -----------------------------------------------------------------------------------------------------------

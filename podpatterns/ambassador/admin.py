@@ -112,6 +112,7 @@ def _shown(route: Route) -> dict[str, Any]:
     requests = {version: target.tally.requests for version, target in route.targets.items()}
     total = sum(requests.values())
     picks = sum(target.picks for target in route.targets.values())
+    own = route.events.tallies.get((route.listener, route.name, ""))
     return {
         "route": route.name,
         "match": str(route.config.match),
@@ -125,6 +126,7 @@ def _shown(route: Route) -> dict[str, Any]:
             }
             for version, target in route.targets.items()
         },
+        "answered_here": {flag: int(cell.value) for flag, cell in own.flags.items()} if own is not None else {},
         "ramp": route.rollout.describe() if route.rollout is not None else None,
     }
 

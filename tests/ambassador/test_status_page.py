@@ -63,6 +63,19 @@ def test_rates_come_from_two_looks():
     assert "##" in text[3]
 
 
+def test_what_is_answered_here():
+    """A route without versions has no table; what was answered in the place of an upstream is told by its reason."""
+    route = {
+        "route": "old",
+        "match": "every request",
+        "versions": {},
+        "answered_here": {"redirect": 1200},
+        "ramp": None,
+    }
+    moved = {"listeners": {"web": {"port": 0, "routes": [route]}}, "upstreams": {}}
+    assert list(_page.lines(moved)) == ["web", "  old: every request", "    answered here: redirect 1,200", "upstreams"]
+
+
 def test_what_nobody_has_has_no_column():
     """TCP listeners have no success and no flags; a fresh start has no shares."""
     bare = {"weight": 1, "requests": 0, "share": None, "share_since_change": None}

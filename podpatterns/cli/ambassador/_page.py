@@ -31,6 +31,8 @@ def lines(page: Page, before: Page | None = None, elapsed: float = 1.0, *, plain
                 for version, each in route["versions"].items()
             ]
             yield from aligned(rows, "    ")
+            if here := route.get("answered_here"):
+                yield f"    answered here: {_counted(here)}"
             if route.get("ramp"):
                 yield f"    ramp of {ramp(route['ramp'])}"
     yield "upstreams"
@@ -59,8 +61,12 @@ def _version(name: str, now: Page, before: Page | None, elapsed: float, *, plain
         "success": percent(now.get("success")),
         "p50": seconds(now.get("p50_seconds")),
         "p99": seconds(now.get("p99_seconds")),
-        "flags": ", ".join(f"{flag} {count:,}" for flag, count in now.get("flags", {}).items()),
+        "flags": _counted(now.get("flags", {})),
     }
+
+
+def _counted(flags: Mapping[str, int]) -> str:
+    return ", ".join(f"{flag} {count:,}" for flag, count in flags.items())
 
 
 def ramp(state: Page) -> str:
@@ -99,7 +105,9 @@ def _addresses(upstreams: Mapping[str, Any]) -> Iterator[Row]:
 
 def aligned(rows: Sequence[Row], indent: str) -> Iterator[str]:
     """Rows under their titles; a column in which nobody has anything is left out."""
-    columns = [name for name in (rows[0] if rows else ()) if any(row[name] not in {"", "-"} for row in rows)]
+    if not rows:
+        return
+    columns = [name for name in rows[0] if any(row[name] not in {"", "-"} for row in rows)]
     titles = {name: "" if name in _UNTITLED else name for name in columns}
     widths = {name: max(len(titles[name]), *(len(row[name]) for row in rows)) for name in columns}
     for row in (titles, *rows):

@@ -140,7 +140,15 @@ def main() -> int:
     good = print_rows(results)
     tcp = ""
     if TCP in chosen:
-        command = [sys.executable, "-m", "benchmarks.ambassador.tcp", "--rounds", str(options.rounds)]
+        command = [
+            sys.executable,
+            "-m",
+            "benchmarks.ambassador.tcp",
+            "--rounds",
+            str(options.rounds),
+            "--seconds",
+            str(options.seconds),
+        ]
         done = subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True)
         tcp = done.stdout
         print(tcp)

@@ -23,6 +23,12 @@ async def serve(port: int, stable: int, test: int) -> None:
     )
 
     async def handle(request: web.Request) -> web.StreamResponse:
+        try:
+            return await forward(request)
+        except (aiohttp.ClientError, ConnectionError):  # above all clients that leave when a round is over
+            return web.Response(status=502)
+
+    async def forward(request: web.Request) -> web.StreamResponse:
         upstream = stable if random.random() < 0.9 else test
         headers = {name: value for name, value in request.headers.items() if name.lower() not in HOP_BY_HOP}
         body = request.content if request.body_exists else None

@@ -155,6 +155,7 @@ def test_each_at_its_own_time():
         ("path: healthz", '"healthz" cannot be asked for; write it as it is sent, such as "/healthz"'),
         ('path: "/a b"', '"/a b" cannot be asked for'),
         ('path: "/a\\r\\nX: 1"', "cannot be asked for"),
+        ('host: "a\\r\\nX: 1"', "is not a host name, with or without a port"),
         ("status: 399-200", '399-200 is empty; did you mean "200-399"?'),
         ("status: ok", "status"),
         ("every: 0s", "must be longer than nothing"),

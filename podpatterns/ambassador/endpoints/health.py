@@ -11,6 +11,7 @@ from msgspec import Meta
 
 from podpatterns.ambassador.endpoints.connector import Connector
 from podpatterns.ambassador.endpoints.endpoint import Endpoint
+from podpatterns.ambassador.endpoints.origin import AUTHORITY
 from podpatterns.ambassador.endpoints.roster import Roster
 from podpatterns.ambassador.events import AmbassadorEvents
 from podpatterns.ambassador.http1.errors import Refused
@@ -57,6 +58,8 @@ class HealthConfig(Config, frozen=True, kw_only=True):
             not self.path.startswith("/") or not self.path.isascii() or any(c <= " " or c == "\x7f" for c in self.path)
         ):
             raise InvalidField("path", f'"{self.path}" cannot be asked for; write it as it is sent, such as "/healthz"')
+        if self.host is not None and not AUTHORITY.fullmatch(self.host):
+            raise InvalidField("host", f'"{self.host}" is not a host name, with or without a port')
         first, _, last = self.status.partition("-")
         if last and last < first:
             raise InvalidField("status", f'{self.status} is empty; did you mean "{last}-{first}"?')

@@ -8,6 +8,9 @@ from urllib.parse import urlsplit
 
 from podpatterns.runtime.units import Address, Url
 
+AUTHORITY = re.compile(r"[A-Za-z0-9.\-_~\[\]:%]+")
+"""What may stand in a Host field."""
+
 _NAME = re.compile(r"([A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}\.?")
 _PORTS = {"http": 80, "https": 443}
 

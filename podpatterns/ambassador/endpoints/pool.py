@@ -152,7 +152,8 @@ class Pool(Upstream):
         return None
 
     def _unreachable(self) -> UpstreamError:
-        return UpstreamError(503, "no_healthy_upstream", f"{self.name} cannot be reached at any of its addresses")
+        why = "cannot be reached at any of its addresses" if self._roster.endpoints else "has no address any more"
+        return UpstreamError(503, "no_healthy_upstream", f"{self.name} {why}")
 
     def release(self, link: Link) -> None:
         """See Upstream."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Callable, Coroutine, Mapping
 from random import random
 from typing import Annotated, Any, ClassVar
@@ -26,8 +25,6 @@ from podpatterns.ambassador.tls import Tls, TlsConfig
 from podpatterns.ambassador.upstreams import Spawn, UpstreamConfig
 from podpatterns.runtime.schema import InvalidField
 from podpatterns.runtime.units import Address, Duration, Share, Size, Url
-
-_AUTHORITY = re.compile(r"[A-Za-z0-9.\-_~\[\]:%]+")
 
 
 class HostsConfig(UpstreamConfig, frozen=True, kw_only=True):
@@ -128,7 +125,7 @@ first_byte: 5s
             raise InvalidField("tls", 'contradicts an address that begins with "http://"')
         if self.tls is not None and self.tls.verify and self.tls.server_name is None and any(self._sockets):
             raise InvalidField("tls", "needs server_name: a unix socket has no name that a certificate could hold")
-        if self.host is not None and not _AUTHORITY.fullmatch(self.host):
+        if self.host is not None and not origin.AUTHORITY.fullmatch(self.host):
             raise InvalidField("host", f'"{self.host}" is not a host name, with or without a port')
 
     @property

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podpatterns import ConfigError, StartError
+from podpatterns import AmbassadorConfig, ConfigError, StartError
 from podpatterns.ambassador.credentials import CredentialConfig
 from podpatterns.ambassador.credentials.basic import BasicConfig
 from podpatterns.ambassador.credentials.bearer import BearerConfig
@@ -106,6 +106,19 @@ def test_mistakes_are_named_with_their_place(text, problem):
         decoded(text)
     assert problem in str(caught.value)
     assert "b:c" not in str(caught.value)
+
+
+def test_a_tcp_listener_cannot_show_credentials():
+    """It passes bytes on as they are; whoever expects it to add a field is told."""
+    text = """
+    listeners: [{type: tcp, listen: ':1', split: {a: 1, b: 1}}]
+    upstreams: {a: 'h:1', b: {addresses: ['h:1'], credentials: {type: bearer, token: /t}}}
+    """
+    (node,) = parse(text, "f.yaml")
+    with pytest.raises(
+        ConfigError, match=r"f.yaml:2:60: listeners\[0\].split.b: b has credentials, which are for HTTP"
+    ):
+        decode(node, AmbassadorConfig)
 
 
 # --- from files -------------------------------------------------------------------------------------------------------

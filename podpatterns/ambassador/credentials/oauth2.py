@@ -43,8 +43,8 @@ class Oauth2Config(CredentialConfig, frozen=True, kw_only=True):
     """`Authorization: Bearer …` with an access token of a token endpoint, renewed before it ends.
 
     One request for a token is under way at a time. Requests of the application wait for the first token, as long as
-    the upstream's `connect` allows; then they are answered 503. After an answer 401 another token is fetched, once, and
-    the request is sent again if it is idempotent.
+    the upstream's `connect` allows; then they are answered 503. After an answer 401 another token is fetched, and the
+    request is sent again, once, whatever its method: what was not authorized has had no effect.
     """
 
     EXAMPLE: ClassVar[str] = """
@@ -70,7 +70,7 @@ audience: https://orders.example.org
     """What the token is to allow, with a space between several. None: what the endpoint gives by itself."""
 
     audience: str | None = None
-    """Whom the token is for, where the endpoint wants to know (Auth0, Keycloak's token exchange). None: not sent."""
+    """Whom the token is for, where the endpoint wants to know (Auth0 does). None: not sent."""
 
     parameters: dict[str, str] = {}
     """More parameters of the request, such as `resource`. They are shown in `/config`: no place for secrets."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
@@ -17,7 +17,7 @@ from podpatterns.runtime.units import Address
 
 if TYPE_CHECKING:
     from podpatterns.ambassador.events import AmbassadorEvents
-    from podpatterns.ambassador.upstreams import Upstream
+    from podpatterns.ambassador.upstreams import Upstream, UpstreamConfig
     from podpatterns.runtime.service import Deadline
 
 TUNNELS = 0.8
@@ -41,8 +41,8 @@ class ListenerConfig(ComponentConfig, frozen=True, kw_only=True):
         """The name, or the address in its place."""
         return self.name or str(self.listen)
 
-    def mistakes(self, upstreams: Collection[str]) -> Iterator[InvalidField]:
-        """Names in it that are not those of upstreams; where they stand."""
+    def mistakes(self, upstreams: Mapping[str, UpstreamConfig]) -> Iterator[InvalidField]:
+        """Names in it that are not those of upstreams, or of such as it cannot use; where they stand."""
         raise NotImplementedError
 
     def plan(self, upstreams: Mapping[str, Upstream], events: AmbassadorEvents) -> Plan:

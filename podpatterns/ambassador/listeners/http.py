@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, ClassVar
 
 import msgspec
@@ -22,7 +22,7 @@ from podpatterns.ambassador.policies import PolicyConfig, Site
 from podpatterns.ambassador.policies.rate_limit import RateLimitConfig
 from podpatterns.ambassador.policies.tracing import TracingConfig
 from podpatterns.ambassador.route import Route, RouteConfig, Unrouted
-from podpatterns.ambassador.upstreams import Upstream
+from podpatterns.ambassador.upstreams import Upstream, UpstreamConfig
 from podpatterns.runtime.schema import InvalidField
 from podpatterns.runtime.units import Duration, Size
 
@@ -82,7 +82,7 @@ routes:
             if names.count(name) > 1:
                 raise InvalidField("routes", f'two routes are called "{name}"')
 
-    def mistakes(self, upstreams: Collection[str]) -> Iterator[InvalidField]:
+    def mistakes(self, upstreams: Mapping[str, UpstreamConfig]) -> Iterator[InvalidField]:
         """See ListenerConfig."""
         for index, route in enumerate(self.routes):
             for mistake in route.mistakes(upstreams):

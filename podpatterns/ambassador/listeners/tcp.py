@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, ClassVar
 
 from msgspec import Meta
@@ -13,7 +13,7 @@ from podpatterns.ambassador.listeners import Listener, ListenerConfig
 from podpatterns.ambassador.plan import Plan
 from podpatterns.ambassador.route import RouteConfig, Unrouted
 from podpatterns.ambassador.stream import Stream, StreamRoute
-from podpatterns.ambassador.upstreams import Upstream
+from podpatterns.ambassador.upstreams import Upstream, UpstreamConfig
 from podpatterns.runtime.schema import InvalidField
 from podpatterns.runtime.units import Duration
 
@@ -54,9 +54,15 @@ split: {stable: 90, test: 10}
         """Its one route. Raises what is wrong with it."""
         return RouteConfig(to=self.to, split=self.split)
 
-    def mistakes(self, upstreams: Collection[str]) -> Iterator[InvalidField]:
+    def mistakes(self, upstreams: Mapping[str, UpstreamConfig]) -> Iterator[InvalidField]:
         """See ListenerConfig."""
-        return self.route.mistakes(upstreams)
+        yield from self.route.mistakes(upstreams)
+        for name in self.route.weights:
+            if getattr(upstreams.get(name), "credentials", None) is not None:
+                place = "to" if self.split is None else f"split.{name}"
+                yield InvalidField(
+                    place, f"{name} has credentials, which are for HTTP: a tcp listener passes bytes on as they are"
+                )
 
     def plan(self, upstreams: Mapping[str, Upstream], events: AmbassadorEvents) -> Plan:
         """See ListenerConfig."""

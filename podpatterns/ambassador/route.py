@@ -21,7 +21,7 @@ from podpatterns.ambassador.policies.headers import HeadersConfig
 from podpatterns.ambassador.policies.hooks import HooksConfig
 from podpatterns.ambassador.policies.mirror import MirrorConfig
 from podpatterns.ambassador.policies.override import OverrideConfig
-from podpatterns.ambassador.policies.rate_limit import RateLimitConfig
+from podpatterns.ambassador.policies.rate_limit import Limiter, RateLimitConfig
 from podpatterns.ambassador.policies.redirect import RedirectConfig
 from podpatterns.ambassador.policies.respond import RespondConfig
 from podpatterns.ambassador.policies.rewrite import RewriteConfig
@@ -302,8 +302,12 @@ class Route(Handler):
     def inherit(self, old: Route) -> None:
         """Go on with the counts of the route that this one replaces, unless the weights have changed.
 
-        With a ramp that is the same, and has the same versions, go on where it stands.
+        With a ramp that is the same, and has the same versions, go on where it stands; with a rate limit that is the
+        same, with what is left of it.
         """
+        for step in self.steps:
+            if isinstance(step, Limiter):
+                step.inherit(old.steps)
         if (
             self.rollout is not None
             and old.rollout is not None

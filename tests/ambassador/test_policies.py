@@ -3,6 +3,7 @@
 import asyncio
 import re
 
+import msgspec
 import pytest
 
 from podpatterns.ambassador.match import MatchConfig
@@ -225,6 +226,29 @@ async def test_forgotten_keys_are_counted(upstream, running, connect):
             await client.send(asking(fields=b"X-User: %d\r\n" % user))
             await client.until(b"ok")
         assert counted(proxy, "rate_keys_forgotten") == {("in", "r"): 2}
+
+
+@pytest.mark.parametrize(("requests", "expected"), [(1, b"429"), (2, b"200")])
+async def test_a_reload_goes_on_with_what_is_left(upstream, running, connect, requests, expected):
+    """Of the route's limit and of the listener's; a limit that has changed starts anew."""
+    server = await upstream()
+    limits = [RateLimitConfig(requests=count, per=Duration("1h")) for count in (1, requests)]
+    for options in ({"rate_limit": limits[0]}, {"routes": (RouteConfig(name="r", to="stable", rate_limit=limits[0]),)}):
+        async with running(server, **options) as proxy:
+            client = await connect(proxy)
+            await client.send(asking())
+            await client.until(b"ok")
+            (listener,) = proxy.config.listeners
+            other = msgspec.structs.replace(listener.routes[0], timeout=Duration("1m"))
+            if "routes" in options:
+                listener = msgspec.structs.replace(
+                    listener, routes=(msgspec.structs.replace(other, rate_limit=limits[1]),)
+                )
+            else:
+                listener = msgspec.structs.replace(listener, routes=(other,), rate_limit=limits[1])
+            await proxy.reload(msgspec.structs.replace(proxy.config, listeners=(listener,)))
+            await client.send(asking())
+            assert (await client.until(b"\r\n\r\n"))[9:12] == expected
 
 
 # --- faults -------------------------------------------------------------------------------------------------------

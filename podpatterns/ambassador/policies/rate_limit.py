@@ -6,7 +6,7 @@ The buckets are pure: the clock is an argument.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Annotated
 
@@ -33,7 +33,7 @@ MAX_KEY = 64
 class RateLimitConfig(PolicyConfig, frozen=True, kw_only=True):
     """So many requests in so long a time; one more is answered 429 with Retry-After.
 
-    Each worker counts its own, and a reload starts anew.
+    Each worker counts its own. A reload that changes the limit starts anew.
     """
 
     requests: Annotated[int, Meta(ge=1)]
@@ -74,28 +74,42 @@ class RateLimitConfig(PolicyConfig, frozen=True, kw_only=True):
 
     def compile(self, site: Site) -> Step:
         """See PolicyConfig."""
-        buckets = Buckets(self)
-        key = key_of(self.header, client=self.client) or (lambda _: b"")
-        events = site.events
-
-        def limit(exchange: Exchange) -> bool:
-            forgotten = buckets.forgotten
-            wait = buckets.take(key(exchange), exchange.started)
-            if buckets.forgotten != forgotten:
-                events.rate_key_forgotten(site.listener, site.route)
-            if not wait:
-                return True
-            events.rate_limited(site.listener, site.route)
-            seconds = str(math.ceil(wait - ROUNDING))
-            text = f"podpatterns: too many requests: {self}\n"
-            exchange.answer(429, text, reason="rate_limited", fields={"Retry-After": seconds})
-            return False
-
-        return limit
+        return Limiter(self, site)
 
     def describe(self, request: Request, match: MatchConfig) -> Iterator[str]:  # noqa: ARG002
         """See PolicyConfig."""
         yield f"limits the rate: {self}, {self.burst or self.requests} at once; then 429"
+
+
+class Limiter:
+    """The step; a listener's own is one step for all of its routes."""
+
+    def __init__(self, config: RateLimitConfig, site: Site) -> None:
+        self.config = config
+        self.site = site
+        self.buckets = Buckets(config)
+        self._key = key_of(config.header, client=config.client) or (lambda _: b"")
+
+    def __call__(self, exchange: Exchange) -> bool:
+        """See policies.Step."""
+        site, buckets = self.site, self.buckets
+        forgotten = buckets.forgotten
+        wait = buckets.take(self._key(exchange), exchange.started)
+        if buckets.forgotten != forgotten:
+            site.events.rate_key_forgotten(site.listener, site.route)
+        if not wait:
+            return True
+        site.events.rate_limited(site.listener, site.route)
+        seconds = str(math.ceil(wait - ROUNDING))
+        text = f"podpatterns: too many requests: {self.config}\n"
+        exchange.answer(429, text, reason="rate_limited", fields={"Retry-After": seconds})
+        return False
+
+    def inherit(self, old: Iterable[Step]) -> None:
+        """Go on with the buckets of the same limit among the steps that this one's replace."""
+        for each in old:
+            if isinstance(each, Limiter) and (each.config, each.site.route) == (self.config, self.site.route):
+                self.buckets = each.buckets
 
 
 class Buckets:

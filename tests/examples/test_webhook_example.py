@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from podpatterns.pod.webhook import config
-from podpatterns.pod.webhook.review import ASK
+from podpatterns.pod.inject.injection import ASK
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "06-webhook"
 

@@ -20,7 +20,8 @@ import click
 )
 @click.option("--only", multiple=True, metavar="NAME", help="The workload, where the file has several of them.")
 @click.option("--in-place", is_flag=True, help="Write the file itself.")
-@click.option("--output", type=click.Choice(["yaml", "patch"]), default="yaml", show_default=True)
+@click.option("--output", type=click.Choice(["yaml", "patch", "policy"]), default="yaml", show_default=True)
+@click.option("--profile", default="podpatterns", show_default=True, help="What pods ask for, with --output policy.")
 @click.option("--image", default="podpatterns/{pattern}:dev", show_default=True, help="The image of each container.")
 @click.option("--pull", type=click.Choice(["Always", "IfNotPresent", "Never"]), help="The containers' imagePullPolicy.")
 @click.option("--classic", is_flag=True, help="Regular containers, where native sidecars are not known.")
@@ -35,6 +36,7 @@ def command(
     only: tuple[str, ...],
     in_place: bool,
     output: str,
+    profile: str,
     image: str,
     pull: str | None,
     classic: bool,
@@ -45,8 +47,11 @@ def command(
 
     Comments, order and spelling of all that is there stay as they are; `pod uninject` gives back the same bytes.
     """
-    from podpatterns.pod.inject.injection import Options, part
+    import yaml
+
+    from podpatterns.pod.inject.injection import ASK, Options, part
     from podpatterns.pod.inject.manifest import inject
+    from podpatterns.pod.inject.policy import policy
     from podpatterns.runtime import config
 
     if in_place and output != "yaml":
@@ -60,6 +65,12 @@ def command(
         for name, patch in injected.patches.items():
             click.echo(name, err=True)
             click.echo(json.dumps(patch, indent=2))
+    elif output == "policy":
+        for operations in injected.operations.values():
+            click.echo(
+                yaml.safe_dump_all(policy(f"podpatterns-{profile}", ASK, operations, profile), sort_keys=False),
+                nl=False,
+            )
     else:
         click.echo(injected.source, nl=False)
 

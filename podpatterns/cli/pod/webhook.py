@@ -30,8 +30,8 @@ async def _serve(webhook: Webhook) -> None:
     from podpatterns.runtime.signals import handled
 
     over = asyncio.Event()
-    async with webhook, asyncio.TaskGroup() as tasks:
-        looking = tasks.create_task(webhook.run())
-        with handled(lambda _: over.set(), over.set):
+    with handled(lambda _: over.set(), over.set):
+        async with webhook, asyncio.TaskGroup() as tasks:
+            looking = tasks.create_task(webhook.run())
             await over.wait()
-        looking.cancel()
+            looking.cancel()

@@ -6,6 +6,7 @@ a configuration names is found by its path, and mounted at the same path.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
@@ -18,6 +19,9 @@ from podpatterns.pod.workload import TEMPLATES, Container, Role, Workload, at, m
 from podpatterns.runtime.config import ProcessConfig, loads
 from podpatterns.runtime.nodes import MapNode
 from podpatterns.runtime.uses import File, Port, uses
+
+ASK: Final = "podpatterns.dev/inject"
+"""The annotation by which a pod asks for profiles: `log-shipper`, or several with commas between."""
 
 MARK: Final = "podpatterns.dev/injected"
 """The annotation on the template that says what was added."""
@@ -111,6 +115,12 @@ class Injection:
         self._volumes: dict[str, dict[str, Any]] = {}
         self.problems = [*self._refusals()]
         self.operations: tuple[Operation, ...] = () if self.problems else tuple(self._operations())
+
+    @property
+    def on_pod(self) -> tuple[Operation, ...]:
+        """The operations on the pod itself, without the path to the template."""
+        depth = len(self._prefix)
+        return tuple(dataclasses.replace(operation, path=operation.path[depth:]) for operation in self.operations)
 
     @property
     def _prefix(self) -> Path:

@@ -9,7 +9,7 @@ from typing import Any
 from podpatterns.errors import ConfigError, Problem
 from podpatterns.pod.inject import markers
 from podpatterns.pod.inject.injection import Injection, Part
-from podpatterns.pod.inject.operations import json_patch
+from podpatterns.pod.inject.operations import Operation, json_patch
 from podpatterns.pod.inject.outline import Outline, Unplaceable
 from podpatterns.pod.workload import TEMPLATES, Workload, text
 from podpatterns.runtime.decode import suggest
@@ -22,6 +22,8 @@ class Injected:
 
     source: str
     patches: dict[str, list[dict[str, Any]]]
+    operations: dict[str, tuple[Operation, ...]]
+    """For each workload, as on its pod: the paths begin with `spec` or `metadata`."""
 
 
 def inject(source: str, parts: Sequence[Part], *, file: str | None = None, only: Sequence[str] = ()) -> Injected:
@@ -44,6 +46,7 @@ def inject(source: str, parts: Sequence[Part], *, file: str | None = None, only:
     problems: list[Problem] = []
     splices: list[markers.Splice] = []
     patches: dict[str, list[dict[str, Any]]] = {}
+    done: dict[str, tuple[Operation, ...]] = {}
     for index, workload in chosen.items():
         injection = Injection(workload, parts)
         problems += injection.problems
@@ -55,9 +58,10 @@ def inject(source: str, parts: Sequence[Part], *, file: str | None = None, only:
             problems.append(error.problem)
             continue
         patches[_title(workload)] = json_patch(workload.document.python(), injection.operations)
+        done[_title(workload)] = injection.on_pod
     if problems:
         raise ConfigError(problems)
-    return Injected(markers.insert(source, splices), patches)
+    return Injected(markers.insert(source, splices), patches, done)
 
 
 def uninject(source: str, file: str | None = None) -> str:

@@ -12,15 +12,12 @@ from typing import Any, Final
 
 import msgspec
 
-from podpatterns.pod.inject.injection import MARK, Injection
+from podpatterns.pod.inject.injection import ASK, MARK, Injection
 from podpatterns.pod.inject.operations import json_patch
 from podpatterns.pod.webhook.config import Profiles
 from podpatterns.pod.workload import TEMPLATES, Workload
 from podpatterns.runtime.decode import suggest
 from podpatterns.runtime.nodes import MapNode, from_python
-
-ASK: Final = "podpatterns.dev/inject"
-"""The annotation by which a pod asks for profiles: `log-shipper`, or several with commas between."""
 
 VERSION: Final = "admission.k8s.io/v1"
 

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from podpatterns.errors import ConfigError, StartError
-from podpatterns.pod.inject.injection import MARK
+from podpatterns.pod.inject.injection import ASK, MARK
 from podpatterns.pod.lint import Linter
 from podpatterns.pod.webhook import config, review
 from podpatterns.pod.webhook.server import Webhook
@@ -62,7 +62,7 @@ def profiles(folder):
 
 
 def pod(asked=None, **spec):
-    annotations = {} if asked is None else {review.ASK: asked}
+    annotations = {} if asked is None else {ASK: asked}
     container = {"name": "web", "image": "a:1", "volumeMounts": [{"name": "l", "mountPath": "/var/log/app"}]}
     return {
         "apiVersion": "v1",
@@ -116,7 +116,7 @@ def test_what_was_asked_for_is_injected(profiles):
         (pod(""), "unasked", ""),
         ({}, "unasked", ""),
         ({"kind": "Pod", "metadata": "sauce"}, "unasked", ""),
-        ({"kind": "Pod", "metadata": {"annotations": [review.ASK]}}, "unasked", ""),
+        ({"kind": "Pod", "metadata": {"annotations": [ASK]}}, "unasked", ""),
         ({"kind": "Service"}, "unsupported", "a Service holds no pod"),
         ({"spec": {}}, "unsupported", "a nameless kind"),
         (pod("log-shiper"), "refused", 'did you mean "log-shipper"?'),
@@ -143,7 +143,7 @@ def test_once_is_enough(profiles):
     assert said(profiles, again)[0].outcome == "already"
 
 
-KEYS = ["metadata", "annotations", "spec", "containers", "volumes", "name", "template", review.ASK]
+KEYS = ["metadata", "annotations", "spec", "containers", "volumes", "name", "template", ASK]
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),
     lambda below: st.lists(below, max_size=3) | st.dictionaries(st.sampled_from(KEYS), below),

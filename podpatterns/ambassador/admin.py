@@ -126,7 +126,7 @@ def _shown(route: Route) -> dict[str, Any]:
             }
             for version, target in route.targets.items()
         },
-        "answered_here": {flag: int(cell.value) for flag, cell in own.flags.items()} if own is not None else {},
+        "answered_here": None if own is None else {"requests": own.requests, "flags": _flags(own)},
         "ramp": route.rollout.describe() if route.rollout is not None else None,
     }
 
@@ -143,5 +143,9 @@ def _outcome(tally: Tally) -> dict[str, Any]:
         "clients_gone": tally.gone,
         "p50_seconds": None if p50 is None else round(p50, 6),
         "p99_seconds": None if p99 is None else round(p99, 6),
-        "flags": {flag: int(cell.value) for flag, cell in tally.flags.items()},
+        "flags": _flags(tally),
     }
+
+
+def _flags(tally: Tally) -> dict[str, int]:
+    return {flag: int(cell.value) for flag, cell in tally.flags.items()}

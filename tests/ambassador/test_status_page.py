@@ -63,17 +63,15 @@ def test_rates_come_from_two_looks():
     assert "##" in text[3]
 
 
-def test_what_is_answered_here():
-    """A route without versions has no table; what was answered in the place of an upstream is told by its reason."""
-    route = {
-        "route": "old",
-        "match": "every request",
-        "versions": {},
-        "answered_here": {"redirect": 1200},
-        "ramp": None,
-    }
+@pytest.mark.parametrize(
+    ("flags", "text"), [({}, "1,200"), ({"rate_limited": 7, "fault": 1}, "1,200 (rate_limited 7, fault 1)")]
+)
+def test_what_is_answered_here(flags, text):
+    """A route without versions has no table; what was answered in the place of an upstream is told with its reasons."""
+    here = {"requests": 1200, "flags": flags}
+    route = {"route": "old", "match": "every request", "versions": {}, "answered_here": here, "ramp": None}
     moved = {"listeners": {"web": {"port": 0, "routes": [route]}}, "upstreams": {}}
-    assert list(_page.lines(moved)) == ["web", "  old: every request", "    answered here: redirect 1,200", "upstreams"]
+    assert list(_page.lines(moved)) == ["web", "  old: every request", f"    answered here: {text}", "upstreams"]
 
 
 def test_what_nobody_has_has_no_column():

@@ -32,7 +32,8 @@ def lines(page: Page, before: Page | None = None, elapsed: float = 1.0, *, plain
             ]
             yield from aligned(rows, "    ")
             if here := route.get("answered_here"):
-                yield f"    answered here: {_counted(here)}"
+                why = _counted(here["flags"])
+                yield f"    answered here: {here['requests']:,}{f' ({why})' if why else ''}"
             if route.get("ramp"):
                 yield f"    ramp of {ramp(route['ramp'])}"
     yield "upstreams"

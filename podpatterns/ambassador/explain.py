@@ -6,6 +6,9 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from podpatterns.ambassador.balance.hash import slot, winner
+from podpatterns.ambassador.balance.key import HashConfig
+from podpatterns.ambassador.endpoints.names import fixed
 from podpatterns.ambassador.http1.body import CHUNKED
 from podpatterns.ambassador.http1.errors import Refused
 from podpatterns.ambassador.http1.limits import Limits
@@ -80,37 +83,37 @@ def _versions(config: AmbassadorConfig, route: RouteConfig, request: Request) ->
     if route.override is not None:
         chosen = Override(route.override, route.weights).version(request)
         if chosen is not None:
-            yield f"  to {chosen}, named by {route.override.header}{_upstream(config, chosen)}"
+            yield f"  to {chosen}, named by {route.override.header}{_upstream(config, chosen, request)}"
             return
     split, sticky = Split(route.weights), route.sticky
     if sticky is not None and sticky.cookie is not None:
         kept = Cookie(sticky.cookie, sticky.max_age, route.weights).version(request)
         if kept is not None and (split.weights[kept] or sticky.drained != "migrate"):
-            yield f"  to {kept}, kept by the cookie {sticky.cookie}{_upstream(config, kept)}"
+            yield f"  to {kept}, kept by the cookie {sticky.cookie}{_upstream(config, kept, request)}"
             return
         yield f"  sets the cookie {sticky.cookie} to the version that is drawn:"
     elif sticky is not None and sticky.header is not None:
         placed = split.place(key) if (key := Key(sticky.header).value(request)) else None
         if placed is not None:
-            yield f"  to {placed}, placed by {sticky.header}{_upstream(config, placed)}"
+            yield f"  to {placed}, placed by {sticky.header}{_upstream(config, placed, request)}"
             return
     elif sticky is not None:
         yield "  placed by the address of the client:"
-    yield from _shares(config, route)
+    yield from _shares(config, route, request)
 
 
-def _shares(config: AmbassadorConfig, route: RouteConfig) -> Iterator[str]:
+def _shares(config: AmbassadorConfig, route: RouteConfig, request: Request | None = None) -> Iterator[str]:
     weights, ramp = route.weights, route.ramp
     if ramp is not None:
         weights = ramped(weights, ramp.version_of(weights), ramp.steps[0])
     split = Split(weights)
     for name in weights:
-        yield f"  {split.share(name):7.2%} to {name}{_upstream(config, name)}"
+        yield f"  {split.share(name):7.2%} to {name}{_upstream(config, name, request)}"
     if ramp is not None:
         yield f"  ramp: {ramp.version_of(route.weights)} {ramp}"
 
 
-def _upstream(config: AmbassadorConfig, name: str) -> str:
+def _upstream(config: AmbassadorConfig, name: str, request: Request | None) -> str:
     upstream = config.upstreams[name]
     if not isinstance(upstream, HostsConfig):
         return ""
@@ -122,7 +125,29 @@ def _upstream(config: AmbassadorConfig, name: str) -> str:
     if upstream.credentials is not None:
         more += f"; credentials: {component_type(type(upstream.credentials))}"
     addresses = ", ".join(getattr(address, "redacted", address) for address in upstream.addresses)
-    return f": {addresses}; {times}{more}"
+    return f": {addresses}{_balance(upstream, request)}; {times}{more}"
+
+
+def _balance(upstream: HostsConfig, request: Request | None) -> str:
+    """Which of several addresses would get it; with a hash that is certain, as far as addresses are known here."""
+    if isinstance(upstream.balance, HashConfig) and request is not None:
+        key = upstream.balance.hash.compile()(request)
+        if not key:
+            return f" in turn, because it has no {upstream.balance.hash}"
+        if any(not fixed(place) for place in upstream.places):
+            return f" by {upstream.balance.hash}"
+        address = upstream.places[winner(slot(key), upstream.places)]
+        return f", of these {address} by {upstream.balance.hash}"
+    if len(upstream.addresses) == 1 and (upstream.balance == "round_robin" or fixed(upstream.places[0])):
+        return ""
+    return f", {_WAYS[upstream.balance]}" if isinstance(upstream.balance, str) else f" by {upstream.balance.hash}"
+
+
+_WAYS = {
+    "round_robin": "each in turn",
+    "p2c": "of two at random the one with fewer requests",
+    "ewma": "of two at random the faster one",
+}
 
 
 def _changes(head: bytes, request: Request) -> Iterator[str]:

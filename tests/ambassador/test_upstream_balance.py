@@ -15,6 +15,7 @@ from podpatterns.ambassador.balance.key import HashConfig, HashKeyConfig
 from podpatterns.ambassador.balance.p2c import two
 from podpatterns.ambassador.http1.limits import Limits
 from podpatterns.ambassador.http1.request import read_request
+from podpatterns.runtime.config import loads
 from podpatterns.runtime.decode import decode
 from podpatterns.runtime.nodes import parse
 from podpatterns.runtime.schema import InvalidField
@@ -260,3 +261,42 @@ def test_a_key_is_found_in_any_request():
     for head in (b"", b"A:\r\n", b"Cookie: a\r\n", b"Cookie: a=\r\n", b"Cookie: ;;=;a=;\r\n"):
         for target in (b"/?a", b"/?a=", b"/?%", b"/?%61=%", b"/??a=1"):
             assert all(isinstance(key(asking(head, target)), bytes) for key in keys)
+
+
+UPSTREAMS = """
+ambassador:
+  listeners:
+  - listen: 127.0.0.1:8700
+    routes: [{to: carts}]
+  upstreams:
+    carts: {addresses: [%s], balance: %s}
+"""
+
+
+@pytest.mark.parametrize(
+    ("addresses", "balance", "head", "expected"),
+    [
+        ("10.0.0.1:80", "p2c", "", "to carts: 10.0.0.1:80; connect"),
+        ("api:80", "round_robin", "", "to carts: api:80; connect"),
+        ("10.0.0.1:80, 10.0.0.2:80", "round_robin", "", "10.0.0.2:80, each in turn; connect"),
+        ("10.0.0.1:80, 10.0.0.2:80", "p2c", "", "10.0.0.2:80, of two at random the one with fewer requests; connect"),
+        ("10.0.0.1:80, 10.0.0.2:80", "ewma", "", "10.0.0.2:80, of two at random the faster one; connect"),
+        (
+            "10.0.0.1:80, 10.0.0.2:80, 10.0.0.3:80",
+            "{hash: {header: x-user}}",
+            "X-User: ann\n",
+            "10.0.0.3:80, of these 10.0.0.%d:80 by header x-user; connect",
+        ),
+        ("10.0.0.1:80, 10.0.0.2:80", "{hash: {cookie: id}}", "", "in turn, because it has no cookie id; connect"),
+        ("api:80", "{hash: {path: true}}", "", "api:80 by path; connect"),
+    ],
+)
+def test_explain(addresses, balance, head, expected):
+    """Says which address a request would get, where that is certain, and how one is chosen, where it is not."""
+    config = loads([("a.yaml", UPSTREAMS % (addresses, balance))], {}).patterns["ambassador"]
+    text = "\n".join(config.explain(f"GET / HTTP/1.1\nHost: a\n{head}"))
+    if "%d" in expected:
+        hosts = [SimpleNamespace(name=f"10.0.0.{each}:80") for each in (1, 2, 3)]
+        chosen = hashing(header="x-user").pick(hosts, asking(b"X-User: ann\r\n"), 0.0)
+        expected %= hosts.index(chosen) + 1
+    assert expected in text

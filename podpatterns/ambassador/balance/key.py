@@ -43,6 +43,12 @@ class HashKeyConfig(Config, frozen=True, kw_only=True):
             if value is not None and TOKEN.fullmatch(value.encode()) is None:
                 raise InvalidField(name, f'"{value}" is not the name of a {name}')
 
+    def __str__(self) -> str:
+        """For people: `header x-user`."""
+        if self.path:
+            return "path"
+        return next(f"{name} {value}" for name in ("header", "cookie", "query") if (value := getattr(self, name)))
+
     def compile(self) -> Key:
         """The function that finds it."""
         if self.header is not None:

@@ -81,6 +81,7 @@ def test_the_query_is_kept(new, old, query):
         (r"/(a)|/b", r"/x\1", "/b", "/x"),
         (r"/.*", r"/\0", "/a", "//a"),
         (r"/ab", "/c", "/abc", None),
+        (r"/v(\d)", r"/v\g<1>0", "/v2", "/v20"),
         (r"/a(.)c", r"/\1\1\1", "/abc", "/bbb"),
     ],
 )

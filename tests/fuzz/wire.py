@@ -198,15 +198,17 @@ def plain(_: oracle.Message) -> list[bytes]:
 
 
 class Wire:
-    """One client's connection."""
+    """One client's connection, on a route with these policies."""
 
-    def __init__(self, answer: Callable[[oracle.Message], Iterable[bytes]] = plain, *, closes: bool = False) -> None:
+    def __init__(
+        self, answer: Callable[[oracle.Message], Iterable[bytes]] = plain, *, closes: bool = False, **policies: Any
+    ) -> None:
         self.events = Events()
         self.origin = Origin()
         self._answer = answer
         self._closes = closes
         self._answered: dict[int, int] = {}
-        routes = (RouteConfig(to="origin", retry=RetryConfig(attempts=0)),)
+        routes = (RouteConfig(to="origin", retry=RetryConfig(attempts=0), **policies),)
         config = HttpConfig(listen=Address("127.0.0.1:0"), routes=routes, access_log="off", tracing=UNTRACED)
         listener = config.build(self.events)
         assert isinstance(listener, Http)

@@ -58,7 +58,10 @@ def with_query(path: bytes, target: bytes) -> bytes:
 
 
 class Substitution:
-    r"""Replaces a path that a regular expression matches as a whole; `\1` or `\g<name>` stand for its groups."""
+    r"""Replaces a path that a regular expression matches as a whole; `\1` or `\g<name>` stand for its groups.
+
+    `\g<1>` is `\1` where a digit follows.
+    """
 
     __slots__ = ("_parts", "_pattern")
 
@@ -70,7 +73,7 @@ class Substitution:
         check_path(_REFERENCE.sub("", template), place, query=True)
         for found in _REFERENCE.finditer(template):
             self._literal(template[end : found.start()], place)
-            self._parts.append(self._group(found[1], found[2], place))
+            self._parts.append(self._group(found[1] or found[2], place))
             end = found.end()
         self._literal(template[end:], place)
         if not template.startswith("/"):
@@ -82,11 +85,11 @@ class Substitution:
         if text:
             self._parts.append(text.encode())
 
-    def _group(self, number: str | None, name: str | None, place: str) -> int:
-        known = self._pattern.groupindex
-        group = int(number) if number is not None else known.get(name or "", self._pattern.groups + 1)
-        if group > self._pattern.groups:
-            raise InvalidField(place, f'there is no group "{number or name}" in the regular expression')
+    def _group(self, name: str, place: str) -> int:
+        last = self._pattern.groups
+        group = int(name) if name.isdigit() else self._pattern.groupindex.get(name, last + 1)
+        if group > last:
+            raise InvalidField(place, f'there is no group "{name}" in the regular expression')
         return group
 
     def __call__(self, path: bytes) -> bytes | None:

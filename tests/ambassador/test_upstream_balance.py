@@ -22,7 +22,9 @@ from podpatterns.runtime.schema import InvalidField
 
 
 def endpoints(number, **options):
-    return [SimpleNamespace(name=f"10.0.0.{each}:80", active=0, latency=Latency(), **options) for each in range(number)]
+    return [
+        SimpleNamespace(identity=f"10.0.0.{each}:80", active=0, latency=Latency(), **options) for each in range(number)
+    ]
 
 
 def asking(head, target=b"/"):
@@ -296,7 +298,7 @@ def test_explain(addresses, balance, head, expected):
     config = loads([("a.yaml", UPSTREAMS % (addresses, balance))], {}).patterns["ambassador"]
     text = "\n".join(config.explain(f"GET / HTTP/1.1\nHost: a\n{head}"))
     if "%d" in expected:
-        hosts = [SimpleNamespace(name=f"10.0.0.{each}:80") for each in (1, 2, 3)]
+        hosts = [SimpleNamespace(identity=f"10.0.0.{each}:80") for each in (1, 2, 3)]
         chosen = hashing(header="x-user").pick(hosts, asking(b"X-User: ann\r\n"), 0.0)
         expected %= hosts.index(chosen) + 1
     assert expected in text

@@ -110,6 +110,20 @@ def test_endpoints_stay_as_long_as_their_address():
     assert zone.metric("dns_changes_total") == {("stable", "added"): 3, ("stable", "removed"): 1}
 
 
+def test_who_keeps_its_keys():
+    """A name with one address is what keys are hashed to, wherever it leads; of several, each address is."""
+    zone = Zone()
+    identities = lambda: [endpoint.identity for endpoint in zone.names.endpoints]  # noqa: E731
+    assert identities() == ["api.svc:80"]
+    for host in ("10.0.0.1", "10.0.0.2"):
+        zone.names.answered(API, [host])
+        assert identities() == ["api.svc:80"]
+    zone.names.answered(API, ["10.0.0.2", "10.0.0.3"])
+    assert identities() == ["api.svc:80 (10.0.0.2)", "api.svc:80 (10.0.0.3)"]
+    zone.names.answered(API, ["10.0.0.3"])
+    assert identities() == ["api.svc:80"]
+
+
 def test_nobody_knows():
     """A resolver that fails, however often, takes nothing away; its failures are counted."""
     zone = Zone()

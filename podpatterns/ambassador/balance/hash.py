@@ -1,4 +1,4 @@
-"""Consistent hashing by rendezvous: of all endpoints, the one with the highest hash of key and address.
+"""Consistent hashing by rendezvous: of all endpoints, the one with the highest hash of key and identity.
 
 When an endpoint leaves, exactly its keys move, evenly to all others; when one comes, it takes its share of each of
 them. To ask all endpoints for each request would be slow, so keys fall into slots, and a slot's endpoint is
@@ -57,7 +57,7 @@ class Hash(Balancer):
     def _place(self, number: int, endpoints: Sequence[Endpoint]) -> int:
         if endpoints is not self._seen:
             # Whoever asks passes the same list for as long as nothing has changed.
-            self._seen, names = endpoints, [endpoint.name for endpoint in endpoints]
+            self._seen, names = endpoints, [endpoint.identity for endpoint in endpoints]
             if names != self._names:
                 self._names, self._winners = names, {}
         found = self._winners.get(number)

@@ -16,7 +16,7 @@ class Endpoint:
     """Its kept connections are a stack: the last one back is the first one out, so that the others grow old."""
 
     __slots__ = (
-        "address", "connecting", "dialed", "healthy", "host", "idle", "latency", "leaving", "links", "name", "record",
+        "address", "connecting", "dialed", "healthy", "host", "identity", "idle", "latency", "leaving", "links", "name", "record",
         "requests", "watched",
     )  # fmt: skip
 
@@ -26,6 +26,8 @@ class Endpoint:
         self.host = address.host if host is None else host
         """What to connect to: the host of the address, or one of the addresses that its name has."""
         self.name = str(address) if host is None else f"{address} ({host})"
+        self.identity = self.name
+        """By what keys are hashed to it."""
         self.idle: list[Link] = []
         self.links: set[Link] = set()
         """Every pooled connection, idle or not."""

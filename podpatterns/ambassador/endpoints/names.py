@@ -133,6 +133,9 @@ class Names:
         if list(before) == list(hosts):
             return
         self._endpoints[address] = [before.get(host) or self._make(address, host) for host in hosts]
+        for endpoint in self._endpoints[address]:
+            # A name with one address, such as that of a pod, keeps its keys when the pod moves.
+            endpoint.identity = str(address) if len(hosts) == 1 else endpoint.name
         added = [host for host in hosts if host not in before]
         removed = [host for host in before if host not in hosts and host != address.host]
         self._events.name_changed(self._version, address.host, added, removed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Sequence
 from urllib.parse import urlsplit
@@ -50,6 +51,16 @@ def place(address: Address | Url) -> Address:
     parts = urlsplit(address)
     host = str(parts.hostname)
     return Address(f"{f'[{host}]' if ':' in host else host}:{parts.port or _PORTS[parts.scheme]}")
+
+
+def local(address: Address) -> bool:
+    """True if what is sent there does not leave this machine, as far as the address says."""
+    if address.path is not None or address.host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(address.host).is_loopback
+    except ValueError:
+        return False
 
 
 def authority(addresses: Sequence[Address | Url]) -> str | None:

@@ -80,6 +80,8 @@ class Pool(Upstream):
         self._line = self._waiting.queue
         self._left: list[Endpoint] = []
         """Endpoints that names no longer lead to, until their last connection is closed."""
+        self._outdated = float("-inf")
+        """When connections that were begun before ceased to be of use."""
         self._retired = False
         self._closed = False
         self._clock: Callable[[], float] = now
@@ -229,6 +231,7 @@ class Pool(Upstream):
         error: UpstreamError | None = None
         link: Link | None = None
         self._clock = asyncio.get_running_loop().time
+        begun = self._clock()
         try:
             request = waiter.exchange.request
             link, _ = await self._reach(lambda endpoint: Link(self, endpoint), self._still(waiter), request)
@@ -242,6 +245,8 @@ class Pool(Upstream):
             self._open += 1
             link.endpoint.links.add(link)
             link.expires = self._clock() + self._keep_age * (0.9 + 0.2 * random())  # noqa: S311 - not all at the same time
+            if begun <= self._outdated:
+                link.expires = self._outdated
             if not self._serve(link, waiter):
                 self._park(link, self._clock())
         else:
@@ -290,9 +295,10 @@ class Pool(Upstream):
 
     def outdate(self) -> None:
         """No connection that is open now carries another request: they were opened with what is no longer so."""
+        self._outdated = self._clock()
         for endpoint in self._roster.endpoints:
             for link in endpoint.links:
-                link.expires = float("-inf")
+                link.expires = self._outdated
             while endpoint.idle:
                 endpoint.idle.pop().close()
 

@@ -16,8 +16,8 @@ class Endpoint:
     """Its kept connections are a stack: the last one back is the first one out, so that the others grow old."""
 
     __slots__ = (
-        "address", "connecting", "dialed", "healthy", "host", "identity", "idle", "latency", "leaving", "links", "name", "record",
-        "requests", "watched",
+        "address", "connecting", "dialed", "healthy", "host", "identity", "idle", "latency", "leaving", "links", "name",
+        "record", "requests", "watched",
     )  # fmt: skip
 
     def __init__(self, address: Address, outliers: OutliersConfig, host: str | None = None) -> None:

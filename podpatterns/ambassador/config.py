@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+from msgspec import Meta
 
 from podpatterns.ambassador.listeners import ListenerConfig
 from podpatterns.ambassador.upstreams import UpstreamConfig
@@ -25,6 +27,12 @@ class AmbassadorConfig(PatternConfig, frozen=True, kw_only=True):
     """Who answers, by name: each version of a service is an upstream. `stable: 10.0.0.7:8080` is short for
     `stable: {type: hosts, addresses: [10.0.0.7:8080]}`."""
 
+    workers: Annotated[int, Meta(ge=1, le=256)] = 1
+    """Processes that share the connections, for more than one core; one of them fills a core at some 20 000 requests a
+    second, and each takes about 5 MB. Admin endpoint, metrics and weights are common to all. What a worker counts in
+    order to decide is its own: limits of connections and requests, rate limits, pools, budgets, outliers, health
+    checks. A worker that dies is replaced."""
+
     def __post_init__(self) -> None:
         """Listeners can be told apart, and every name in a route is that of an upstream."""
         if not self.listeners:
@@ -40,11 +48,24 @@ class AmbassadorConfig(PatternConfig, frozen=True, kw_only=True):
             for index, listener in enumerate(self.listeners)
             for mistake in listener.mistakes(self.upstreams)
         ]
+        if self.workers > 1:
+            mistakes += [
+                InvalidField(
+                    f"listeners[{index}].routes[{place}].ramp", "a ramp is judged in one process; set workers: 1"
+                )
+                for index, listener in enumerate(self.listeners)
+                for place, route in enumerate(getattr(listener, "routes", ()))
+                if route.ramp is not None
+            ]
         if mistakes:
             raise InvalidFields(mistakes)
 
     def build(self, context: Context) -> Ambassador:
         """The runtime."""
+        if self.workers > 1:
+            from podpatterns.ambassador.workers.master import Master
+
+            return Master(self, context)
         from podpatterns.ambassador.runtime import Ambassador
 
         return Ambassador(self, context)

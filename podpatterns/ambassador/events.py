@@ -303,6 +303,13 @@ class AmbassadorEvents:
             )
         return found
 
+    def recall_flags(self) -> None:
+        """Give tallies the flags that were counted elsewhere."""
+        for listener, route, version, flag in self._flags.series:
+            tally = self.tallies.get((listener, route, version))
+            if tally is not None:
+                tally.flags[flag] = self._flags.cell(listener, route, version, flag)
+
     @property
     def failures(self) -> int:
         """Exchanges that upstreams have failed."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
+import socket
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from podpatterns.ambassador.admin import Control
@@ -13,6 +14,7 @@ from podpatterns.ambassador.events import AmbassadorEvents, StreamTally
 from podpatterns.ambassador.listeners import Listener, ListenerConfig
 from podpatterns.ambassador.rollout import Rollout
 from podpatterns.ambassador.route import Route
+from podpatterns.ambassador.sockets import listening
 from podpatterns.ambassador.upstreams import Upstream
 from podpatterns.errors import StartError
 from podpatterns.runtime import service
@@ -36,6 +38,10 @@ def _identity(config: ListenerConfig) -> Identity:
     return type(config), config.title, str(config.listen)
 
 
+def _bind(config: ListenerConfig) -> tuple[list[socket.socket], str | None]:
+    return listening(config.listen), config.listen.path
+
+
 class Ambassador(Pattern[AmbassadorConfig]):
     """Listens, routes, forwards: `async with Ambassador(config) as proxy: get(proxy.url)`."""
 
@@ -53,18 +59,24 @@ class Ambassador(Pattern[AmbassadorConfig]):
         """What goes on beside requests, for each upstream that is in use."""
         self._tasks: asyncio.TaskGroup | None = None
         self._serving = asyncio.Event()
+        self.bind: Callable[[ListenerConfig], tuple[list[socket.socket], str | None]] = _bind
+        """Opens a listener's sockets, and says which file is ours to remove. Raises StartError."""
 
     # --- life -----------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
         """Bind every listener; the system queues connections until `run` accepts them."""
+        if self.config.workers > 1:
+            raise StartError(
+                "an ambassador inside an application is one process; set workers: 1, or use podpatterns run"
+            )
         self.upstreams = {
             name: each.build(name, self.events, self._spawn) for name, each in self.config.upstreams.items()
         }
         for each in self.config.listeners:
             listener = each.build(self.events)
             listener.apply(each, each.plan(self.upstreams, self.events))
-            listener.open()
+            listener.open(*self.bind(each))
             self.listeners.append(listener)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
@@ -185,9 +197,11 @@ class Ambassador(Pattern[AmbassadorConfig]):
                     listener = each.build(self.events)
                     predecessor = vacant.pop(str(each.listen), None)
                     opened.append(listener)
-                    listener.open(predecessor)
                     if predecessor is not None:
+                        listener.share(predecessor)
                         predecessors[listener] = predecessor
+                    else:
+                        listener.open(*self.bind(each))
                 listeners.append(listener)
         except StartError:
             for listener in opened:

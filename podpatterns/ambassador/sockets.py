@@ -27,7 +27,7 @@ def reset(transport: asyncio.Transport) -> None:
     transport.abort()
 
 
-_SO_ATTACH_FILTER = 26
+_SO_ATTACH_FILTER, _SO_DETACH_FILTER = 26, 27
 _NO_SYN = array(
     "B",
     b"".join(
@@ -55,8 +55,36 @@ def deafen(sock: socket.socket) -> None:
             sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HL", count // 8, address))
 
 
-def listening(address: Address) -> list[socket.socket]:
-    """Sockets that listen: one for each address of a name such as `localhost`. Raises StartError, saying what to do."""
+def undeafen(sock: socket.socket) -> None:
+    """Let a listening socket take connections again."""
+    if sys.platform == "linux" and sock.family != socket.AF_UNIX:
+        with suppress(OSError):  # it was not deaf
+            sock.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)
+
+
+def group(address: Address, count: int) -> list[list[socket.socket]]:
+    """Listening sockets for each of several processes, which share the address. Raises StartError, as `listening`.
+
+    The system spreads connections among them evenly by their source. Only the first one is bound without SO_REUSEPORT,
+    so that an address which another program uses is refused. Unix sockets know nothing of the kind: there all processes
+    have the same one.
+    """
+    first = listening(address, reuse=True)
+    if address.path is not None:
+        return [[sock.dup() for sock in first] for _ in range(count - 1)] + [first]
+    return [first, *([_twin(sock) for sock in first] for _ in range(count - 1))]
+
+
+def _twin(first: socket.socket) -> socket.socket:
+    dual = first.family == socket.AF_INET6 and not first.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
+    return _bound(first.family, first.getsockname()[:2], dual=dual, share=True, reuse=True)
+
+
+def listening(address: Address, *, reuse: bool = False) -> list[socket.socket]:
+    """Sockets that listen: one for each address of a name such as `localhost`. Raises StartError, saying what to do.
+
+    With `reuse`, others of this user may listen to the same address from then on.
+    """
     found: list[socket.socket] = []
     try:
         if address.path is not None:
@@ -64,11 +92,11 @@ def listening(address: Address) -> list[socket.socket]:
                 Path(address.path).unlink()  # left behind by a process that was killed
             found.append(_bound(socket.AF_UNIX, address.path))
         elif not address.host and socket.has_dualstack_ipv6():
-            found.append(_bound(socket.AF_INET6, ("::", address.port), dual=True))
+            found.append(_bound(socket.AF_INET6, ("::", address.port), dual=True, reuse=reuse))
         else:
             for family, place in _places(address):
                 port = found[0].getsockname()[1] if found else address.port
-                found.append(_bound(family, (place, port)))
+                found.append(_bound(family, (place, port), reuse=reuse))
     except OSError as error:
         for sock in found:
             sock.close()
@@ -88,13 +116,19 @@ def _places(address: Address) -> list[tuple[socket.AddressFamily, str]]:
     return sorted(places, key=lambda place: (place[0] != socket.AF_INET, place[1]))
 
 
-def _bound(family: socket.AddressFamily, place: tuple[str, int] | str, *, dual: bool = False) -> socket.socket:
+def _bound(
+    family: int, place: tuple[str, int] | str, *, dual: bool = False, share: bool = False, reuse: bool = False
+) -> socket.socket:
     sock = socket.socket(family)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if dual else 1)
+        if share:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         sock.bind(place)
+        if reuse:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         sock.listen(BACKLOG)
         sock.setblocking(False)  # noqa: FBT003 - the standard library's signature
     except OSError:

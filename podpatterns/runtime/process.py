@@ -101,8 +101,8 @@ class Process:
             Route("GET", "/livez", _reading(lambda: Reply({"status": "alive"})), public=True),
             Route("GET", "/readyz", _reading(self._ready), public=True),
             Route("GET", "/startupz", _reading(self._startup), public=True),
-            Route("GET", "/metrics", _reading(self._metrics), public=True),
-            Route("GET", "/status", _reading(lambda: Reply(self.status()))),
+            Route("GET", "/metrics", self._metrics, public=True),
+            Route("GET", "/status", self._status),
             Route("GET", "/config", _reading(self._config)),
             Route("POST", "/drain", self._drain),
             Route("PUT", "/loglevel", self._loglevel),
@@ -119,9 +119,18 @@ class Process:
         phase = self.supervisor.phase
         return Reply({"status": phase.value}, status=503 if phase is Phase.STARTING else 200)
 
-    def _metrics(self) -> Reply:
+    async def _status(self, _request: Request) -> Reply:
+        await self._refresh()
+        return Reply(self.status())
+
+    async def _refresh(self) -> None:
+        for pattern in self.patterns.values():
+            await pattern.refresh()
+
+    async def _metrics(self, _request: Request) -> Reply:
         from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
+        await self._refresh()
         return Reply(self.context.telemetry.exposition(), content_type=CONTENT_TYPE_LATEST)
 
     def _config(self) -> Reply:

@@ -135,6 +135,9 @@ class Service:
         """Admin routes of its own."""
         return ()
 
+    async def refresh(self) -> None:
+        """Bring metrics and status up to date, if that takes asking somebody; called before they are shown."""
+
     def status(self) -> Status:
         """How it is doing."""
         return Status()

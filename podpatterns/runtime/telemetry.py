@@ -14,7 +14,7 @@ import sys
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import accumulate
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import structlog
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -56,8 +56,12 @@ class Counter(Collector):
 
     @property
     def series(self) -> Mapping[tuple[str, ...], float]:
-        """Every value by its label values."""
+        """Every value by its label values; those of a gauge that is computed as they are now."""
+        self._compute()
         return {values: cell.value for values, cell in self._cells.items()}
+
+    def _compute(self) -> None:
+        """Bring the cells up to date, if somebody else knows the values."""
 
     @property
     def total(self) -> float:
@@ -66,6 +70,7 @@ class Counter(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """For the registry."""
+        self._compute()
         family = self._family(self.name, self.text, labels=self.labels)
         for values, cell in self._cells.items():
             family.add_metric(values, cell.value)
@@ -91,13 +96,15 @@ class Gauge(Counter):
         super().__init__(name, text, labels)
         self._read = read
 
-    def collect(self) -> Iterable[Metric]:
-        """For the registry."""
+    def show(self, values: Mapping[tuple[str, ...], float]) -> None:
+        """Have these values from now on, whatever it was computed from."""
+        self._read = lambda: values
+
+    def _compute(self) -> None:
         if self._read is not None:
             self._cells.clear()  # what is no longer there has no value
             for values, number in self._read().items():
                 self.cell(*values).value = number
-        return super().collect()
 
 
 class Distribution:
@@ -152,6 +159,11 @@ class Histogram(Collector):
         """The distribution with these label values; keep it."""
         return self._series.setdefault(values, Distribution(self.bounds))
 
+    @property
+    def distributions(self) -> Mapping[tuple[str, ...], Distribution]:
+        """Every distribution by its label values."""
+        return self._series
+
     def collect(self) -> Iterable[Metric]:
         """For the registry."""
         family = HistogramMetricFamily(self.name, self.text, labels=self.labels)
@@ -187,11 +199,16 @@ def _severity(method: str) -> int:
     return {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50, "exception": 40}.get(method, 20)
 
 
+F = TypeVar("F", Counter, Gauge, Histogram)
+
+
 class Telemetry:
     """What an `events.py` needs: a logger and a place to register metrics."""
 
     def __init__(self, log: Any = None, gate: LevelGate | None = None) -> None:
         self.registry = CollectorRegistry()
+        self.families: dict[str, Counter | Histogram] = {}
+        """Everything that is registered here, by its name."""
         self.gate = gate or LevelGate("info")
         # In an application the application's own structlog configuration applies.
         self.log = log if log is not None else structlog.stdlib.get_logger("podpatterns")
@@ -208,21 +225,18 @@ class Telemetry:
         read: Callable[[], Mapping[tuple[str, ...], float]] | None = None,
     ) -> Gauge:
         """A gauge in this process's registry."""
-        gauge = Gauge(name, text, labels, read)
-        self.registry.register(gauge)
-        return gauge
+        return self._registered(Gauge(name, text, labels, read))
 
     def histogram(
         self, name: str, text: str, labels: Sequence[str] = (), bounds: Sequence[float] = Histogram.LATENCY
     ) -> Histogram:
         """A histogram in this process's registry."""
-        histogram = Histogram(name, text, labels, bounds)
-        self.registry.register(histogram)
-        return histogram
+        return self._registered(Histogram(name, text, labels, bounds))
 
-    def _registered(self, counter: Counter) -> Counter:
-        self.registry.register(counter)
-        return counter
+    def _registered(self, family: F) -> F:
+        self.registry.register(family)
+        self.families[family.name] = family
+        return family
 
     def exposition(self) -> bytes:
         """The registry in Prometheus' text format."""
@@ -242,7 +256,7 @@ def for_process(level: str, style: Literal["auto", "json", "console"]) -> Teleme
             colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
         )
     log = structlog.wrap_logger(
-        structlog.PrintLogger(sys.stderr),
+        structlog.WriteLogger(sys.stderr),  # each line in one write: workers share the stream
         processors=[
             gate,
             structlog.processors.add_log_level,

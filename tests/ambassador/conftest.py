@@ -24,6 +24,8 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 def pytest_asyncio_loop_factories(config, item):
     """The process runs on uvloop, an application that embeds us on asyncio's own loop: every test on both."""
+    if getattr(item.module, "PROCESS", False):  # what is tested is not on the loop of the test
+        return {"uvloop": uvloop.new_event_loop}
     return {"uvloop": uvloop.new_event_loop, "asyncio": asyncio.new_event_loop}
 
 

@@ -227,6 +227,9 @@ async def test_a_request_just_before_the_close_is_answered(upstream, running, co
         await client.until(b"ok")
 
         async def late():
+            async with asyncio.timeout(10):
+                while not proxy.listeners[0].draining:  # noqa: ASYNC110 - the listener knows of no event
+                    await asyncio.sleep(0.01)
             await asyncio.sleep(0.05)
             await client.send(GET)
             return await client.rest()

@@ -14,8 +14,7 @@ from podpatterns.ambassador.upstreams.hosts import HostsConfig
 from podpatterns.errors import ServiceError, StartError
 from podpatterns.runtime.service import Context
 from podpatterns.runtime.units import Address
-
-GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+from tests.ambassador.load import GET, Crowd
 
 
 def saying(name):
@@ -232,35 +231,6 @@ async def test_unix_sockets(stable, tmp_path):
     assert not two.exists()
 
 
-class Load:
-    """A client that asks without pause and keeps its connection, as every HTTP library does it: what was closed
-    before a byte of the response came, on a connection that has been used, is asked for again on a new one."""
-
-    def __init__(self, port):
-        self.port, self.answers, self.failures, self.over = port, 0, [], False
-
-    async def ask_on(self):
-        while not self.over:
-            reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
-            used = False
-            try:
-                while not self.over:
-                    writer.write(GET)
-                    head = await reader.readuntil(b"\r\n\r\n")
-                    await reader.readexactly(6)
-                    used = True
-                    self.answers += 1
-                    if not head.startswith(b"HTTP/1.1 200"):
-                        self.failures.append(head)
-                    if b"Connection: close" in head:
-                        break
-            except (OSError, asyncio.IncompleteReadError) as error:
-                if not (used and isinstance(error, asyncio.IncompleteReadError) and not error.partial):
-                    self.failures.append(error)
-            finally:
-                writer.transport.abort()
-
-
 async def test_a_hundred_reloads_under_load(stable, upstream, ports):
     """Weights, endpoints, and listeners that come, go and are renamed, while clients ask: no request fails."""
     other, third = await upstream(saying("other")), await upstream(saying("third"))
@@ -278,17 +248,11 @@ async def test_a_hundred_reloads_under_load(stable, upstream, ports):
         return AmbassadorConfig(listeners=tuple(listeners), upstreams=upstreams)
 
     async with Ambassador(step(0)) as proxy:
-        loads = [Load(port) for port in (stays, renamed) for _ in range(4)]
-        clients = [asyncio.create_task(load.ask_on()) for load in loads]
+        crowd = Crowd(stays, renamed)
         for number in range(1, 101):
             await proxy.reload(step(number % 100))
-            answers = sum(load.answers for load in loads)
-            async with asyncio.timeout(20):
-                while sum(load.answers for load in loads) < answers + 10:  # noqa: ASYNC110 - clients count
-                    await asyncio.sleep(0.001)
-        for load in loads:
-            load.over = True
-        await asyncio.gather(*clients)
-        assert [load.failures for load in loads] == [[]] * 8
+            await crowd.more(10)
+        await crowd.leave()
+        assert crowd.failures == []
         assert proxy.events.failures == 0
         await left(proxy)

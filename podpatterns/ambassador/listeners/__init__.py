@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
 from podpatterns.ambassador.plan import Plan
 from podpatterns.ambassador.route import Route, Unrouted
-from podpatterns.ambassador.sockets import BACKLOG, deafen, listening
+from podpatterns.ambassador.sockets import BACKLOG, deafen
 from podpatterns.runtime.schema import ComponentConfig, InvalidField
 from podpatterns.runtime.units import Address
 
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from podpatterns.ambassador.events import AmbassadorEvents
     from podpatterns.ambassador.upstreams import Upstream, UpstreamConfig
     from podpatterns.runtime.service import Deadline
+
+HANDSHAKE = 0.02
+"""Seconds that a connection may take from its first packet to our queue; on loopback it is microseconds, but for a
+machine that is very busy."""
 
 TUNNELS = 0.8
 """The part of the grace that connections without an end of their own may take; what is left is for closing them."""
@@ -85,6 +89,8 @@ class Listener(ABC, Generic[C]):
         """The file of a unix socket, to be removed in the end."""
         self._stopped = False
         """True once nobody is on the way in any more."""
+        self._closing = False
+        self._closed = asyncio.Event()
         self._gone = asyncio.Event()
 
     @property
@@ -115,20 +121,15 @@ class Listener(ABC, Generic[C]):
 
     # --- life -----------------------------------------------------------------------------------------------------
 
-    def open(self, predecessor: Listener[Any] | None = None) -> None:
-        """Bind, so that the system queues connections from now on; or share the sockets of a listener that leaves.
+    def open(self, sockets: list[socket.socket], path: str | None) -> None:
+        """Take listening sockets, and the file of a unix socket, which is removed in the end."""
+        self._sockets, self._path = sockets, path
+        if self.config.listen.path is None:
+            self.port = sockets[0].getsockname()[1]
 
-        Raises StartError.
-        """
-        listen = self.config.listen
-        if predecessor is not None:
-            self._sockets = [sock.dup() for sock in predecessor._sockets]  # noqa: SLF001 - of our own kind
-            self.port = predecessor.port
-        else:
-            self._sockets = listening(listen)
-            self._path = listen.path
-            if listen.path is None:
-                self.port = self._sockets[0].getsockname()[1]
+    def share(self, predecessor: Listener[Any]) -> None:
+        """Take the sockets of a listener that leaves; `succeed` follows when it is certain that it does."""
+        self.open([sock.dup() for sock in predecessor._sockets], None)
 
     def succeed(self, predecessor: Listener[Any]) -> None:
         """Go on in the place of a listener that leaves: who is in the queue is ours, and so is the socket's file."""
@@ -138,7 +139,7 @@ class Listener(ABC, Generic[C]):
 
     async def serve(self) -> None:
         """Start to accept."""
-        if self.draining:
+        if self._closing:
             return
         loop = asyncio.get_running_loop()
         make = loop.create_server if self.config.listen.path is None else loop.create_unix_server
@@ -175,19 +176,24 @@ class Listener(ABC, Generic[C]):
 
     async def close(self) -> None:
         """Close the listening sockets without losing who is in their queues, or on the way from there to us."""
-        if self.draining:
+        if self._closing:
+            await self._closed.wait()
             return
-        self.draining = True
+        self._closing = True
         for sock in self._sockets:
             deafen(sock)
-        await _turns()
+        if self._sockets:
+            await asyncio.sleep(HANDSHAKE)
         self._accept_no_more()
         await _turns()
+        # Not before: whoever is told that this is the last response may connect again at once.
+        self.draining = True
         for server in self._servers:
             server.close()
         self.events.listener_closed(self.name, len(self.connections))
         self.hurry()
         self._stopped = True
+        self._closed.set()
         if not self.connections:
             self._gone.set()
 

@@ -517,6 +517,12 @@ class AmbassadorEvents:
         self._tokens.add(version, "expired")
         self._log.error("ambassador.token.expired", version=version)
 
+    def credentials_unprotected(self, version: str, address: str) -> None:
+        """Credentials go out in plain text: whoever is on the way can read them, unless a mesh encrypts."""
+        self._log.warning(
+            "ambassador.credentials.unprotected", version=version, address=address, advice="begin it with https://"
+        )
+
     def credentials_rejected(self, version: str, *, others: bool) -> None:
         """The upstream has answered 401; `others`: there are other credentials now, or will be in a moment."""
         self._credentials.add(version, "yes" if others else "no")

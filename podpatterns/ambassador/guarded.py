@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from podpatterns.ambassador.credentials import Credential
+from podpatterns.ambassador.endpoints import origin
 from podpatterns.ambassador.upstreams.hosts import Hosts, HostsConfig
 from podpatterns.errors import UpstreamError
 
@@ -37,19 +38,29 @@ class GuardedHosts(Hosts):
     def __init__(
         self, name: str, config: HostsConfig, credential: Credential, events: AmbassadorEvents, spawn: Spawn
     ) -> None:
+        self._credential = credential
         super().__init__(name, config, events, spawn)
         self.strip = spelt(credential.name)
-        self._credential = credential
         self._bare = self.tail
         self._shown = b""
         """The line that requests carry now."""
         self._lacking: deque[Waiting] = deque()
         self._tasks_of_ours += (lambda: credential.run(self._changed_credential),)
         self._show()
+        if config.secured is None:
+            for place in config.places:
+                if not origin.local(place):
+                    events.credentials_unprotected(name, place)
+
+    def _changed(self) -> None:
+        super()._changed()
+        if self._credential.problem and not self._credential.line:
+            self.available = False  # other versions had better have the requests, if there are any
 
     def _show(self) -> None:
         self._shown = self._credential.line
         self.tail = self._shown + self._bare
+        self._changed()
 
     def acquire(self, exchange: Exchange, *, fresh: bool = False, avoid: Endpoint | None = None) -> Link | None:
         """See Upstream."""

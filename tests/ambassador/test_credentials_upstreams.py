@@ -14,6 +14,7 @@ from podpatterns.ambassador.credentials.basic import BasicConfig
 from podpatterns.ambassador.credentials.bearer import BearerConfig
 from podpatterns.ambassador.credentials.oauth2 import Oauth2Config
 from podpatterns.ambassador.credentials.static import StaticConfig
+from podpatterns.ambassador.events import AmbassadorEvents
 from podpatterns.ambassador.listeners.http import HttpConfig
 from podpatterns.ambassador.route import RouteConfig
 from podpatterns.ambassador.upstreams.hosts import HostsConfig
@@ -175,6 +176,47 @@ async def test_without_a_token_the_answer_says_why(upstream, running, ask, secre
     assert "it answers 401 invalid_client (*** is wrong); check client_id" in said
     assert said.endswith("(credentials)\n")
     assert server.heads == []
+
+
+async def test_in_a_split_the_others_have_the_requests(upstream, connect, secret):
+    """Once a version's token endpoint has failed; when there is a token, it is back."""
+    good, bad = await upstream(OK), await upstream(OK)
+    async with FakeServer(Answer(status=500)) as login:
+        config = AmbassadorConfig(
+            listeners=(HttpConfig(listen=Address("127.0.0.1:0"), routes=(RouteConfig(split={"good": 1, "bad": 99}),)),),
+            upstreams={
+                "good": HostsConfig(addresses=(Address(f"127.0.0.1:{good.port}"),)),
+                "bad": HostsConfig(addresses=(Address(f"127.0.0.1:{bad.port}"),), credentials=oauth2(login, secret)),
+            },
+        )
+        async with Ambassador(config, Context(grace=5.0)) as proxy:
+            pool = proxy.upstreams["bad"]
+            async with asyncio.timeout(10):
+                while pool.available:  # noqa: ASYNC110 - nobody tells
+                    await asyncio.sleep(0.01)
+            client = await connect(proxy)
+            for _ in range(5):
+                await client.send(GET)
+                assert await answer(client) == 200
+            assert (len(good.heads), len(bad.heads)) == (5, 0)
+            login.default = Answer(body=b'{"access_token": "t0ken", "expires_in": 300}')
+            async with asyncio.timeout(10):
+                while not pool.available:  # noqa: ASYNC110 - nobody tells
+                    await asyncio.sleep(0.01)
+            for _ in range(20):
+                await client.send(GET)
+                assert await answer(client) == 200
+            assert len(bad.heads) > 5
+            client.reset()
+
+
+@pytest.mark.parametrize(("address", "warned"), [("orders:80", True), ("127.0.0.1:80", False), ("unix:/x", False)])
+def test_credentials_in_plain_text_are_warned_of(secret, address, warned):
+    """Unless they do not leave the machine."""
+    log = Log()
+    config = HostsConfig(addresses=(Address(address),), credentials=BearerConfig(token=secret("t")))
+    config.build("stable", AmbassadorEvents(Telemetry(log)), lambda _: None)
+    assert ("credentials.unprotected" in log.text) == warned
 
 
 async def test_a_client_that_leaves_waits_no_longer(upstream, running, connect, secret):

@@ -45,7 +45,7 @@ class Credential(ABC):
 
     @abstractmethod
     async def run(self, changed: Callable[[], None]) -> None:
-        """Keep it good, for ever; `changed` is called each time when `line` has become another one."""
+        """Keep it good, for ever; `changed` is called each time when `line` or `problem` has become another."""
 
     @abstractmethod
     def reject(self, line: bytes) -> bool:

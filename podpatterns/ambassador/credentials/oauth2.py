@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 from urllib.parse import urlsplit
 
 from podpatterns.ambassador.credentials import Credential, CredentialConfig, one_line
+from podpatterns.ambassador.endpoints import origin
 from podpatterns.ambassador.http1.errors import Refused
 from podpatterns.ambassador.post import post
 from podpatterns.ambassador.rotation import LOOK, Rotation
@@ -134,6 +135,8 @@ class Oauth2(Credential):
         self._tls: Tls | None = None
         if config.token_url.startswith("https:"):
             self._tls = Tls(config.tls or TlsConfig(), f"{version} (token endpoint)", events)
+        elif not origin.local(origin.place(config.token_url)):
+            events.credentials_unprotected(version, config.token_url.redacted)
         self._line = b""
         self._taken = self._ends = float("-inf")
         self._wanted = asyncio.Event()
@@ -178,6 +181,8 @@ class Oauth2(Credential):
                     wait = max(error.after or 0.0, self._AGAIN.delay(attempt, 0.5 + random() / 2))  # noqa: S311 - jitter
                     attempt += 1
                     self._events.token_failed(self.version, self.problem, wait)
+                    if not self._line:
+                        changed()
                 else:
                     attempt, self.problem = 0, ""
                     self._line = b"Authorization: Bearer %b\r\n" % token.value.encode()

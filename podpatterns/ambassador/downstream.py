@@ -29,7 +29,7 @@ class Downstream(asyncio.Protocol):
     """One client. It carries one exchange at a time, so that responses are in the order of the requests."""
 
     __slots__ = (
-        "_body", "_buffer", "_closing", "_serving", "clock", "due", "exchange", "held", "listener",
+        "_body", "_buffer", "_closing", "_left", "_serving", "clock", "due", "exchange", "held", "listener",
         "persistent", "slow", "trailers", "transport",
     )  # fmt: skip
 
@@ -49,6 +49,8 @@ class Downstream(asyncio.Protocol):
         """The reader of a request body that has not come completely."""
         self._buffer = b""
         """What has come and not been dealt with: part of a head, or a request ahead of its turn."""
+        self._left = _FOREVER
+        """Of the last response, bytes that were still to be written when that was looked at."""
         self._closing = False
         self._serving = False
         self.transport: asyncio.Transport = cast("asyncio.Transport", None)
@@ -358,10 +360,19 @@ class Downstream(asyncio.Protocol):
         """The next step has not come in time."""
         self.due = _FOREVER
         if self._closing:
-            self.transport.abort()
+            self._hurry()
         elif self.exchange is not None:
             self.exchange.expired()
         elif self._buffer:
             self.refuse(Refused(408, "head_timeout", "the request's head did not come in time"))
         else:
             self.close()
+
+    def _hurry(self) -> None:
+        """End a connection that is closing; not while its client still reads the last response, however slowly."""
+        left = self.transport.get_write_buffer_size()
+        if 0 < left < self._left:
+            self._left = left
+            self.due = self.clock() + LINGER
+        else:
+            self.transport.abort()

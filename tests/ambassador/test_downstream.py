@@ -26,3 +26,30 @@ def test_a_client_that_was_held_back_on_both_sides_is_read_again(first):
     wire.client.data_received(UPLOAD)
     link.data_received(OK)
     assert wire.transport.written.count(b"200 OK") == 2
+
+
+@pytest.mark.parametrize("early", [True, False])
+def test_the_last_response_is_not_cut_off_while_it_is_read(early):
+    """To a client that takes its time there is no limit as long as it reads; when it stops, the connection is ended."""
+    wire = Wire()
+    wire.client.data_received(UPLOAD[:-1] if early else UPLOAD.replace(b"Host", b"Connection: close\r\nHost"))
+    wire.transport.waiting = 60_000
+    (link,) = wire.origin.links
+    link.data_received(OK)
+    assert wire.transport.ended or wire.transport.closing
+    for waiting in (60_000, 30_000, 29_999):
+        wire.transport.waiting = waiting
+        wire.client.expired()
+        assert not wire.transport.aborted
+        assert wire.client.due < 10
+    wire.client.expired()
+    assert wire.transport.aborted
+
+
+def test_a_client_that_has_everything_is_let_go():
+    """At the first look."""
+    wire = Wire()
+    wire.client.data_received(UPLOAD[:-1])
+    wire.origin.links[0].data_received(OK)
+    wire.client.expired()
+    assert wire.transport.aborted

@@ -67,6 +67,11 @@ class Transport(asyncio.Transport):
         """True after a half-close."""
         self.aborted = False
         self.paused = False
+        self.waiting = 0
+        """Bytes that the far side has not taken."""
+
+    def get_write_buffer_size(self) -> int:
+        return self.waiting
 
     def write(self, data: Any) -> None:
         assert not self.ended

@@ -9,6 +9,7 @@ of it, so that a record's id is the same however often it is delivered.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import accumulate, compress
@@ -46,11 +47,13 @@ class Batch:
         "_offsets",
         "_records",
         "_text",
+        "_weights",
         "dropped",
         "end",
         "failed",
         "fields",
         "mark",
+        "merged",
         "notes",
         "read",
         "refused",
@@ -83,12 +86,15 @@ class Batch:
         self._records: list[dict[str, Any]] | None = None
         self._offsets = offsets
         self._ndjson: bytes | None = None
+        self._weights: list[int] | None = None
         self.read = text.count(b"\n") + 1 if text is not None else len(lines or ())
         """Lines that were read from the source."""
         self.dropped = 0
         """Lines that a transform has left out on purpose."""
         self.failed = 0
         """Lines that a transform has failed on; they have become dead letters."""
+        self.merged = 0
+        """Lines that have become part of another line's record, and share its fate."""
         self.refused = 0
         """Lines that an output has refused without saying which; set when the batch is settled."""
 
@@ -99,7 +105,7 @@ class Batch:
         return cls(Source(source, source), None, 0, sum(len(line) + 1 for line in encoded), lines=encoded)
 
     def __len__(self) -> int:
-        return self.read - self.dropped - self.failed
+        return self.read - self.dropped - self.failed - self.merged
 
     def __repr__(self) -> str:
         return f"<Batch {self.source.name} {self.start}-{self.end}: {len(self)} of {self.read} lines>"
@@ -117,7 +123,10 @@ class Batch:
     def lines(self) -> list[bytes]:
         """The lines, as they are before they have been parsed. Not to be changed in place: see `with_lines`."""
         if self._lines is None:
-            self._lines = self._text.split(b"\n") if self._text is not None and len(self) else []
+            if self.merged:
+                self._lines = [str(record.get(MESSAGE, "")).replace("\n", " ").encode() for record in self.records]
+            else:
+                self._lines = self._text.split(b"\n") if self._text is not None and len(self) else []
         return self._lines
 
     @property
@@ -181,12 +190,54 @@ class Batch:
         self._lines, self._text = list(compress(self.lines, wanted)), None
         if self._records is not None:
             self._records = list(compress(self._records, wanted))
-        self.dropped += len(wanted) - len(self._lines)
+        gone = len(wanted) - len(self._lines)
+        lines = gone
+        if self._weights is not None:
+            lines = sum(weight for weight, stays in zip(self._weights, wanted, strict=True) if not stays)
+            self._weights = list(compress(self._weights, wanted))
+        self.dropped += lines
+        self.merged -= lines - gone
         return self
+
+    def merge(self, members: Sequence[Sequence[int]], records: list[dict[str, Any]]) -> Self:
+        """One record in place of several: `members` are the places of what each is made of, the first one first.
+
+        Every place stands in one of them, and they are in the order of their first one.
+        """
+        if len(members) == len(self):
+            return self
+        weights = self._weights or [1] * len(self)
+        self._offsets = [self.offsets[places[0]] for places in members]
+        self._weights = [sum(weights[place] for place in places) for places in members]
+        self.merged += len(self) - len(members)
+        self._lines = self._text = None
+        self._records = records
+        return self
+
+    def place(self, offsets: Sequence[int]) -> None:
+        """Give the lines other positions than their lengths say."""
+        self._offsets = offsets
+
+    def piece(self, place: int, end: int) -> Self:
+        """One record as a batch of its own, up to byte `end` of the source; the record is a copy."""
+        offset = self.offsets[place]
+        weight = self._weights[place] if self._weights is not None else 1
+        more = {"offsets": [offset], "fields": self.fields, "mark": self.mark}
+        piece = type(self)(self.source, None, offset, end, lines=[self.lines[place]], **more)
+        if self._records is not None:
+            piece._records = [deepcopy(self._records[place])]  # noqa: SLF001 - its own class
+        piece.read, piece.merged, piece._weights = weight, weight - 1, [weight]  # noqa: SLF001 - as above
+        return piece
+
+    def lines_of(self, places: Iterable[int]) -> int:
+        """How many lines some records stand for."""
+        places = list(places)
+        return len(places) if self._weights is None else sum(self._weights[place] for place in places)
 
     def fail(self) -> None:
         """Leave all of it out, as failed."""
-        self.failed = len(self)
+        self.failed = len(self) + self.merged
+        self.merged, self._weights = 0, None
         self._text = self._records = None
         self._lines, self._offsets, self._ndjson = [], [], b""
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import msgspec
 
 from podpatterns.runtime.config import PatternConfig
-from podpatterns.runtime.schema import InvalidField
+from podpatterns.runtime.schema import InvalidField, component_type
 from podpatterns.runtime.units import Duration, Size
 from podpatterns.sidecar.inputs import InputConfig
 from podpatterns.sidecar.outputs import OutputConfig
@@ -67,6 +67,14 @@ class SidecarConfig(PatternConfig, frozen=True, kw_only=True):
         for name in ("inputs", "outputs"):
             if not getattr(self, name):
                 raise InvalidField(name, f"name at least one of the {name}")
+        kinds = [_kind(transform) for transform in self.transforms]
+        for index, kind in enumerate(kinds):
+            if kind == "multiline" and kinds[:index] not in ([], ["parse cri"]):
+                raise InvalidField(
+                    f"transforms[{index}]", "multiline must stand first, or right behind parse with format: cri"
+                )
+            if kind == "parse cri" and index:
+                raise InvalidField(f"transforms[{index}]", "parse with format: cri must stand first")
         if not self.batch:
             raise InvalidField("batch", "must be more than nothing")
         if self.memory < 2 * self.batch:
@@ -87,3 +95,11 @@ class SidecarConfig(PatternConfig, frozen=True, kw_only=True):
         from podpatterns.sidecar.explain import explain
 
         return explain(self, sample)
+
+
+def _kind(transform: object) -> str:
+    """`multiline` and `parse cri`, which put lines together, by their names; whatever else there is, too."""
+    if not isinstance(transform, TransformConfig):
+        return ""  # a function of an application's own
+    name = component_type(type(transform))
+    return f"{name} {getattr(transform, 'format', '')}" if name == "parse" else name

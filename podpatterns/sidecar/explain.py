@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from podpatterns.formats import jsonlines
 from podpatterns.runtime.schema import component_type
 from podpatterns.sidecar.batch import Batch
+from podpatterns.sidecar.gathering import leading
 
 if TYPE_CHECKING:
     from podpatterns.sidecar.config import SidecarConfig
@@ -23,10 +25,17 @@ def explain(config: SidecarConfig, sample: str | None) -> Iterator[str]:
     """Each line of the sample with what every transform made of it, and the record that is shipped."""
     transforms = [(component_type(type(each)), each.build()) for each in config.transforms]
     text = (SAMPLE if sample is None else sample).replace("\r\n", "\n").removesuffix("\n")
-    for line in text.split("\n") if text else ():
-        yield f"line      {line}"
-        batch = Batch.of([line.encode("utf-8", "replace")])
-        for name, transform in transforms:
+    whole = Batch.of([line.encode("utf-8", "replace") for line in text.split("\n")] if text else [])
+    first = leading([each for _, each in transforms])
+    for gathering in first:
+        whole = gathering.apply(whole)
+    for place in range(len(whole)):
+        batch = whole.piece(place, 0)
+        shown = batch.lines[0].decode()
+        if batch.parsed:
+            shown = jsonlines.from_records(batch.records).decode().rstrip()
+        yield f"{f'{batch.read} lines' if batch.read > 1 else 'line':9} {shown}"
+        for name, transform in transforms[len(first) :]:
             try:
                 batch = transform.apply(batch)
             except Exception as error:  # noqa: BLE001 - the user's code: what it raises is the answer

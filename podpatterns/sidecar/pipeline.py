@@ -17,6 +17,7 @@ from podpatterns.sidecar import dead_letters
 from podpatterns.sidecar.batch import Batch
 from podpatterns.sidecar.dead_letters import DeadLetters
 from podpatterns.sidecar.events import SidecarEvents
+from podpatterns.sidecar.gathering import held, leading
 from podpatterns.sidecar.inputs import Input
 from podpatterns.sidecar.outputs import Output
 from podpatterns.sidecar.sender import Parcel, Sender
@@ -111,9 +112,9 @@ class Pipeline:
     def _settle(self, parcel: Parcel) -> None:
         refused = parcel.refused
         for at, (source, batch) in enumerate(parcel.items):
-            dead = len(parcel.dead.get(at, ()))
+            dead = batch.lines_of(parcel.dead.get(at, ()))
             # Nobody said which: the first lines of the parcel stand for them in the accounts.
-            batch.refused = min(refused, len(batch) - dead)
+            batch.refused = min(refused, len(batch) + batch.merged - dead)
             refused -= batch.refused
             source.commit(batch, batch.failed + dead)
         self.in_flight -= parcel.size
@@ -124,39 +125,51 @@ class Pipeline:
 
     # --- transforms -----------------------------------------------------------------------------------------------
 
+    def held(self, text: bytes) -> int:
+        """How many of the last lines of a text may belong together with lines to come."""
+        return held(self.transforms, text) if self.transforms else 0
+
     async def _transformed(self, batch: Batch) -> list[Batch]:
-        whole, lines, offsets = batch, batch.lines, batch.offsets
+        lines, offsets, fields = batch.lines, batch.offsets, batch.fields
+        whole = batch
         try:
             for transform in self.transforms:
                 batch = transform.apply(batch)
             batch.encode(self.fields)  # here, because it fails on what a transform has put into records
         except Exception as error:  # noqa: BLE001 - transforms run code of the user's; what it raises costs a line, not the sidecar
             self._events.transform_failed(error)
-            return await self._one_by_one(whole, lines, offsets)
+            anew = Batch(
+                whole.source, None, whole.start, whole.end, lines=lines, offsets=offsets, fields=fields, mark=whole.mark
+            )
+            return await self._one_by_one(anew)
         return [batch]
 
-    async def _one_by_one(self, batch: Batch, lines: Sequence[bytes], offsets: Sequence[int]) -> list[Batch]:
-        """Each line through the transforms alone, so that one that they fail on does not take the others with it."""
-        ends = [*offsets[1:], batch.end]
+    async def _one_by_one(self, batch: Batch) -> list[Batch]:
+        """Each record through the transforms alone, so that one that they fail on does not take the others with it."""
+        first = leading(self.transforms)
+        for gathering in first:
+            batch = gathering.apply(batch)
+        if not len(batch):
+            batch.encode(self.fields)
+            return [batch]
+        ends = [*batch.offsets[1:], batch.end]
         parts, letters = [], []
-        for line, offset, end in zip(lines, offsets, ends, strict=True):
-            part = self._single(batch, line, offset, end)
+        for place, end in enumerate(ends):
+            part = batch.piece(place, end)
             try:
-                for transform in self.transforms:
+                for transform in self.transforms[len(first) :]:
                     part = transform.apply(part)
                 part.encode(self.fields)
             except Exception as error:  # noqa: BLE001 - as above
-                part = self._single(batch, line, offset, end)
+                part = batch.piece(place, end)
                 part.encode(self.fields)
                 letters += dead_letters.of(part, {0: f"{type(error).__name__}: {error}"}, "transform")
                 part.fail()
             parts.append(part)
+        # What was left out while lines were gathered stands in no part: the first one brings it to account.
+        parts[0].read += batch.dropped
+        parts[0].dropped += batch.dropped
+        parts[0].notes.update(batch.notes)
         if letters:
             await self._letters.write(letters)
         return parts
-
-    @staticmethod
-    def _single(batch: Batch, line: bytes, offset: int, end: int) -> Batch:
-        return Batch(
-            batch.source, None, offset, end, lines=[line], offsets=[offset], fields=batch.fields, mark=batch.mark
-        )

@@ -55,7 +55,9 @@ class Sidecar(Pattern[SidecarConfig]):
         )
         self.inputs: dict[str, Input] = {
             name: each.build(
-                InputContext(name, self.events, self.checkpoint.save, self.checkpoint.touch, self._closed.add)
+                InputContext(
+                    name, self.events, self.checkpoint.save, self.checkpoint.touch, self._closed.add, self.pipeline.held
+                )
             )
             for name, each in _named(config.inputs)
         }

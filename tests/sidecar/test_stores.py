@@ -137,9 +137,12 @@ async def test_what_passes_is_waited_for(tmp_path: Path, name: str, faults: list
     records = numbered(tmp_path, 50)
     async with fake() as server:
         server.will(*faults)
-        async with shipper(tmp_path, config(server, timeout="200ms")) as sidecar:
+        # A far side that never answers is given up soon; then, on a busy machine, perhaps one that would have answered.
+        hangs = any(fault.fault == "hang" for fault in faults)
+        async with shipper(tmp_path, config(server, timeout="200ms" if hangs else "30s")) as sidecar:
             await sidecar.acknowledged(50)
-    assert sorted(numbers(server.records)) == numbers(records)
+    arrived = numbers(server.records)
+    assert sorted(set(arrived) if hangs else arrived) == numbers(records)
     assert server.malformed == []
     assert letters(tmp_path) == []
     checked(sidecar)

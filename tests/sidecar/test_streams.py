@@ -221,7 +221,7 @@ async def test_syslog_headers() -> None:
 
 async def test_syslog_waits_for_the_kernel_of_the_far_side(tmp_path: Path) -> None:
     """A connection that is reset with a message under way is no delivery, as far as anybody can know."""
-    async with FakeSyslog() as server, running(syslog(server, timeout="300ms")) as output:
+    async with FakeSyslog() as server, running(syslog(server, timeout="2s")) as output:
         server.will("hang")
         await output.deliver([batch({"n": 1})])  # its kernel has it: best effort
         with pytest.raises(TimeoutError):

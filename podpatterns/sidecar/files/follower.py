@@ -9,7 +9,7 @@ keeps its account, and reads on in the copy if rotation has left one.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from hashlib import blake2b
 from typing import Any, NamedTuple
@@ -93,11 +93,23 @@ class Mark(NamedTuple):
     open_line: bool
 
 
+Held = Callable[[bytes], int]
+"""How many of the last lines of a text may belong together with lines to come."""
+
+
 class Follower:
     """Reads one file. `offset` is how far, `committed` how far that has been acknowledged."""
 
     def __init__(
-        self, entry: Entry, descriptor: int | None, *, limit: int, encoding: str, fields: Mapping[str, Any]
+        self,
+        entry: Entry,
+        descriptor: int | None,
+        *,
+        limit: int,
+        encoding: str,
+        fields: Mapping[str, Any],
+        held: Held | None = None,
+        hold: float = 0.0,
     ) -> None:
         self.id, self.generation = entry.id, entry.generation
         self.path, self.dev, self.ino = entry.path, entry.dev, entry.ino
@@ -110,6 +122,7 @@ class Follower:
         self.missing_since: float | None = None
         self.grown_at = 0.0
         self._fields = fields
+        self._held, self._hold = held, hold
         self._limit, self._encoding = limit, encoding
         self._mtime = -1
         self._scanned = 0  # how far a line that is too long has been searched for its end
@@ -208,7 +221,7 @@ class Follower:
         end = data.rfind(b"\n")
         if end >= begin:
             self.at_end = False
-            return self._whole_lines(data, begin, end)
+            return self._whole_lines(data, begin, end, wait=not final and now - self.grown_at < self._hold)
         if len(data) - begin == CHUNK:
             return self._long_line(final=final)
         self.at_end = True
@@ -226,11 +239,25 @@ class Follower:
             self._prefix = os.pread(self.descriptor, PREFIX, 0)
         return data
 
-    def _whole_lines(self, data: bytes, begin: int, end: int) -> tuple[Batch, Lines]:
+    def _whole_lines(self, data: bytes, begin: int, end: int, *, wait: bool) -> tuple[Batch, Lines] | None:
         if self._open_line:
             # The end of a line whose beginning was shipped before the restart: a record of its own.
             end = data.index(b"\n", begin)
+        elif wait and self._held is not None:
+            ready = self._ready(data[begin:end], self._held)
+            if ready:
+                end = begin + ready - 1
+            elif len(data) - begin < CHUNK:
+                return None  # all of it may belong together with what comes
         return self._batch(data[begin:end], self.offset, end + 1 - begin, data)
+
+    @staticmethod
+    def _ready(text: bytes, held: Held) -> int:
+        """The bytes of the lines that need not wait for others, with their newlines."""
+        end = len(text)
+        for _ in range(held(text)):
+            end = text.rfind(b"\n", 0, end)
+        return end + 1
 
     def _hole(self, data: bytes) -> tuple[Batch, Lines]:
         """A writer that does not append goes on at its old position in a truncated file: what lies before is a hole."""

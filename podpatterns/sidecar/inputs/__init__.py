@@ -34,6 +34,8 @@ class InputContext:
     """Says that a snapshot would differ from the last; it is saved soon."""
     retire: Callable[[Account], None]
     """Takes the account of a source that is gone for good."""
+    held: Callable[[bytes], int] = lambda _: 0
+    """How many of the last lines of a text may belong together with lines to come, and had better wait for them."""
 
 
 class Input(ABC):

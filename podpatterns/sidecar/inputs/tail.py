@@ -72,6 +72,10 @@ class TailConfig(InputConfig, frozen=True, kw_only=True):
     acknowledged:
     its writer may not have noticed yet."""
 
+    hold: Duration = Duration("1s")
+    """How long lines are kept back of which more may come, such as a stack trace that is being written, or a line that
+    the container runtime has cut: since the file has last grown. Only with `multiline` or `format: cri`."""
+
     def __post_init__(self) -> None:
         """Check what a pattern cannot say."""
         try:
@@ -183,6 +187,8 @@ class Tail(Input):
             limit=self.config.max_line,
             encoding=self.config.encoding,
             fields={field: entry.path} if field else {},
+            held=self._context.held,
+            hold=self.config.hold,
         )
 
     def _descriptor(self, path: str) -> int | None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from podpatterns.runtime.schema import ComponentConfig
 from podpatterns.sidecar.batch import Batch
@@ -14,6 +16,45 @@ class Transform(ABC):
     @abstractmethod
     def apply(self, batch: Batch) -> Batch:
         """The batch as it goes on. Must not block; a line on which it raises becomes a dead letter."""
+
+
+class Gathered(NamedTuple):
+    """What belongs together: the places of each group's records, in order of the first ones, and where it is open."""
+
+    members: list[list[int]]
+    open_from: int
+    """The first place of which more may come; the number of records if there is none."""
+
+
+class Gathering(Transform):
+    """A transform that makes one record of several lines.
+
+    It sees whole groups only if nobody tears them: inputs that can keep lines back ask what is `open` at the end.
+    """
+
+    gathers: bool = True
+    """Whether this one does, as it is configured."""
+
+    @abstractmethod
+    def concerns(self, text: str) -> bool:
+        """Whether there may be anything to gather in lines as they were read: a quick look."""
+
+    def prepare(self, batch: Batch) -> Batch:
+        """What has to be done first, such as parsing."""
+        return batch
+
+    @abstractmethod
+    def gather(self, batch: Batch) -> Gathered:
+        """The groups of a prepared batch."""
+
+    @abstractmethod
+    def join(self, batch: Batch, members: Sequence[Sequence[int]]) -> Batch:
+        """One record for each group."""
+
+    def apply(self, batch: Batch) -> Batch:
+        """The batch with fewer and larger records."""
+        batch = self.prepare(batch)
+        return self.join(batch, self.gather(batch).members) if self.gathers and len(batch) else batch
 
 
 class TransformConfig(ComponentConfig, frozen=True, kw_only=True):

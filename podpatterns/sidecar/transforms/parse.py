@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 from podpatterns.formats import combined, cri, jsonlines, logfmt, syslog
 from podpatterns.runtime.schema import InvalidField
 from podpatterns.sidecar.batch import MESSAGE, Batch
-from podpatterns.sidecar.transforms import Transform, TransformConfig
+from podpatterns.sidecar.transforms import Gathered, Gathering, TransformConfig
 
 Parser = Callable[[bytes], dict[str, Any] | None]
 PARSERS: Mapping[str, Parser] = {
@@ -58,14 +58,18 @@ class ParseConfig(TransformConfig, frozen=True, kw_only=True):
         return Parse(self)
 
 
-class Parse(Transform):
-    """Calls the parser on each line: the first work per line in a pipeline, because fields were asked for."""
+class Parse(Gathering):
+    """Calls the parser on each line: the first work per line in a pipeline, because fields were asked for.
+
+    With `format: cri` it also joins the parts into which the container runtime has cut long lines.
+    """
 
     def __init__(self, config: ParseConfig) -> None:
         self._drop = config.on_error == "drop"
         self._parse = _regex(config.pattern) if config.pattern is not None else PARSERS[config.format]
+        self.gathers = config.format == "cri"
 
-    def apply(self, batch: Batch) -> Batch:
+    def prepare(self, batch: Batch) -> Batch:
         """Records in place of lines; after another parser, what that left in `message` is parsed further."""
         parsed = (
             [self._parse(_line(record)) for record in batch.records]
@@ -86,6 +90,45 @@ class Parse(Transform):
             else:
                 parsed = [old if new is None else new for old, new in zip(batch.records, parsed, strict=True)]
         return batch.with_records([record for record in parsed if record is not None])
+
+    def concerns(self, text: str) -> bool:
+        """Whether there is a part of a line."""
+        return cri.PART.search(text) is not None
+
+    def gather(self, batch: Batch) -> Gathered:
+        """The parts of a line of the same stream, up to the one that is its end."""
+        records = batch.records
+        if not any("partial" in record for record in records):
+            return Gathered([[place] for place in range(len(records))], len(records))
+        members: list[list[int]] = []
+        begun: dict[Any, list[int]] = {}
+        for place, record in enumerate(records):
+            stream = record.get("stream")
+            line = begun.get(stream)
+            if line is None:
+                line = []
+                members.append(line)
+            line.append(place)
+            if record.get("partial"):
+                begun[stream] = line
+            else:
+                begun.pop(stream, None)
+        return Gathered(members, min((line[0] for line in begun.values()), default=len(records)))
+
+    def join(self, batch: Batch, members: Sequence[Sequence[int]]) -> Batch:
+        """The texts of the parts, one behind the other; a line whose end is missing stays `partial`."""
+        if len(members) == len(batch):
+            return batch
+        return batch.merge(members, [_joined([batch.records[place] for place in places]) for places in members])
+
+
+def _joined(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    if len(parts) == 1:
+        return parts[0]
+    record = {**parts[0], MESSAGE: "".join(str(part[MESSAGE]) for part in parts)}
+    if not parts[-1].get("partial"):
+        del record["partial"]
+    return record
 
 
 def _line(record: Mapping[str, Any]) -> bytes:

@@ -132,20 +132,16 @@ class Pool(Upstream):
                 link.endpoint.requests += 1
                 return link
             link.close()  # once it is gone, there is room for another one
-        if endpoint is None and not self._patient():
+        if endpoint is None:
             raise self._unreachable()
-        if (full or endpoint is None) and len(self._waiting.stranded) >= self._max_pending:
+        if full and len(self._waiting.stranded) >= self._max_pending:
             raise UpstreamError(503, "overflow", f"{self.name} has {self._max_pending} requests waiting already")
         # Half a timeout more than all attempts take together: what an attempt reports is better than "too late".
-        exchange.within(self._connector.patience * (min(len(self._roster.endpoints) or 1, ATTEMPTS) + 0.5))
+        exchange.within(self._connector.patience * (min(len(self._roster.endpoints), ATTEMPTS) + 0.5))
         waiter = self._waiting.join(exchange, endpoint, avoid)
-        if endpoint is not None and not full:
-            self._begin(waiter, endpoint)
+        if not full:
+            self._begin(waiter)
         return None
-
-    def _patient(self) -> bool:
-        """Whether to wait for somebody to come back. A restart takes a moment; what takes longer is an outage."""
-        return self._clock() - self._roster.down_since <= self._connector.patience
 
     def _spare(self) -> Link | None:
         """A kept connection to any address: better than none, where no new one can be opened."""
@@ -220,34 +216,25 @@ class Pool(Upstream):
 
     def _refill(self) -> None:
         """Open connections for those who wait without one on its way, as far as there may be more."""
-        if not self._line or self._closed:
-            return
-        for waiter in self._waiting.stranded:
-            if self._open >= self._max_connections:
-                return
-            endpoint = waiter.endpoint
-            if endpoint is None or endpoint.leaving or endpoint.record.state is not State.WELL:
-                endpoint = self._choose(waiter.exchange, waiter.avoid)
-            if endpoint is not None:
-                self._begin(waiter, endpoint)
-            elif self._patient():
-                return
-            elif self._waiting.leave(waiter):
-                waiter.exchange.failed(self._unreachable())
+        if self._waiting and not self._closed:
+            for waiter in self._waiting.stranded[: max(0, self._max_connections - self._open)]:
+                self._begin(waiter)
 
-    def _begin(self, waiter: Waiter, endpoint: Endpoint) -> None:
-        waiter.endpoint, waiter.connecting = endpoint, True
+    def _begin(self, waiter: Waiter) -> None:
+        waiter.connecting = True
         self._connecting += 1
         self._open += 1
-        self._spawn(self._connect(waiter, endpoint))
+        self._spawn(self._connect(waiter))
 
-    async def _connect(self, waiter: Waiter, endpoint: Endpoint) -> None:
+    async def _connect(self, waiter: Waiter) -> None:
         """A new connection, for whoever has waited longest."""
         error: UpstreamError | None = None
         link: Link | None = None
         self._clock = asyncio.get_running_loop().time
+        begun = self._clock()
         try:
-            link, _ = await self._reach(lambda each: Link(self, each), endpoint, waiter.exchange.request)
+            request = waiter.exchange.request
+            link, _ = await self._reach(lambda endpoint: Link(self, endpoint), self._still(waiter), request)
         except UpstreamError as cause:
             error = cause
         finally:
@@ -258,15 +245,21 @@ class Pool(Upstream):
             self._open += 1
             link.endpoint.links.add(link)
             link.expires = self._clock() + self._keep_age * (0.9 + 0.2 * random())  # noqa: S311 - not all at the same time
+            if begun <= self._outdated:
+                link.expires = self._outdated
             if not self._serve(link, waiter):
                 self._park(link, self._clock())
-        elif error is not None and not self._worth_waiting() and self._waiting.leave(waiter):
-            waiter.exchange.failed(error)
-        self._refill()
+        else:
+            if error is not None and self._waiting.leave(waiter):
+                waiter.exchange.failed(error)
+            self._refill()
 
-    def _worth_waiting(self) -> bool:
-        """After a failed attempt: whether all rest, for so short a time that somebody may be back at once."""
-        return not self._roster.usable and self._patient()
+    def _still(self, waiter: Waiter) -> Endpoint:
+        """The endpoint for a request that may have waited for long: another one, if the one that was chosen is gone."""
+        chosen = waiter.endpoint
+        if not chosen.leaving and chosen.record.state is not State.RESTING:
+            return chosen
+        return self._choose(waiter.exchange, waiter.avoid) or chosen
 
     async def _reach(
         self, make: Callable[[Endpoint], P], first: Endpoint, request: Request | None = None
@@ -359,7 +352,6 @@ class Pool(Upstream):
         self._swept = now
         self.budget.tick()
         self._roster.sweep(now)
-        self._refill()
         if self._left:
             self._left = [endpoint for endpoint in self._left if endpoint.links]
         oldest = now - self._keeping.seconds

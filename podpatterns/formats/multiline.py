@@ -134,7 +134,8 @@ class Traces:
 
     def concerns(self, text: str) -> bool:
         """Whether any line of a text begins a trace: if not, there is nothing to group."""
-        return self._anywhere.search(text) is not None
+        # In Docker's JSON the text is escaped: only parsing it shows what it is.
+        return text.startswith('{"log":') or self._anywhere.search(text) is not None
 
     def groups(self, lines: Sequence[str]) -> Groups:
         """The groups of some lines."""

@@ -69,12 +69,13 @@ class SidecarConfig(PatternConfig, frozen=True, kw_only=True):
                 raise InvalidField(name, f"name at least one of the {name}")
         kinds = [_kind(transform) for transform in self.transforms]
         for index, kind in enumerate(kinds):
-            if kind == "multiline" and kinds[:index] not in ([], ["parse cri"]):
+            if kind == "multiline" and kinds[:index] not in ([], ["parse cri"], ["parse docker"]):
                 raise InvalidField(
-                    f"transforms[{index}]", "multiline must stand first, or right behind parse with format: cri"
+                    f"transforms[{index}]",
+                    "multiline must stand first, or right behind parse with format: cri",
                 )
-            if kind == "parse cri" and index:
-                raise InvalidField(f"transforms[{index}]", "parse with format: cri must stand first")
+            if kind in {"parse cri", "parse docker"} and index:
+                raise InvalidField(f"transforms[{index}]", "parse with format: cri or docker must stand first")
         if not self.batch:
             raise InvalidField("batch", "must be more than nothing")
         if self.memory < 2 * self.batch:
@@ -98,7 +99,7 @@ class SidecarConfig(PatternConfig, frozen=True, kw_only=True):
 
 
 def _kind(transform: object) -> str:
-    """`multiline` and `parse cri`, which put lines together, by their names; whatever else there is, too."""
+    """`multiline`, `parse cri` and `parse docker`, which put lines together, by name."""
     if not isinstance(transform, TransformConfig):
         return ""  # a function of an application's own
     name = component_type(type(transform))

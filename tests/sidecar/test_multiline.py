@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +34,7 @@ TRACE = [
     "ZeroDivisionError: division by zero",
 ]
 PYTHON = "{type: multiline, traces: [python]}"
+DOCKER = "{type: parse, format: docker}"
 CRI = "{type: parse, format: cri}"
 
 
@@ -78,10 +78,8 @@ def cri(stream: str, tag: str, text: str) -> str:
     return f"2026-11-23T09:36:16Z {stream} {tag} {text}"
 
 
-async def until(holds: Callable[[], Any]) -> None:
-    async with asyncio.timeout(10):
-        while not holds():  # noqa: ASYNC110 - files have no events
-            await asyncio.sleep(0.001)
+def docker(text: str, stream: str = "stdout") -> str:
+    return json.dumps({"log": text, "stream": stream, "time": "2026-11-23T09:36:16Z"}, separators=(",", ":"))
 
 
 # --- what is kept back -----------------------------------------------------------------------------------------------
@@ -109,6 +107,10 @@ async def until(holds: Callable[[], Any]) -> None:
         ([CRI, PYTHON], [cri("stdout", "F", "x"), *(cri("stderr", "F", line) for line in TRACE)], 5),
         ([CRI, PYTHON], [*(cri("stderr", "F", line) for line in TRACE), cri("stdout", "F", "x")], 6),
         ([CRI, PYTHON], [*(cri("stderr", "F", line) for line in TRACE), cri("stderr", "F", "x")], 0),
+        ([DOCKER], [docker("a\n"), docker("b")], 1),
+        ([DOCKER], [docker("a"), docker("b\n")], 0),
+        ([DOCKER], [docker('"\\'), docker('"\n')], 0),
+        ([DOCKER, PYTHON], [docker("x\n"), *(docker(f"{line}\n") for line in TRACE)], 5),
         (["{type: parse, format: json}"], TRACE, 0),
         ([], TRACE, 0),
     ],
@@ -194,6 +196,15 @@ async def test_cri_streams_are_told_apart(tmp_path: Path) -> None:
     assert [record["message"] for record in found if record["stream"] == "stdout"] == ["INFO"] * 5
     assert not any("partial" in record for record in found)
     assert [check for check in sidecar.status().checks if not check.ok] == []
+
+
+async def test_docker_parts_are_joined(tmp_path: Path) -> None:
+    """What the json-file driver has cut is one record; each stream for itself."""
+    write(tmp_path, docker("a"), docker("err\n", "stderr"), docker("b"), docker("c\r\n"), docker("d\n"), "no docker")
+    async with shipper(tmp_path, DOCKER) as sidecar:
+        await sidecar.acknowledged(6)
+    assert messages(tmp_path) == ["abc", "err", "d", "no docker"]
+    assert not any("partial" in record for record in shipped(tmp_path))
 
 
 async def test_a_part_whose_end_never_comes(tmp_path: Path) -> None:

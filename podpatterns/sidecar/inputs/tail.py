@@ -74,7 +74,7 @@ class TailConfig(InputConfig, frozen=True, kw_only=True):
 
     hold: Duration = Duration("1s")
     """How long lines are kept back of which more may come, such as a stack trace that is being written, or a line that
-    the container runtime has cut: since the file has last grown. Only with `multiline` or `format: cri`."""
+    the container runtime has cut: since the file has last grown. Only with `multiline`, `format: cri` or `docker`."""
 
     def __post_init__(self) -> None:
         """Check what a pattern cannot say."""

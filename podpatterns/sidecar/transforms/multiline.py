@@ -15,9 +15,9 @@ from podpatterns.sidecar.transforms import Gathered, Gathering, TransformConfig
 class MultilineConfig(TransformConfig, frozen=True, kw_only=True):
     """Makes one record of a stack trace, or of lines that patterns of your own say belong together.
 
-    It stands first, or right behind `parse` with `format: cri`, where lines of stdout and stderr are told apart. The
-    tail input keeps back the lines of which more may come, for as long as its `hold` says. A group of more than 256 KiB
-    is cut.
+    It stands first, or right behind `parse` with `format: cri` or `docker`, where lines of stdout and stderr are told
+    apart. The tail input keeps back the lines of which more may come, for as long as its `hold` says. A group of more
+    than 256 KiB is cut.
     """
 
     EXAMPLE: ClassVar[str] = "{type: multiline, traces: [python, java]}"
@@ -35,7 +35,8 @@ class MultilineConfig(TransformConfig, frozen=True, kw_only=True):
     well, a line that neither is found in is a record of its own."""
 
     by: str | None = "stream"
-    """The field that tells streams apart, whose lines come mixed; as `format: cri` makes it. None: they are one."""
+    """The field that tells streams apart, whose lines come mixed; `format: cri` and `docker` make it. None: there is
+    only one."""
 
     def __post_init__(self) -> None:
         """Check the patterns."""

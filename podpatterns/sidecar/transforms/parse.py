@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
-from podpatterns.formats import combined, cri, jsonlines, logfmt, syslog
+from podpatterns.formats import combined, cri, docker, jsonlines, logfmt, syslog
 from podpatterns.runtime.schema import InvalidField
 from podpatterns.sidecar.batch import MESSAGE, Batch
 from podpatterns.sidecar.transforms import Gathered, Gathering, TransformConfig
@@ -17,8 +17,13 @@ PARSERS: Mapping[str, Parser] = {
     "logfmt": logfmt.parse,
     "combined": combined.parse,
     "cri": cri.parse,
+    "docker": docker.parse,
     "syslog": syslog.parse,
 }
+
+
+PARTS: Mapping[str, re.Pattern[str]] = {"cri": cri.PART, "docker": docker.PART}
+"""What is found in a text with parts of lines, by the format that cuts them."""
 
 
 class ParseConfig(TransformConfig, frozen=True, kw_only=True):
@@ -26,10 +31,10 @@ class ParseConfig(TransformConfig, frozen=True, kw_only=True):
 
     EXAMPLE: ClassVar[str] = "{type: parse, format: combined}"
 
-    format: Literal["json", "logfmt", "combined", "cri", "syslog", "regex"]
+    format: Literal["json", "logfmt", "combined", "cri", "docker", "syslog", "regex"]
     """How the lines are written: `json` objects, `logfmt` pairs, `combined` access logs of Apache and nginx (also
-    common ones), `cri` as container runtimes write, `syslog` messages of RFC 5424 and RFC 3164, or `regex` for a
-    pattern of your own."""
+    common ones), `cri` as container runtimes write, `docker` as its json-file driver does, `syslog` messages of
+    RFC 5424 and RFC 3164, or `regex` for a pattern of your own."""
 
     pattern: str | None = None
     """With `format: regex`: an expression whose named groups, `(?P<name>…)`, become fields. It must match the whole
@@ -61,13 +66,14 @@ class ParseConfig(TransformConfig, frozen=True, kw_only=True):
 class Parse(Gathering):
     """Calls the parser on each line: the first work per line in a pipeline, because fields were asked for.
 
-    With `format: cri` it also joins the parts into which the container runtime has cut long lines.
+    With `format: cri` or `docker` it also joins the parts into which the container runtime has cut long lines.
     """
 
     def __init__(self, config: ParseConfig) -> None:
         self._drop = config.on_error == "drop"
         self._parse = _regex(config.pattern) if config.pattern is not None else PARSERS[config.format]
-        self.gathers = config.format == "cri"
+        self._part = PARTS.get(config.format)
+        self.gathers = self._part is not None
 
     def prepare(self, batch: Batch) -> Batch:
         """Records in place of lines; after another parser, what that left in `message` is parsed further."""
@@ -93,7 +99,7 @@ class Parse(Gathering):
 
     def concerns(self, text: str) -> bool:
         """Whether there is a part of a line."""
-        return cri.PART.search(text) is not None
+        return self._part is not None and self._part.search(text) is not None
 
     def gather(self, batch: Batch) -> Gathered:
         """The parts of a line of the same stream, up to the one that is its end."""

@@ -13,6 +13,8 @@ import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from podpatterns.ambassador.rotation import LOOK, Rotation, Unusable, content_of
@@ -104,8 +106,6 @@ class Tls:
         """Of the certificate that was last said to be late."""
         if not config.verify:
             events.tls_unverified(version)
-        if self.validity is not None:
-            events.certificates[version] = self
         self.warn()
 
     @property
@@ -127,8 +127,14 @@ class Tls:
         """Until our own certificate ends; negative once it has, infinite if we show none."""
         return float("inf") if self.validity is None else self.validity.ends - self._clock()
 
+    def use(self) -> None:
+        """It is in use from now on: how long its certificate lasts is a metric."""
+        if self.validity is not None:
+            self._events.certificates[self.version] = self
+
     async def run(self, changed: Callable[[], None]) -> None:
         """Look for new files, for ever; `changed` tells that connections opened before had better go."""
+        self.use()
         while self.config.files:
             await asyncio.sleep(LOOK)
             if await self.renewed():
@@ -156,15 +162,16 @@ class Tls:
         """For the admin page."""
         shown: dict[str, Any] = {"verified": self.config.verify}
         if self.validity is not None:
-            shown["certificate_seconds_left"] = round(self.seconds_left)
+            shown["certificate_ends"] = datetime.fromtimestamp(self.validity.ends, UTC).isoformat()
         return shown
 
 
 def load(config: TlsConfig) -> Material:
     """Read the files. Raises Unusable, OSError."""
+    if not config.files and config.verify:
+        return Material(b"", _system(config.minimum), None)
     contents = {path: content_of(path) for path in config.files}
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = _VERSIONS[config.minimum]
+    context = _bare(config.minimum)
     if not config.verify:
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     elif config.ca is None:
@@ -175,6 +182,20 @@ def load(config: TlsConfig) -> Material:
     if config.certificate is not None:
         own = _show(context, config.certificate, config.key or config.certificate, contents)
     return Material(hashlib.sha256(b"\0".join(contents.values())).digest(), context, own)
+
+
+def _bare(minimum: str) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = _VERSIONS[minimum]
+    return context
+
+
+@cache
+def _system(minimum: str) -> ssl.SSLContext:
+    """The system's authorities, and nothing of anybody's own; shared, for it takes 1 MB and 25 ms to load them."""
+    context = _bare(minimum)
+    context.load_default_certs()
+    return context
 
 
 def _trust(context: ssl.SSLContext, path: str) -> None:

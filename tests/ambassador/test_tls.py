@@ -218,8 +218,11 @@ async def test_a_secret_volume_swaps_its_files_together(authority, telemetry, tm
 def test_how_long_the_certificate_lasts_is_a_metric(tls, telemetry):
     """For as long as the upstream is in use."""
     name = "podpatterns_ambassador_certificate_seconds_left"
+    assert telemetry.registry.get_sample_value(name, {"version": "stable"}) is None
+    tls.use()
     assert telemetry.registry.get_sample_value(name, {"version": "stable"}) == pytest.approx(10 * DAY, abs=60)
     newer = Tls(tls.config, "stable", tls._events)
+    newer.use()
     tls.retire()
     assert telemetry.registry.get_sample_value(name, {"version": "stable"}) is not None
     newer.retire()

@@ -161,6 +161,8 @@ class Oauth2(Credential):
         """See Credential."""
         loop = asyncio.get_running_loop()
         attempt = 0
+        if self._tls is not None:
+            self._tls.use()
 
         def expired() -> None:
             if self._line:

@@ -62,6 +62,10 @@ class SidecarConfig(PatternConfig, frozen=True, kw_only=True):
     so that
     many sidecars do not come back at once. Tries never end: only the shutdown's grace does."""
 
+    retry_after_cap: Duration = Duration("5m")
+    """The longest pause that an output's `Retry-After` can ask for: a far side that says "tomorrow" is asked again
+    before, and what has been repaired is found out."""
+
     def __post_init__(self) -> None:
         """Check what one field cannot say alone."""
         for name in ("inputs", "outputs"):

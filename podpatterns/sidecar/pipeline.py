@@ -38,6 +38,7 @@ class Pipeline:
         letters: DeadLetters,
         events: SidecarEvents,
         backoff: Backoff,
+        longest: float,
         settled: Callable[[], None],
     ) -> None:
         self.transforms, self.fields = transforms, fields
@@ -47,6 +48,7 @@ class Pipeline:
         self._letters = letters
         self._events = events
         self._backoff = backoff
+        self._longest = longest
         self._settled = settled
         self._open = Parcel()
         self._timer: asyncio.TimerHandle | None = None
@@ -57,7 +59,15 @@ class Pipeline:
     def add(self, name: str, output: Output) -> None:
         """An output that takes every parcel."""
         self.senders.append(
-            Sender(name, output, letters=self._letters, events=self._events, settle=self._settle, backoff=self._backoff)
+            Sender(
+                name,
+                output,
+                letters=self._letters,
+                events=self._events,
+                settle=self._settle,
+                backoff=self._backoff,
+                longest=self._longest,
+            )
         )
 
     async def emit(self, source: Input, batch: Batch) -> None:

@@ -51,6 +51,7 @@ class Sidecar(Pattern[SidecarConfig]):
             letters=self._letters,
             events=self.events,
             backoff=Backoff(cap=config.retry_cap),
+            longest=config.retry_after_cap,
             settled=self._settled,
         )
         self.inputs: dict[str, Input] = {

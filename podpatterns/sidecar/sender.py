@@ -56,6 +56,7 @@ class Sender:
         events: SidecarEvents,
         settle: Callable[[Parcel], None],
         backoff: Backoff,
+        longest: float,
     ) -> None:
         self.name = name
         self.output = output
@@ -65,6 +66,7 @@ class Sender:
         self._events = events
         self._settle = settle
         self._backoff = backoff
+        self._longest = longest  # pause that the far side can ask for
         self._queue: asyncio.Queue[Parcel] = asyncio.Queue()
         self._delivered = events.delivered(name)
         self._announced = float("-inf")
@@ -124,7 +126,7 @@ class Sender:
                 receipt = await self._deliver(batches)
             except (Retryable, OSError) as error:
                 after = error.after if isinstance(error, Retryable) else None
-                delay = self._backoff.delay(tries, random.random()) if after is None else after  # noqa: S311 - jitter
+                delay = self._backoff.delay(tries, random.random()) if after is None else min(after, self._longest)  # noqa: S311 - jitter
                 tries += 1
                 self._wait_for(_reason(error), tries, delay)
                 await asyncio.sleep(delay)

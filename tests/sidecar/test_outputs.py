@@ -162,6 +162,15 @@ async def test_retry_after_is_waited_for(tmp_path: Path, fake_server: FakeServer
     )
 
 
+async def test_retry_after_has_a_bound(tmp_path: Path, fake_server: FakeServer) -> None:
+    """A far side that says "in an hour" is asked again when `retry_after_cap` is over."""
+    fake_server.will(Says(503, b"maintenance", {"Retry-After": "3600"}))
+    (tmp_path / "app.log").write_text("one\n")
+    async with shipper(tmp_path, posting(fake_server), retry_after_cap=Duration("10ms")) as sidecar:
+        await sidecar.acknowledged(1)
+    assert len(fake_server.seen) == 2
+
+
 class Small:
     """Stands behind a fake server that takes at most so many records at a time."""
 

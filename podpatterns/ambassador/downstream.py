@@ -11,6 +11,7 @@ from podpatterns.ambassador.http1.body import Body, reader
 from podpatterns.ambassador.http1.errors import Refused
 from podpatterns.ambassador.http1.reply import refusal, reply
 from podpatterns.ambassador.http1.request import read_request
+from podpatterns.ambassador.overload import TURNED_AWAY
 from podpatterns.ambassador.sockets import reset
 
 if TYPE_CHECKING:
@@ -59,10 +60,11 @@ class Downstream(asyncio.Protocol):
         """A client; or one too many."""
         self.transport = cast("asyncio.Transport", transport)
         listener = self.listener
-        listener.connections.add(self)
         self.due = self.clock() + listener.config.head_timeout
-        if len(listener.connections) > listener.config.max_connections:
-            listener.events.refused(listener.name, 503, "max_connections")
+        if not listener.admit(self):
+            if len(listener.turned_away) > TURNED_AWAY:
+                self.reset()
+                return
             self._say_and_close(
                 reply(503, "podpatterns: too many connections\n", fields={"Retry-After": "1"}), lingering=True
             )

@@ -10,6 +10,7 @@ from podpatterns.runtime.telemetry import Cell, Distribution, Telemetry
 
 if TYPE_CHECKING:
     from podpatterns.ambassador.endpoints.pool import Pool
+    from podpatterns.ambassador.listeners import Listener
     from podpatterns.ambassador.ramp import Move
     from podpatterns.ambassador.rollout import Rollout
     from podpatterns.ambassador.tls import Tls
@@ -202,6 +203,18 @@ class AmbassadorEvents:
         self._stream_seconds = telemetry.histogram(
             "podpatterns_ambassador_stream_seconds", "How long TCP connections last.", ["listener", "version"]
         )
+        self.listeners: Callable[[], Iterable[Listener[Any]]] = tuple
+        telemetry.gauge(
+            "podpatterns_ambassador_open_connections",
+            "Connections of clients.",
+            ["listener"],
+            read=self._open_connections,
+        )
+        self._in_flight = telemetry.gauge(
+            "podpatterns_ambassador_requests_in_flight",
+            "Requests that are under way, of listeners that limit them.",
+            ["listener"],
+        )
         self.certificates: dict[str, Tls] = {}
         """TLS with a certificate of ours, by version."""
         telemetry.gauge(
@@ -310,6 +323,16 @@ class AmbassadorEvents:
             if tally is not None:
                 tally.flags[flag] = self._flags.cell(listener, route, version, flag)
 
+    def _open_connections(self) -> dict[tuple[str, ...], float]:
+        found: dict[tuple[str, ...], float] = {}
+        for each in self.listeners():  # one that leaves has the name of the one that takes its place
+            found[each.name,] = found.get((each.name,), 0) + len(each.connections)
+        return found
+
+    def in_flight(self, listener: str) -> Cell:
+        """The requests of a listener that are under way; the same cell after a reload."""
+        return self._in_flight.cell(listener)
+
     @property
     def failures(self) -> int:
         """Exchanges that upstreams have failed."""
@@ -334,6 +357,15 @@ class AmbassadorEvents:
     def listener_closed(self, listener: str, connections: int) -> None:
         """A listener accepts no more; the connections that it has are finished."""
         self._log.info("ambassador.listener.closed", listener=listener, connections=connections)
+
+    def descriptors_short(self, needed: int, had: int) -> None:
+        """The system will not let us hold as many connections as the configuration allows."""
+        self._log.info(
+            "ambassador.descriptors.short",
+            needed=needed,
+            had=had,
+            advice="raise the limit of open files (ulimit -n), or lower max_connections",
+        )
 
     def refused(self, listener: str, status: int, reason: str) -> None:
         """A message was malformed, ambiguous, too large or not handled here, or the listener is full."""

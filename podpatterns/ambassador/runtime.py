@@ -12,6 +12,7 @@ from podpatterns.ambassador.admin import Control
 from podpatterns.ambassador.config import AmbassadorConfig
 from podpatterns.ambassador.events import AmbassadorEvents, StreamTally
 from podpatterns.ambassador.listeners import Listener, ListenerConfig
+from podpatterns.ambassador.overload import descriptors
 from podpatterns.ambassador.rollout import Rollout
 from podpatterns.ambassador.route import Route
 from podpatterns.ambassador.sockets import listening
@@ -49,6 +50,7 @@ class Ambassador(Pattern[AmbassadorConfig]):
         super().__init__(config, context)
         self.events = AmbassadorEvents(self.context.telemetry)
         self.events.rollouts = self.rollouts
+        self.events.listeners = lambda: (*self.listeners, *self._leaving)
         self.listeners: list[Listener[Any]] = []
         self.upstreams: dict[str, Upstream] = {}
         self._leaving: list[Listener[Any]] = []
@@ -78,6 +80,13 @@ class Ambassador(Pattern[AmbassadorConfig]):
             listener.apply(each, each.plan(self.upstreams, self.events))
             listener.open(*self.bind(each))
             self.listeners.append(listener)
+        self._make_room()
+
+    def _make_room(self) -> None:
+        """Raise the limit of descriptors to what the listeners may take."""
+        needed, had = descriptors(sum(listener.config.max_connections for listener in self.listeners))
+        if had < needed:
+            self.events.descriptors_short(needed, had)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         assert self._tasks is not None, "connections are asked for by requests, which `run` takes"
@@ -171,6 +180,7 @@ class Ambassador(Pattern[AmbassadorConfig]):
         self._keep_up(each for each in upstreams.values() if each not in self._runs)
         self._leaving += leave
         self.listeners, self.upstreams, self.config = listeners, upstreams, config
+        self._make_room()
         for listener in listeners:
             if listener not in stay.values():
                 await listener.serve()

@@ -7,7 +7,9 @@ import socket
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Protocol, TypeVar
+
+from msgspec import Meta
 
 from podpatterns.ambassador.plan import Plan
 from podpatterns.ambassador.route import Route, Unrouted
@@ -39,6 +41,10 @@ class ListenerConfig(ComponentConfig, frozen=True, kw_only=True):
 
     name: str | None = None
     """What metrics, logs and the admin endpoint call it. None: its address."""
+
+    max_connections: Annotated[int, Meta(ge=1)] = 10_000
+    """Connections at the same time. The next one is turned away at once: answered 503 with Retry-After by an HTTP
+    listener, reset by others. Each takes up to two descriptors; the process raises its limit as far as it may."""
 
     @property
     def title(self) -> str:
@@ -80,6 +86,8 @@ class Listener(ABC, Generic[C]):
         self.events = events
         self.plan = Plan([], Unrouted(self.name, events))
         self.connections: set[C] = set()
+        self.turned_away: set[C] = set()
+        """Connections beyond the limit, until they have been told so."""
         self.draining = False
         self.port = 0
         """The port listened on, also where 0 was asked for; 0 for a unix socket."""
@@ -157,9 +165,19 @@ class Listener(ABC, Generic[C]):
         self.configure(config)
         self.plan = plan
 
+    def admit(self, connection: C) -> bool:
+        """Whether there is room for another connection."""
+        if len(self.connections) < self.config.max_connections:
+            self.connections.add(connection)
+            return True
+        self.turned_away.add(connection)
+        self.events.refused(self.name, 503, "max_connections")
+        return False
+
     def lost(self, connection: C) -> None:
         """A connection is gone."""
         self.connections.discard(connection)
+        self.turned_away.discard(connection)
         if self._stopped and not self.connections:
             self._gone.set()
 
@@ -217,7 +235,9 @@ class Listener(ABC, Generic[C]):
         if self._path is not None:
             Path(self._path).unlink(missing_ok=True)
             self._path = None
-        connections, self.connections = self.connections, set()
+        connections = [*self.connections, *self.turned_away]
+        self.connections.clear()
+        self.turned_away.clear()
         for connection in connections:
             connection.drop()
 

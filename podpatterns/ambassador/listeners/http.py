@@ -17,8 +17,9 @@ from podpatterns.ambassador.http1.limits import Limits
 from podpatterns.ambassador.http1.request import Request
 from podpatterns.ambassador.listeners import Listener, ListenerConfig
 from podpatterns.ambassador.match import MatchConfig
+from podpatterns.ambassador.overload import InFlight
 from podpatterns.ambassador.plan import Plan
-from podpatterns.ambassador.policies import PolicyConfig, Site
+from podpatterns.ambassador.policies import PolicyConfig, Site, Step
 from podpatterns.ambassador.policies.rate_limit import RateLimitConfig
 from podpatterns.ambassador.policies.tracing import TracingConfig
 from podpatterns.ambassador.route import Route, RouteConfig, Unrouted
@@ -54,8 +55,10 @@ routes:
     """How long a connection is kept between two requests. Longer than clients keep theirs: who may write next had
     better be the one that closes."""
 
-    max_connections: Annotated[int, Meta(ge=1)] = 10_000
-    """Connections at the same time; the next one is answered 503 with Retry-After."""
+    max_requests: Annotated[int, Meta(ge=1)] | None = None
+    """Requests at the same time, over all routes, WebSockets for as long as they are open; the next one is answered 503
+    with Retry-After. For an application that asks too much at once of what cannot scale. None: as many as there are
+    connections, for each carries one."""
 
     max_head: Size = Size("64KiB")
     """Bytes of a request's head; a longer one is answered 431, or 414 where the first line alone is longer."""
@@ -91,7 +94,9 @@ routes:
     def plan(self, upstreams: Mapping[str, Upstream], events: AmbassadorEvents) -> Plan:
         """See ListenerConfig."""
         site = Site(self.title, "", events, upstreams, MatchConfig())
-        steps = [policy.compile(site) for policy in self.policies]
+        steps: list[Step | None] = [policy.compile(site) for policy in self.policies]
+        if self.max_requests is not None:
+            steps.insert(0, InFlight(self.title, self.max_requests, events.in_flight(self.title), events))
         before = tuple(step for step in steps if step is not None)
         routes = [
             Route(route.name or f"route-{index}", self.title, route, upstreams, events, before)
@@ -141,7 +146,7 @@ class Http(Listener[Downstream]):
 
     def sweep(self, now: float) -> None:
         """See Listener."""
-        for connection in [each for each in self.connections if each.due <= now]:
+        for connection in [each for each in (*self.connections, *self.turned_away) if each.due <= now]:
             connection.expired()
 
     def hurry(self) -> None:

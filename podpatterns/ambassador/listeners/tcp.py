@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Mapping
-from typing import Annotated, ClassVar
-
-from msgspec import Meta
+from typing import ClassVar
 
 from podpatterns.ambassador.events import AmbassadorEvents
 from podpatterns.ambassador.listeners import Listener, ListenerConfig
@@ -41,9 +39,6 @@ split: {stable: 90, test: 10}
     idle: Duration = Duration("1h")
     """How long nothing may move in either direction; then both sides are reset. Long, because many protocols keep
     connections for later."""
-
-    max_connections: Annotated[int, Meta(ge=1)] = 10_000
-    """Connections at the same time; the next one is reset."""
 
     def __post_init__(self) -> None:
         """Exactly one of `to` and `split`."""
@@ -94,17 +89,9 @@ class Tcp(Listener[Stream]):
         assert isinstance(route, StreamRoute)
         return Stream(self, route).near
 
-    def admit(self, stream: Stream) -> bool:
-        """Whether there is room for another connection; it is counted in any case, until it is lost."""
-        self.connections.add(stream)
-        if len(self.connections) <= self.config.max_connections:
-            return True
-        self.events.refused(self.name, 0, "max_connections")
-        return False
-
     def sweep(self, now: float) -> None:
         """See Listener."""
-        for stream in list(self.connections):
+        for stream in [each for each in self.connections if each.moved or each.due <= now]:
             stream.check(now)
 
     def end_tunnels(self) -> None:

@@ -3,11 +3,14 @@
 import pytest
 
 from podpatterns import ConfigError
+from podpatterns.ambassador.credentials.oauth2 import Oauth2Config
 from podpatterns.ambassador.endpoints import origin
+from podpatterns.ambassador.tls import TlsConfig
 from podpatterns.ambassador.upstreams import UpstreamConfig
-from podpatterns.runtime.decode import decode
+from podpatterns.ambassador.upstreams.hosts import HostsConfig
+from podpatterns.runtime.decode import decode, validated
 from podpatterns.runtime.nodes import parse
-from podpatterns.runtime.units import Address, Url
+from podpatterns.runtime.units import Address, SecretFile, Url
 
 
 def decoded(text):
@@ -82,3 +85,16 @@ def test_mistakes_are_named_with_their_place(text, problem):
         decoded(text)
     assert problem in str(caught.value)
     assert "s3cret" not in str(caught.value)
+
+
+def test_what_an_application_builds_is_checked_like_a_file():
+    """Addresses in either form, TLS and credentials come out of the check as they went in."""
+    config = HostsConfig(
+        addresses=(Url("https://orders.example.org"),),
+        tls=TlsConfig(ca="/ca", certificate="/crt", key=SecretFile("/key")),
+        credentials=Oauth2Config(
+            token_url=Url("https://login.example.org/token"), client_id="shop", client_secret=SecretFile("/secret"),
+            tls=TlsConfig(server_name="login"),
+        ),
+    )  # fmt: skip
+    assert validated(config) == config

@@ -29,9 +29,9 @@ class AmbassadorConfig(PatternConfig, frozen=True, kw_only=True):
 
     workers: Annotated[int, Meta(ge=1, le=256)] = 1
     """Processes that share the connections, for more than one core; one of them fills a core at some 20 000 requests a
-    second, and each takes about 5 MB. Admin endpoint, metrics and weights are common to all. What a worker counts in
-    order to decide is its own: limits of connections and requests, rate limits, pools, budgets, outliers, health
-    checks. A worker that dies is replaced."""
+    second, and each takes about 5 MB. Admin endpoint, metrics, weights and ramps are common to all. What a worker
+    counts in order to decide is its own: limits of connections and requests, rate limits, pools, budgets, outliers,
+    health checks. A worker that dies is replaced."""
 
     def __post_init__(self) -> None:
         """Listeners can be told apart, and every name in a route is that of an upstream."""
@@ -48,15 +48,6 @@ class AmbassadorConfig(PatternConfig, frozen=True, kw_only=True):
             for index, listener in enumerate(self.listeners)
             for mistake in listener.mistakes(self.upstreams)
         ]
-        if self.workers > 1:
-            mistakes += [
-                InvalidField(
-                    f"listeners[{index}].routes[{place}].ramp", "a ramp is judged in one process; set workers: 1"
-                )
-                for index, listener in enumerate(self.listeners)
-                for place, route in enumerate(getattr(listener, "routes", ()))
-                if route.ramp is not None
-            ]
         if mistakes:
             raise InvalidFields(mistakes)
 

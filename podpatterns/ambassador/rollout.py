@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from podpatterns.ambassador.ramp import Action, Counts, Move, Ramp, RampConfig, State, ramped
@@ -35,17 +35,21 @@ class Rollout:
         percent = self.ramp.percent
         return None if percent is None else ramped(self.route.config.weights, self.version, percent)
 
-    def look(self, now: float) -> None:
-        """See how the versions do, and act on it; called several times a second."""
+    def look(self, now: float, available: Mapping[str, bool] | None = None) -> None:
+        """See how the versions do, and act on it; called several times a second.
+
+        `available` says which versions can be reached, where the upstreams here do not know.
+        """
         targets = self.route.targets
-        version = targets[self.version]
-        others = [target for name, target in targets.items() if name != self.version]
+        if available is None:
+            available = {name: target.upstream.available for name, target in targets.items()}
+        others = {name: target for name, target in targets.items() if name != self.version}
         move = self.ramp.look(
             now,
-            counts([version.tally], self.limit),
-            counts([target.tally for target in others], self.limit),
+            counts([targets[self.version].tally], self.limit),
+            counts([target.tally for target in others.values()], self.limit),
             # Where nothing can be reached, the version is not to blame.
-            reachable=version.upstream.available or not any(each.upstream.available for each in others),
+            reachable=available.get(self.version, True) or not any(available.get(name, True) for name in others),
         )
         if move is not None:
             self._carry_out(move)

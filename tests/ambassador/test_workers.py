@@ -6,12 +6,13 @@ import os
 import re
 import signal
 import sys
+from math import inf
 
 import pytest
 
 from podpatterns import Ambassador
 from podpatterns.ambassador.workers.figures import Figures, merged, total
-from podpatterns.errors import ConfigError, StartError
+from podpatterns.errors import StartError
 from podpatterns.runtime.config import loads
 from tests.ambassador.load import GET, Crowd
 
@@ -237,6 +238,81 @@ async def test_reload(process):
     assert {answer for client in others.clients for answer in client.answers} == {"test"}
 
 
+def ramping(process, **ramp):
+    """Give the split a ramp."""
+    fields = ", ".join(f"{name}: {value}" for name, value in ({"every": "500ms", "min_requests": 20} | ramp).items())
+    text = process.file.read_text()
+    process.file.write_text(
+        text.replace("split: {stable: 90, test: 10}", f"split: {{stable: 1, test: 0}}, ramp: {{{fields}}}")
+    )
+
+
+async def only(process, version):
+    """New clients are answered by this version alone."""
+    crowd = Crowd(process.port, each=8)
+    await crowd.more(100)
+    await crowd.leave()
+    assert crowd.failures == []
+    assert {answer for client in crowd.clients for answer in client.answers} == {version}
+
+
+async def test_a_ramp_is_that_of_all(process):
+    """Judged by the sum; its weights are those of every worker, of one that follows another, and after a reload."""
+    ramping(process, steps=[50, 100])
+    await process.start()
+    await process.ready()
+    crowd = Crowd(process.port, each=8)
+    await process.says("ambassador.ramp.moved", move="done")
+    await crowd.leave()
+    assert crowd.failures == []
+    await only(process, "test")
+    os.kill(process.workers[0], signal.SIGKILL)
+    await process.says("ambassador.worker.started", worker=0, count=2)
+    await only(process, "test")
+    process.file.write_text(
+        process.file.read_text()
+        .replace("grace: 10s", "grace: 9s")
+        .replace("- {name: main,", "- {name: main, max_fields: 50,")
+    )
+    await process.says("runtime.config.reloaded")
+    await only(process, "test")
+    state = (await process.state())["listeners"]["main"]["routes"][0]
+    assert (state["ramp"]["state"], state["versions"]["test"]["weight"]) == ("done", 1)
+    metrics = await process.ask_admin("/metrics")
+    assert re.search(r'ramp_moves_total{cause="",listener="main",move="up",.*} 1.0', metrics)
+    assert re.search(r'ramp_state{.*state="done",version="test"} 1.0', metrics)
+
+
+async def test_a_ramp_of_all_goes_back(process, upstream):
+    """By a limit of its own, which every worker tells apart; and it is steered in all of them."""
+
+    async def slow(server, peer):
+        while True:
+            await server.head(peer)
+            await asyncio.sleep(0.03)
+            await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\ntest  ")
+
+    process.servers["test"] = (await upstream(slow)).port
+    process.write()
+    ramping(process, steps=[50, 100], every="60s", p99="20ms")
+    await process.start()
+    await process.ready()
+    crowd = Crowd(process.port, each=8)
+    assert "took longer than 20ms" in (await process.says("ambassador.ramp.moved", move="back", cause="p99"))["reason"]
+    await crowd.leave()
+    assert crowd.failures == []
+    await only(process, "stable")
+    state = json.loads(await process.ask_admin("/ambassador/ramp", {"action": "restart"}))
+    assert state["ramp"]["state"] == "ramping"
+    crowd = Crowd(process.port, each=8)
+    await crowd.more(100)
+    await crowd.leave()
+    assert {answer for client in crowd.clients for answer in client.answers} == {"stable", "test"}
+    await process.ask_admin("/ambassador/weights", {"weights": {"stable": 0, "test": 1}})
+    await process.says("ambassador.ramp.moved", move="by_hand")
+    await only(process, "test")
+
+
 async def test_what_the_grace_cuts_off(process, upstream):
     """Is counted in the worker, and fails the whole process, as it does with one."""
 
@@ -332,14 +408,6 @@ async def test_inside_an_application():
             pass
 
 
-def test_a_ramp_needs_one_process():
-    """Which the error says, where the ramp stands."""
-    text = PLAIN.replace("test: 10}", "test: 0}, ramp: {steps: [1, 100]}")
-    with pytest.raises(ConfigError, match=r"listeners\[0\]\.routes\[0\]\.ramp: .* workers: 1"):
-        configured(text)
-    configured(text.replace("workers: 2", "workers: 1"))
-
-
 # --- sums ---------------------------------------------------------------------------------------------------------
 
 
@@ -348,7 +416,7 @@ def test_figures_are_added_up():
     one = Figures(
         counters={"c": {("a",): 1, ("b",): 2}},
         gauges={"podpatterns_ambassador_weight": {("x",): 90}, "g": {("x",): 1}},
-        histograms={"h": {("a",): ([1, 0, 2], 0.5)}},
+        histograms={"h": {("a",): ({1.0: 1, 2.0: 0, inf: 2}, 0.5)}},
         outcomes={("l", "r", "v"): (1, 2)},
         picks={("l", "r", "v"): 5},
         dropped=1,
@@ -357,7 +425,7 @@ def test_figures_are_added_up():
     two = Figures(
         counters={"c": {("b",): 3}, "d": {(): 1}},
         gauges={"podpatterns_ambassador_weight": {("x",): 90}, "g": {("x",): 2, ("y",): 4}},
-        histograms={"h": {("a",): ([1, 1, 0], 0.25), ("b",): ([0, 0, 1], 1.0)}},
+        histograms={"h": {("a",): ({1.0: 1, 1.5: 1, 2.0: 1}, 0.25), ("b",): ({2.0: 1}, 1.0)}},
         outcomes={("l", "r", "v"): (0, 1)},
         picks={("l", "r", "v"): 6, ("l", "r", "w"): 1},
         disturbed={("l", "r")},
@@ -366,7 +434,7 @@ def test_figures_are_added_up():
     expected = Figures(
         counters={"c": {("a",): 1, ("b",): 5}, "d": {(): 1}},
         gauges={"podpatterns_ambassador_weight": {("x",): 90}, "g": {("x",): 3, ("y",): 4}},
-        histograms={"h": {("a",): ([2, 1, 2], 0.75), ("b",): ([0, 0, 1], 1.0)}},
+        histograms={"h": {("a",): ({1.0: 2, 1.5: 1, 2.0: 1, inf: 2}, 0.75), ("b",): ({2.0: 1}, 1.0)}},
         outcomes={("l", "r", "v"): (1, 3)},
         picks={("l", "r", "v"): 11, ("l", "r", "w"): 1},
         disturbed={("l", "r")},

@@ -6,7 +6,7 @@ import asyncio
 import pickle
 import socket
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from podpatterns.ambassador.config import AmbassadorConfig
@@ -20,6 +20,8 @@ class Configure:
 
     config: AmbassadorConfig
     sockets: tuple[str, ...]
+    limits: dict[tuple[str, str], float] = field(default_factory=dict)
+    """Times that the versions of a route are judged by, by listener and route."""
 
 
 @dataclass(frozen=True, slots=True)

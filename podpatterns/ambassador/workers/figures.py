@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from podpatterns.runtime.telemetry import Counter, Gauge, Histogram, Telemetry
@@ -18,6 +19,9 @@ Key = tuple[str, str, str]
 PREFIX = "podpatterns_ambassador_"
 """Of the families that are added up; those of the process itself are the parent's own."""
 
+RAMPS = PREFIX + "ramp_"
+"""Of the families about ramps, which the parent leads."""
+
 ALIKE = frozenset({PREFIX + "weight", PREFIX + "certificate_seconds_left"})
 """Gauges that are the same in every worker; all others are amounts, of which each worker has its part."""
 
@@ -28,9 +32,10 @@ class Figures:
 
     counters: dict[str, dict[Labels, float]] = field(default_factory=dict)
     gauges: dict[str, dict[Labels, float]] = field(default_factory=dict)
-    histograms: dict[str, dict[Labels, tuple[list[int], float]]] = field(default_factory=dict)
-    outcomes: dict[Key, tuple[int, int]] = field(default_factory=dict)
-    """Broken responses and retried attempts, as in Tally."""
+    histograms: dict[str, dict[Labels, tuple[dict[float, int], float]]] = field(default_factory=dict)
+    """Counts by the upper bound of their bucket, and the sum of the values. A series may have bounds of its own."""
+    outcomes: dict[Key, tuple[int, ...]] = field(default_factory=dict)
+    """Broken responses, retried attempts and clients that left, as in Tally."""
     picks: dict[Key, int] = field(default_factory=dict)
     disturbed: set[tuple[str, str]] = field(default_factory=set)
     """Routes, by listener and name, whose shares are not the weights because a version could not be reached."""
@@ -49,18 +54,19 @@ def taken(ambassador: Ambassador, telemetry: Telemetry) -> Figures:
     """The figures of an ambassador at work."""
     figures = Figures(dropped=ambassador.events.dropped)
     for name, family in telemetry.families.items():
-        if not name.startswith(PREFIX):
+        if not name.startswith(PREFIX) or name.startswith(RAMPS):
             continue
         if isinstance(family, Histogram):
             figures.histograms[name] = {
-                labels: (list(each.counts), each.total) for labels, each in family.distributions.items()
+                labels: (dict(zip((*each.bounds, inf), each.counts, strict=True)), each.total)
+                for labels, each in family.distributions.items()
             }
         elif isinstance(family, Gauge):
             figures.gauges[name] = dict(family.series)
         else:
             figures.counters[name] = dict(family.series)
     for key, tally in ambassador.events.tallies.items():
-        figures.outcomes[key] = tally.broken, tally.retried
+        figures.outcomes[key] = tally.broken, tally.retried, tally.gone
     for route in ambassador.all_routes():
         for version, target in route.targets.items():
             figures.picks[route.listener, route.name, version] = target.picks
@@ -84,11 +90,13 @@ def total(all_figures: Iterable[Figures]) -> Figures:
         for name, distributions in each.histograms.items():
             known = result.histograms.setdefault(name, {})
             for labels, (counts, amount) in distributions.items():
-                before, so_far = known.get(labels, ([0] * len(counts), 0.0))
-                known[labels] = [a + b for a, b in zip(before, counts, strict=True)], so_far + amount
-        for key, (broken, retried) in each.outcomes.items():
-            others = result.outcomes.get(key, (0, 0))
-            result.outcomes[key] = others[0] + broken, others[1] + retried
+                before, so_far = known.get(labels, ({}, 0.0))
+                together = dict(before)
+                _add(together, counts)
+                known[labels] = together, so_far + amount
+        for key, numbers in each.outcomes.items():
+            others = result.outcomes.get(key, (0,) * len(numbers))
+            result.outcomes[key] = tuple(a + b for a, b in zip(others, numbers, strict=True))
         _add(result.picks, each.picks)
         result.disturbed |= each.disturbed
         result.dropped += each.dropped
@@ -135,10 +143,13 @@ def written(figures: Figures, ambassador: Ambassador, telemetry: Telemetry) -> N
         assert isinstance(histogram, Histogram)
         for labels, (counts, amount) in distributions.items():
             distribution = histogram.series(*labels)
-            distribution.counts[:], distribution.total = counts, amount
-    for key, (broken, retried) in figures.outcomes.items():
+            for bound in counts.keys() - {inf}:
+                distribution.refine(bound)
+            distribution.counts[:] = [counts.get(bound, 0) for bound in (*distribution.bounds, inf)]
+            distribution.total = amount
+    for key, (broken, retried, gone) in figures.outcomes.items():
         tally = events.tallies.get(key) or events.tally(*key)
-        tally.broken, tally.retried = broken, retried
+        tally.broken, tally.retried, tally.classes[0].value = broken, retried, gone
     events.recall_flags()
     events.dropped = figures.dropped
     for route in ambassador.all_routes():

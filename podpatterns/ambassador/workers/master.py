@@ -5,16 +5,21 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from random import random
+from typing import Any
 
 import msgspec
 
 from podpatterns.ambassador.config import AmbassadorConfig
-from podpatterns.ambassador.listeners import ListenerConfig
+from podpatterns.ambassador.listeners import Listener, ListenerConfig
+from podpatterns.ambassador.listeners.http import HttpConfig
+from podpatterns.ambassador.route import Route
 from podpatterns.ambassador.runtime import Ambassador
 from podpatterns.ambassador.sockets import group
-from podpatterns.ambassador.workers.channel import Call, Drain, Level, Report
+from podpatterns.ambassador.upstreams import Upstream
+from podpatterns.ambassador.workers.channel import Call, Configure, Drain, Level, Report
 from podpatterns.ambassador.workers.events import WorkerEvents
 from podpatterns.ambassador.workers.figures import Figures, total, written
 from podpatterns.ambassador.workers.forker import Ended, Forked, Forker
@@ -38,6 +43,8 @@ LOOK = 1.0
 """Seconds between two looks at the log level, which may be changed through the admin endpoint."""
 
 
+RAMP = "/ambassador/ramp"
+
 Handle = Callable[[Request], Awaitable[Reply]]
 
 
@@ -56,12 +63,14 @@ class Master(Ambassador):
         self._lost = asyncio.Event()
         """Set if the forker has gone."""
         self._over = False
+        self._steering = asyncio.Lock()
+        """Held while the workers are told something that all of them must know alike."""
 
     # --- life -----------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
         """Bind every listener, and start the workers. Raises StartError."""
-        self._mirror(self.config)
+        self.upstreams, self.listeners = self._mirror(self.config)
         self._forker = Forker(working(self.context, self.events.via), self._heard)
         self._groups = self._bind(self.config)
         self._name_ports()
@@ -71,15 +80,19 @@ class Master(Ambassador):
             except EOFError as error:
                 raise StartError(post.error or str(error)) from None
 
-    def _mirror(self, config: AmbassadorConfig) -> None:
-        """Routes, versions and upstreams as the workers have them. Raises StartError, and nothing has changed."""
+    def _mirror(self, config: AmbassadorConfig) -> tuple[dict[str, Upstream], list[Listener[Any]]]:
+        """Routes, versions and upstreams as the workers have them; ramps go on. Raises StartError."""
+        old = {(route.listener, route.name): route for route in self.all_routes()}
         upstreams = {name: each.build(name, self.events, self._spawn) for name, each in config.upstreams.items()}
         listeners = []
         for each in config.listeners:
             listener = each.build(self.events)
             listener.apply(each, each.plan(upstreams, self.events))
             listeners.append(listener)
-        self.upstreams, self.listeners = upstreams, listeners
+            for route in listener.routes:
+                if (route.listener, route.name) in old:
+                    route.inherit(old[route.listener, route.name])
+        return upstreams, listeners
 
     def _bind(self, config: AmbassadorConfig) -> dict[str, list[list[socket.socket]]]:
         """Sockets for the addresses that have none. Raises StartError, and none has been opened."""
@@ -102,12 +115,11 @@ class Master(Ambassador):
         """Put a worker in a vacant place. Raises EOFError, or what the worker has raised."""
         assert self._forker is not None
         await post.fill(self._forker)
-        await post.configure(self.config, {name: each[post.index] for name, each in self._groups.items()})
+        orders = led(self.config, self.all_routes())
+        await post.configure(orders, {name: each[post.index] for name, each in self._groups.items()})
         for route in self.all_routes():
-            if route.split.weights != dict(route.config.weights):
-                weights = {"listener": route.listener, "route": route.name, "weights": route.split.weights}
-                body = msgspec.json.encode(weights)
-                await post.ask(Call("PUT", "/ambassador/weights", {}, body))
+            if route.rollout is None and route.split.weights != dict(route.config.weights):
+                await post.ask(_weights(route))
         self._log.started(post.index, post.pid)
 
     def _heard(self, news: Forked | Ended | None) -> None:
@@ -129,11 +141,31 @@ class Master(Ambassador):
             self._serving.set()
             while not self._lost.is_set():
                 await asyncio.sleep(LOOK)
+                await self._lead()
                 if level != self.context.telemetry.gate.level and not self._over:
                     level = self.context.telemetry.gate.level
                     for post in self._posts:
                         await self._tell(post, Level(level))
             raise ServiceError("the process that forks workers has gone; none that dies can be replaced")
+
+    async def _lead(self) -> None:
+        """See how the versions do that are ramped, in all workers together, and have all go by what follows."""
+        async with self._steering:
+            if self._over or not any(True for _ in self.rollouts()):
+                return
+            await self.refresh()
+            available = {name: bool(state.get("available", True)) for name, state in self._sum.upstreams.items()}
+            for rollout in self.rollouts():
+                split = rollout.route.split
+                rollout.look(asyncio.get_running_loop().time(), available)
+                if rollout.route.split is not split:
+                    await self._spread(rollout.route)
+
+    async def _spread(self, route: Route) -> None:
+        """Have every worker go by the weights of a route."""
+        for post in self._posts:
+            with suppress(EOFError):  # whoever follows is told in `_employ`
+                await post.ask(_weights(route))
 
     async def _keep(self, post: Post) -> None:
         """See to it that there is always a worker in this place."""
@@ -198,18 +230,24 @@ class Master(Ambassador):
         """
         if config.workers != self.config.workers:
             raise StartError("the number of workers cannot change while running; restart to change it")
+        async with self._steering:
+            await self._reload(config)
+
+    async def _reload(self, config: AmbassadorConfig) -> None:
+        upstreams, listeners = self._mirror(config)
         opened = self._bind(config)
+        orders = led(config, (route for listener in listeners for route in listener.routes))
         done: list[Post] = []
         try:
             for post in self._posts:
-                await self._reconfigure(post, config, opened)
+                await self._reconfigure(post, orders, opened)
                 done.append(post)
         except PodpatternsError:
             for post in done:
-                await self._reconfigure(post, self.config, {})
+                await self._reconfigure(post, led(self.config, self.all_routes()), {})
             _close(opened)
             raise
-        self._mirror(config)
+        self.upstreams, self.listeners = upstreams, listeners
         left = {name: self._groups.pop(name) for name in self._groups.keys() - {key(each) for each in config.listeners}}
         _close(left)
         stay = {each.listen.path for each in config.listeners}
@@ -218,11 +256,9 @@ class Master(Ambassador):
         self.config = config
         self._name_ports()
 
-    async def _reconfigure(
-        self, post: Post, config: AmbassadorConfig, opened: dict[str, list[list[socket.socket]]]
-    ) -> None:
+    async def _reconfigure(self, post: Post, orders: Configure, opened: dict[str, list[list[socket.socket]]]) -> None:
         try:
-            await post.configure(config, {name: each[post.index] for name, each in opened.items()})
+            await post.configure(orders, {name: each[post.index] for name, each in opened.items()})
         except EOFError:
             return  # whoever follows gets the configuration that is in force by then
 
@@ -241,10 +277,12 @@ class Master(Ambassador):
 
     def routes(self) -> Sequence[service.Route]:
         """Those of a single ambassador: what is read is summed up, what is changed is changed in every worker."""
-        return [
-            service.Route(each.method, each.path, self._read(each) if each.method == "GET" else self._change(each))
-            for each in super().routes()
-        ]
+        return [service.Route(each.method, each.path, self._handler(each)) for each in super().routes()]
+
+    def _handler(self, route: service.Route) -> Handle:
+        if route.method == "GET":
+            return self._read(route)
+        return self._steer(route) if route.path == RAMP else self._change(route)
 
     def _read(self, route: service.Route) -> Handle:
         async def handle(request: Request) -> Reply:
@@ -259,15 +297,31 @@ class Master(Ambassador):
     def _change(self, route: service.Route) -> Handle:
         async def handle(request: Request) -> Reply:
             call = Call(route.method, route.path, dict(request.query), request.body)
-            for post in self._posts:
-                try:
-                    reply: Reply = await post.ask(call)
-                except EOFError:
-                    continue  # whoever follows is told in `_employ`
-                if reply.status >= 400:
-                    return reply
-            await self.refresh()
-            return await route.handle(request)
+            async with self._steering:
+                for post in self._posts:
+                    try:
+                        reply: Reply = await post.ask(call)
+                    except EOFError:
+                        continue  # whoever follows is told in `_employ`
+                    if reply.status >= 400:
+                        return reply
+                await self.refresh()
+                return await route.handle(request)
+
+        return handle
+
+    def _steer(self, route: service.Route) -> Handle:
+        """Ramps are led here; of them the workers know the weights alone."""
+
+        async def handle(request: Request) -> Reply:
+            async with self._steering:
+                await self.refresh()
+                before = {each: each.split for each in self.all_routes()}
+                reply = await route.handle(request)
+                for each, split in before.items():
+                    if each.split is not split:
+                        await self._spread(each)
+                return reply
 
         return handle
 
@@ -275,6 +329,32 @@ class Master(Ambassador):
         """See Ambassador."""
         status = super().status()
         return Status({**status.facts, "workers": len(self._posts), "worker deaths": self._log.deaths}, status.checks)
+
+
+def led(config: AmbassadorConfig, routes: Iterable[Route]) -> Configure:
+    """What a worker is told: instead of ramps, the weights that are in force, and what their versions are judged by."""
+    ramps = {(route.listener, route.name): route for route in routes if route.rollout is not None}
+    limits = {
+        place: float(route.rollout.limit) for place, route in ramps.items() if route.rollout and route.rollout.limit
+    }
+    listeners: list[ListenerConfig] = []
+    for each in config.listeners:
+        if isinstance(each, HttpConfig):
+            led_routes = tuple(
+                msgspec.structs.replace(route, ramp=None, split=ramps[each.title, name].split.weights)
+                if (each.title, name := route.name or f"route-{index}") in ramps
+                else route
+                for index, route in enumerate(each.routes)
+            )
+            listeners.append(msgspec.structs.replace(each, routes=led_routes))
+        else:
+            listeners.append(each)
+    return Configure(msgspec.structs.replace(config, listeners=tuple(listeners)), (), limits)
+
+
+def _weights(route: Route) -> Call:
+    body = {"listener": route.listener, "route": route.name, "weights": route.split.weights}
+    return Call("PUT", "/ambassador/weights", {}, msgspec.json.encode(body))
 
 
 def _close(groups: dict[str, list[list[socket.socket]]]) -> None:

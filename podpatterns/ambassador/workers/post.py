@@ -8,9 +8,9 @@ import signal
 import socket
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
-from podpatterns.ambassador.config import AmbassadorConfig
 from podpatterns.ambassador.workers.channel import Channel, Configure, Last, Message
 from podpatterns.ambassador.workers.events import WorkerEvents
 from podpatterns.ambassador.workers.figures import Figures, total
@@ -80,13 +80,13 @@ class Post:
 
     # --- talk -----------------------------------------------------------------------------------------------------
 
-    async def configure(self, config: AmbassadorConfig, sockets: Mapping[str, Sequence[socket.socket]]) -> None:
+    async def configure(self, orders: Configure, sockets: Mapping[str, Sequence[socket.socket]]) -> None:
         """Make it go by a configuration. Raises as `ask` does."""
         if self._doors is not None:
             for name, each in sockets.items():
                 with suppress(OSError):  # then it has gone, and `ask` says so
                     socket.send_fds(self._doors, [name.encode()], [sock.fileno() for sock in each])
-        await self.ask(Configure(config, tuple(sockets)))
+        await self.ask(replace(orders, sockets=tuple(sockets)))
 
     async def report(self, message: Message) -> None:
         """Bring its figures up to date, unless it has gone."""

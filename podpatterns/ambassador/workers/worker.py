@@ -65,6 +65,7 @@ class Worker:
                     asyncio.get_running_loop().add_signal_handler(
                         signal.SIGTERM, supervisor.request_drain, signal.SIGTERM.name
                     )
+                    _tell_apart(ambassador, first)
                     await self._channel.send(None)
                     listening = tasks.create_task(self._listen(ambassador, supervisor))
                     await supervisor.finished()
@@ -100,6 +101,7 @@ class Worker:
             case Configure():
                 config = self._take(message)
                 await ambassador.reload(alone(config))
+                _tell_apart(ambassador, message)
                 self._drop(config)
             case Level():
                 self._context.telemetry.gate.level = message.level
@@ -131,6 +133,15 @@ class Worker:
         for sock in copies:
             undeafen(sock)  # a worker that has drained alone has left it so
         return copies, None
+
+
+def _tell_apart(ambassador: Ambassador, orders: Configure) -> None:
+    """Count what is slower than a ramp's limit apart from what is not; the parent judges by it."""
+    for route in ambassador.all_routes():
+        limit = orders.limits.get((route.listener, route.name))
+        if limit is not None:
+            for target in route.targets.values():
+                target.tally.latency.refine(limit)
 
 
 async def _call(ambassador: Ambassador, call: Call) -> Reply:

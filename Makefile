@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint e2e bench bench-ambassador images examples docs format clean
+.PHONY: help demo test lint e2e bench bench-ambassador images examples docs conformance format clean
 
 help: ## Say what there is.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,6 +61,9 @@ examples: $(STAMP) ## Write the example manifests that are made from files.
 	  > examples/01-storefront/app.yaml
 	@$(BIN)/python examples/embed.py canary-app=examples/02-canary/app > examples/02-canary/app.yaml
 	@$(BIN)/python examples/embed.py access-app=examples/03-access-details/app > examples/03-access-details/app.yaml
+
+conformance: $(STAMP) ## Write docs/conformance.md from the tests that hold us to the rules.
+	@$(BIN)/python -m tests.conformance
 
 format: $(STAMP) ## Format the code.
 	@$(BIN)/ruff format .

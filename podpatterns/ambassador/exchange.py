@@ -242,7 +242,10 @@ class Exchange:
                 return
             head = response.head + CONTINUED
         else:
-            head = response.head + (KEPT if client.persistent else CLOSING)
+            head = response.head
+            if not self.request.minor:  # the head of an answer to HEAD, or of a 304, may speak of chunks
+                head = named(b"transfer-encoding").sub(b"", head)
+            head += KEPT if client.persistent else CLOSING
         if have >= length:
             client.transport.write(head + data[size : size + length])
             self.finish(data[size + length :])

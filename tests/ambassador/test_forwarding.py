@@ -447,6 +447,7 @@ async def test_a_stale_connection_is_no_error_for_an_idempotent_request(upstream
         assert proxy.events.retries == 3
 
 
+@pytest.mark.holds("RFC 9110 9.2.2")
 async def test_a_post_is_never_sent_twice(upstream, running, connect):
     """On the same race it is a 502: the upstream may have done what it was asked."""
     server = await upstream(closing_after_one)

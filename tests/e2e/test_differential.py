@@ -183,6 +183,7 @@ async def reachable(port):
     return True
 
 
+@pytest.mark.holds("peers")
 async def test_nobody_reads_another_request(tmp_path, unused_tcp_port_factory):
     """Of each row we forward no more than one of the peers does, and what two forward is the same request."""
     commands = {"ours": ambassador, "haproxy": haproxy, "nginx": nginx}

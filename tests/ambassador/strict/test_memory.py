@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 BODY = 200 << 20
 """Larger than what may be held by an order of magnitude, and than all the kernel's buffers on the way."""
 
@@ -39,6 +41,7 @@ class Sender:
         return most
 
 
+@pytest.mark.holds("bounded bodies")
 async def test_a_slow_client_on_a_fast_body(upstream, launched):
     """A client does not read its 200 MB: the ambassador stops reading as well, and holds less than 20 MB of them."""
     sender = Sender()
@@ -64,6 +67,7 @@ async def test_a_slow_client_on_a_fast_body(upstream, launched):
         writer.transport.abort()
 
 
+@pytest.mark.holds("bounded bodies")
 async def test_a_slow_upstream_on_a_fast_upload(upstream, launched):
     """The same for an upload of 200 MB to an upstream that does not read."""
     sender, go = Sender(), asyncio.Event()

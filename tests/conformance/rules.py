@@ -1,0 +1,125 @@
+"""The rules that each pattern keeps to, and the tests that hold it to them; `make conformance` writes the page.
+
+A test says which rules it holds with `@pytest.mark.holds(RULE, ...)`. The tests are read, not imported: what counts is
+what stands in the file.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections import defaultdict
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parents[2]
+
+RULES: dict[str, dict[str, str]] = {
+    "Ambassador": {
+        "RFC 9110 5.1": "Fields that are not known are forwarded.",
+        "RFC 9110 5.3": "Fields of one name keep their order.",
+        "RFC 9110 5.5": "CR, LF and NUL in a field are refused.",
+        "RFC 9110 6.5": "Trailers are kept apart from the fields of the head.",
+        "RFC 9110 7.6.1": "Fields that concern one connection are not forwarded, in heads and in trailers.",
+        "RFC 9110 7.6.1, loops": "A request that comes round in a loop is not forwarded again.",
+        "RFC 9110 7.6.2": "Max-Forwards is counted down, and answered at 0.",
+        "RFC 9110 7.6.3": "A gateway adds itself to Via in each request.",
+        "RFC 9110 7.7": "Path and query are not changed.",
+        "RFC 9110 7.8": "Upgrade is for one connection, and needs `Connection: upgrade`.",
+        "RFC 9110 8.6": "An invalid Content-Length, or one that is known to be wrong, is never forwarded.",
+        "RFC 9110 9.2.2": "A request that is not idempotent is not sent again by itself.",
+        "RFC 9110 9.3.2": "The response to HEAD has no body.",
+        "RFC 9110 10.1.1": "Expect is forwarded, or answered with a final status.",
+        "RFC 9110 15.2": "Interim responses are forwarded.",
+        "RFC 9110 15.5.20": "A proxy never makes a 421 itself.",
+        "RFC 9112 2.2": "A bare CR is invalid; a bare LF is not taken for a line's end.",
+        "RFC 9112 2.3": "An intermediary sends its own version of the protocol.",
+        "RFC 9112 3.2": "A request without Host, with several or with a bad one is answered 400.",
+        "RFC 9112 3.2.2": "The host of an absolute target counts, whatever Host says.",
+        "RFC 9112 5.1": "White space before a colon: 400 in a request, removed from a response.",
+        "RFC 9112 5.2": "Folded lines: 400 in a request; in a response not forwarded as they are.",
+        "RFC 9112 6.1": "Transfer-Encoding beside Content-Length, or in HTTP/1.0, is ambiguous; HTTP/1.0 gets none.",
+        "RFC 9112 6.3": "How long a message is; a response whose length is invalid is a 502.",
+        "RFC 9112 7.1": "Chunk sizes do not overflow, and extensions are bounded.",
+        "RFC 9112 7.1.2": "Trailers are not merged into the head.",
+        "RFC 9112 8": "A response that was cut off never looks complete.",
+        "RFC 9112 9.2": "Data on an idle connection is not a response to anything.",
+        "RFC 9112 9.3": "Which connections are kept.",
+        "RFC 9112 9.3.2": "Pipelined requests are answered in their order.",
+        "RFC 9112 9.5": "After an early response the rest of the request is not sent.",
+        "RFC 9112 9.6": "A connection is closed in stages, so that the last response can be read.",
+        "RFC 9112 11.1": "Response splitting: nothing that follows a response is taken for another one.",
+        "RFC 9112 11.2": "Request smuggling: nobody sees another request in the same bytes.",
+        "slow head": "A client cannot hold a connection by sending its head slowly.",
+        "bounded heads": "What a peer can make us hold is bounded.",
+        "bounded bodies": "What one side sends faster than the other reads is not held in memory.",
+        "interim flood": "An upstream cannot hold a request by interim responses.",
+        "peers": "No laxer than HAProxy and nginx: what both refuse is refused.",
+    },
+}
+"""By pattern: a rule's name (what its source calls it), and what it asks for."""
+
+HEAD = """# Conformance
+
+What each pattern promises to those whose protocols it speaks, and the tests that hold it to that. The page is made from
+the tests: a rule without a test, or a test for a rule that is not here, fails the test suite.
+"""
+
+FOOT = """
+## Where the ambassador is stricter
+
+Where an RFC leaves a choice between refusing and repairing, the ambassador refuses: two equal Content-Lengths, a list
+of equal ones, `gzip, chunked`, a fragment in a target, several `Host` fields even with an absolute target. HTTP/1.2
+and higher minor versions, which nobody speaks, are answered 505. `CONNECT` and `TRACE` are answered 501: it is a
+gateway, not a tunnel. It does not add a `Date` to responses that lack one (RFC 9110 6.6.1).
+
+Where it forwards, it forwards in the plainest form: `Content-Length: 0005` goes on as `5`, the framing of chunks is
+checked, their extensions are dropped. In the end-to-end tests HAProxy and nginx get the same bytes, row by row: of none
+of them the ambassador forwards more than both do, and what two of them forward is the same request.
+"""
+
+
+class Held(NamedTuple):
+    """A test that holds a rule."""
+
+    place: str
+    """The file, from the root of the repository, and the function."""
+    law: str
+    """The first paragraph of its docstring."""
+
+
+def held() -> dict[str, list[Held]]:
+    """For each rule the tests that are marked with it."""
+    found = defaultdict(list)
+    for path in sorted((ROOT / "tests").rglob("test_*.py")):
+        text = path.read_text("utf-8")
+        if "mark.holds" not in text:
+            continue
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                for rule in _marks(node):
+                    law = " ".join((ast.get_docstring(node) or "").partition("\n\n")[0].split())
+                    found[rule].append(Held(f"{path.relative_to(ROOT)}::{node.name}", law))
+    return dict(found)
+
+
+def _marks(node: ast.FunctionDef | ast.AsyncFunctionDef) -> list[str]:
+    return [
+        ast.literal_eval(argument)
+        for decorator in node.decorator_list
+        if isinstance(decorator, ast.Call) and ast.unparse(decorator.func) == "pytest.mark.holds"
+        for argument in decorator.args
+    ]
+
+
+def page() -> str:
+    """The page, in Markdown."""
+    tests = held()
+    lines = [HEAD]
+    for pattern, rules in RULES.items():
+        lines.append(f"## {pattern}\n")
+        for rule, text in rules.items():
+            lines += [f"**{rule}**", f": {text}"]
+            for test in tests.get(rule, ()):
+                lines.append(f"\n  *{test.law}* `{test.place}`")
+            lines.append("")
+    return "\n".join(lines) + FOOT

@@ -115,7 +115,7 @@ class Exchange:
         else:
             self.uploaded = True
             if self.request.length == CHUNKED:
-                self._payload = last_chunk(self.client.trailers)
+                self._payload = self._last_chunk()
         if self.delay:
             self._later(self.delay)
         else:
@@ -141,7 +141,7 @@ class Exchange:
         if self.request.length == CHUNKED:
             payload = chunk(payload)
             if complete:
-                payload += last_chunk(self.client.trailers)
+                payload += self._last_chunk()
         link, kept = self.link, self._payload
         if kept is not None:
             self._payload = kept + payload
@@ -151,6 +151,13 @@ class Exchange:
             self.within(self._patience if complete and not link.streaming else self.upstream.idle)
             if payload:
                 link.transport.write(payload)
+
+    def _last_chunk(self) -> bytes:
+        """The end of the body. What must not stand in the head has no place in the trailers: some servers join them."""
+        trailers, strip = self.client.trailers, self.upstream.strip
+        if trailers and strip is not None:
+            trailers = strip.sub(b"", b"\r\n" + trailers)[2:]
+        return last_chunk(trailers)
 
     def _later(self, seconds: float) -> None:
         """Ask the upstream after a while."""
@@ -375,6 +382,11 @@ class Exchange:
             wait = 0.0
         self._later(retry.delay(self.retries - 1, random()) if wait is None else wait)  # noqa: S311 - jitter
         return True
+
+    @property
+    def last_chance(self) -> bool:
+        """True if it would not be sent again, should there be no connection for it."""
+        return self._payload is None or not self.route.retry.allows("connect", self.request, self.retries)
 
     # --- what can go wrong ----------------------------------------------------------------------------------------
 

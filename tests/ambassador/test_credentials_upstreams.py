@@ -101,6 +101,39 @@ async def test_the_field_is_added_and_the_clients_own_is_removed(upstream, runni
     assert server.connections == 1
 
 
+@pytest.mark.parametrize(
+    ("trailers", "kept"),
+    [
+        (b"X-Api-Key: mine\r\n", b""),
+        (b"A: 1\r\nx-api-key: mine\r\nB: 2\r\nX_Api_Key:mine\r\n", b"A: 1\r\nB: 2\r\n"),
+        (b"A: 1\r\n", b"A: 1\r\n"),
+    ],
+)
+@pytest.mark.parametrize("cut", [False, True])
+async def test_the_field_is_removed_from_trailers_as_well(  # noqa: PLR0917 - fixtures
+    upstream, running, connect, secret, trailers, kept, cut
+):
+    """Some servers join them with the fields of the head; whether the body comes at once or later."""
+    bodies = []
+
+    async def chunked(server, peer):
+        await server.head(peer)
+        bodies.append(await peer.until(b"0\r\n") + await peer.until(b"\r\n" if not kept else b"\r\n\r\n"))
+        await peer.send(OK)
+
+    server = await upstream(chunked)
+    async with running(server, hosts={"credentials": StaticConfig(header="X-Api-Key", value=secret("s"))}) as proxy:
+        client = await connect(proxy)
+        await client.send(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+        if cut:
+            async with asyncio.timeout(10):
+                while not server.heads:  # noqa: ASYNC110 - nobody tells
+                    await asyncio.sleep(0.01)
+        await client.send(b"4\r\nbody\r\n0\r\n" + trailers + b"\r\n")
+        assert await answer(client) == 200
+    assert bodies == [b"4\r\nbody\r\n0\r\n" + kept + b"\r\n"]
+
+
 async def test_a_new_secret_is_in_the_next_request(upstream, running, connect, secret):
     """On the same connection; nothing has to be asked anew."""
     server = await upstream(OK)

@@ -62,6 +62,12 @@ class SidecarConfig(PatternConfig, frozen=True, kw_only=True):
     so that
     many sidecars do not come back at once. Tries never end: only the shutdown's grace does."""
 
+    done_file: Annotated[str, msgspec.Meta(min_length=1)] | None = None
+    """A file that says, by being there, that the application has ended: then everything is read to its end and
+    delivered, and the sidecar ends with exit code 0. For a Job whose sidecar is an ordinary container; the command of
+    the application makes the file when it ends, on a shared volume, and removes an old one when it begins. None: the
+    sidecar ends with SIGTERM, as a native one does."""
+
     retry_after_cap: Duration = Duration("5m")
     """The longest pause that an output's `Retry-After` can ask for: a far side that says "tomorrow" is asked again
     before, and what has been repaired is found out."""

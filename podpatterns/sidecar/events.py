@@ -125,6 +125,10 @@ class SidecarEvents:
         self._lines.add(reason, by=count)
         self._log.warning("sidecar.line.altered", path=path, reason=reason, lines=count)
 
+    def application_done(self, path: str) -> None:
+        """The application has said that it has ended."""
+        self._log.info("sidecar.application.done", file=path, next="what is left is delivered, then the sidecar ends")
+
     # --- senders --------------------------------------------------------------------------------------------------
 
     def sender_refused(self, name: str, reason: str) -> None:

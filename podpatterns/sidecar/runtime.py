@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
@@ -24,6 +25,8 @@ from podpatterns.sidecar.ledger import Account, shown, total
 from podpatterns.sidecar.outputs import Output
 from podpatterns.sidecar.pipeline import Pipeline
 
+LOOK = 0.2
+"""Seconds between two looks for the file that says that the application has ended."""
 LIVE = ("transforms", "fields", "batch", "linger", "memory")
 """What a reload can change; the rest needs a new process, which loses nothing either."""
 
@@ -57,7 +60,13 @@ class Sidecar(Pattern[SidecarConfig]):
         self.inputs: dict[str, Input] = {
             name: each.build(
                 InputContext(
-                    name, self.events, self.checkpoint.save, self.checkpoint.touch, self._closed.add, self.pipeline.held
+                    name,
+                    self.events,
+                    self.checkpoint.save,
+                    self.checkpoint.touch,
+                    self._closed.add,
+                    self.checkpoint.path.parent,
+                    self.pipeline.held,
                 )
             )
             for name, each in _named(config.inputs)
@@ -66,7 +75,8 @@ class Sidecar(Pattern[SidecarConfig]):
         for name, output in self.outputs.items():
             self.pipeline.add(name, output)
         self._progress = asyncio.Event()
-        self.endless = not all(each.ends for each in self.inputs.values())
+        self._inputs_end = all(each.ends for each in self.inputs.values())
+        self.endless = not self._inputs_end and config.done_file is None
 
     # --- life -----------------------------------------------------------------------------------------------------
 
@@ -84,18 +94,36 @@ class Sidecar(Pattern[SidecarConfig]):
         async with asyncio.TaskGroup() as tasks:
             going = [tasks.create_task(self.checkpoint.run(), name="checkpoint")]
             going += [tasks.create_task(sender.run(), name=f"output {sender.name}") for sender in self.pipeline.senders]
-            async with asyncio.TaskGroup() as inputs:
-                for name, each in self.inputs.items():
-                    inputs.create_task(self._read(each), name=f"input {name}")
+            await self._read_all()
             await self.pipeline.drained()
             await self.checkpoint.save()
             for task in going:
                 task.cancel()
 
+    async def _read_all(self) -> None:
+        """Run the inputs until all have ended, or the application has said that it has."""
+        async with asyncio.TaskGroup() as tasks:
+            inputs = [tasks.create_task(self._read(each), name=f"input {name}") for name, each in self.inputs.items()]
+            if self.config.done_file is not None:
+                await self._application_done(self.config.done_file, inputs)
+                async with asyncio.TaskGroup() as drains:
+                    for each in self.inputs.values():
+                        drains.create_task(each.drain())
+                for task in inputs:
+                    task.cancel()
+
     async def _read(self, each: Input) -> None:
         await each.run(partial(self.pipeline.emit, each))
-        if self.endless:
+        if not self._inputs_end:
             await asyncio.Event().wait()  # others go on
+
+    async def _application_done(self, path: str, inputs: Sequence[asyncio.Task[None]]) -> None:
+        """Return when the file is there, or every input has ended by itself."""
+        while not os.path.exists(path):  # noqa: ASYNC240, PTH110 - one `stat`, of a file that another container makes
+            if all(task.done() for task in inputs):
+                return
+            await asyncio.sleep(LOOK)
+        self.events.application_done(path)
 
     async def drain(self, deadline: Deadline) -> None:  # noqa: ARG002 - the supervisor cancels at the deadline
         """Read to the end of everything, deliver it, and write the checkpoint."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from podpatterns.errors import StartError
 from podpatterns.runtime.config import loads
 from podpatterns.runtime.decode import decode
 from podpatterns.runtime.nodes import parse
-from podpatterns.runtime.service import Request
+from podpatterns.runtime.service import Deadline, Request
 from podpatterns.runtime.units import Duration, Size
 from podpatterns.sidecar.batch import Batch
 from podpatterns.sidecar.config import SidecarConfig
@@ -261,3 +263,42 @@ def test_explain_has_a_sample_of_its_own(monkeypatch: pytest.MonkeyPatch) -> Non
     assert [line[:5] for line in explained(None, monkeypatch)].count("line ") == 3
     assert explained("", monkeypatch) == []
     assert [line[:5] for line in explained("\n\n", monkeypatch)].count("line ") == 2
+
+
+# --- the end ----------------------------------------------------------------------------------------------------------
+
+
+async def test_the_application_says_that_it_has_ended(tmp_path: Path) -> None:
+    """The sidecar of a Job: when the file is there it ships what is left, also a line without its end, and exits 0."""
+    (tmp_path / "ship.yaml").write_text(f"""
+sidecar:
+  inputs: [{{type: tail, paths: ["{tmp_path}/*.log"]}}, {{type: syslog, listen: "127.0.0.1:0"}}]
+  outputs: [{{type: file, path: {tmp_path}/out}}]
+  checkpoint: {tmp_path}/state/checkpoint
+  done_file: {tmp_path}/done
+runtime: {{admin: "off", log_format: json}}
+""")
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "podpatterns", "run", f"{tmp_path}/ship.yaml", stderr=asyncio.subprocess.PIPE
+    )
+    assert process.stderr is not None
+    while b'"phase": "ready"' not in (line := await process.stderr.readline()).replace(b'":"', b'": "'):
+        assert line, "it has ended"
+    (tmp_path / "app.log").write_text("one\ntwo\nthree")
+    (tmp_path / "done").touch()
+    _, errors = await process.communicate()
+    assert process.returncode == 0, errors.decode()
+    assert [record["message"] for record in shipped(tmp_path)] == ["one", "two", "three"]
+    assert b"sidecar.application.done" in errors
+
+
+async def test_a_sidecar_in_an_application_ends_as_well(tmp_path: Path) -> None:
+    """In a program the block goes on; leaving it later finds all delivered, and a drain before does no harm."""
+    done = tmp_path / "done"
+    async with Sidecar(config(tmp_path, done_file=str(done))) as sidecar:
+        write(tmp_path, "one")
+        done.touch()
+        await sidecar.acknowledged(1)
+        await sidecar.drain(Deadline(1e9, lambda: 0.0))
+    assert [record["message"] for record in shipped(tmp_path)] == ["one"]
+    assert all(check.ok for check in sidecar.status().checks)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from podpatterns.runtime.schema import ComponentConfig
@@ -34,6 +35,8 @@ class InputContext:
     """Says that a snapshot would differ from the last; it is saved soon."""
     retire: Callable[[Account], None]
     """Takes the account of a source that is gone for good."""
+    directory: Path = Path()
+    """Where it may keep what it needs for a while: the checkpoint's directory."""
     held: Callable[[bytes], int] = lambda _: 0
     """How many of the last lines of a text may belong together with lines to come, and had better wait for them."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import resource
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,9 +20,11 @@ from podpatterns.sidecar.batch import Batch
 from podpatterns.sidecar.files.discovery import Discovery, Found, neighbours
 from podpatterns.sidecar.files.follower import BEFORE, Entry, Follower, Mark, Truncated, fresh, hashed
 from podpatterns.sidecar.files.lines import newline_is_plain
+from podpatterns.sidecar.files.unpacked import SUFFIX, unpacked
 from podpatterns.sidecar.inputs import Emit, Input, InputConfig, InputContext
 from podpatterns.sidecar.ledger import Account
 
+_ROTATED = re.compile(r"([.-]\d+)+$")
 LOOK = 1.0
 """Seconds between two looks for new files while nothing else calls for one."""
 LOOKS = 20
@@ -44,9 +47,9 @@ class TailConfig(InputConfig, frozen=True, kw_only=True):
     """Patterns of paths or names that are not read although `paths` matches them."""
 
     rotated: bool = True
-    """Whether what rotation has left of a file (`name.1`, `name-20261123`) is read as well, as far as it has not
-    been. On by
-    default, because a file may be rotated away while the sidecar is not running. Compressed files are not read."""
+    """Whether what rotation has left of a file (`name.1`, `name-20261123`) is read as well, as far as it has not been.
+    On by default, because a file may be rotated away while the sidecar is not running. If it was compressed (`.gz`) in
+    that time, what had not been read of it is; other compressed files are not read."""
 
     start: Annotated[str, msgspec.Meta(pattern="^(beginning|end)$")] = "beginning"
     """Where to begin with files that are there when the sidecar starts for the first time: `beginning`, because the
@@ -138,7 +141,7 @@ class Tail(Input):
                 rest.append(entry)
         for entry in rest:
             old = self._follower(entry, None)
-            copy = self._adopt_copy(old)
+            copy = self._adopt_copy(old) or self._adopt_compressed(old, entry)
             lost = old.unread if copy is None else 0
             if lost:
                 old.account.lose("gone while not running", lost)
@@ -260,6 +263,21 @@ class Tail(Input):
                 continue
             self._files[dev, ino] = old
             return old
+        return None
+
+    def _adopt_compressed(self, old: Follower, entry: Entry) -> Follower | None:
+        """The same for a copy that was compressed while the sidecar was not running. Raises StartError."""
+        for path, _, _ in neighbours(old.path):
+            if not (path.endswith(SUFFIX) and path.startswith(_stem(old.path))):
+                continue
+            descriptor = unpacked(path, entry, self._context.directory)
+            if descriptor is None:
+                continue
+            status = os.fstat(descriptor)
+            if old.move(descriptor, status.st_dev, status.st_ino, status.st_size):
+                self._files[status.st_dev, status.st_ino] = old
+                return old
+            os.close(descriptor)
         return None
 
     def _truncated(self, old: Follower) -> None:
@@ -430,6 +448,11 @@ class Tail(Input):
         """Close every file; what they held stays in the checkpoint."""
         for file in self._files.values():
             file.close()
+
+
+def _stem(path: str) -> str:
+    """What all names begin with that rotation may give to a file: `app.log` of `app.log.1` and `app.log-20261123`."""
+    return _ROTATED.sub("", path)
 
 
 def _behind(file: Follower) -> int:

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from podpatterns.pod.webhook import config
 from podpatterns.pod.inject.injection import ASK
+from podpatterns.pod.webhook import config
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "06-webhook"
 

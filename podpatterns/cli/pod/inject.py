@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
@@ -20,7 +19,9 @@ import click
 )
 @click.option("--only", multiple=True, metavar="NAME", help="The workload, where the file has several of them.")
 @click.option("--in-place", is_flag=True, help="Write the file itself.")
-@click.option("--output", type=click.Choice(["yaml", "patch", "policy"]), default="yaml", show_default=True)
+@click.option(
+    "--output", type=click.Choice(["yaml", "patch", "policy", "kustomize"]), default="yaml", show_default=True
+)
 @click.option("--profile", default="podpatterns", show_default=True, help="What pods ask for, with --output policy.")
 @click.option("--image", default="podpatterns/{pattern}:dev", show_default=True, help="The image of each container.")
 @click.option("--pull", type=click.Choice(["Always", "IfNotPresent", "Never"]), help="The containers' imagePullPolicy.")
@@ -47,11 +48,9 @@ def command(
 
     Comments, order and spelling of all that is there stay as they are; `pod uninject` gives back the same bytes.
     """
-    import yaml
-
-    from podpatterns.pod.inject.injection import ASK, Options, part
+    from podpatterns.pod.inject.forms import FORMS
+    from podpatterns.pod.inject.injection import Options, part
     from podpatterns.pod.inject.manifest import inject
-    from podpatterns.pod.inject.policy import policy
     from podpatterns.runtime import config
 
     if in_place and output != "yaml":
@@ -61,18 +60,9 @@ def command(
     injected = inject(config.read(manifest), parts, file=str(manifest), only=only)
     if in_place:
         manifest.write_bytes(injected.source.encode())
-    elif output == "patch":
-        for name, patch in injected.patches.items():
-            click.echo(name, err=True)
-            click.echo(json.dumps(patch, indent=2))
-    elif output == "policy":
-        for operations in injected.operations.values():
-            click.echo(
-                yaml.safe_dump_all(policy(f"podpatterns-{profile}", ASK, operations, profile), sort_keys=False),
-                nl=False,
-            )
-    else:
-        click.echo(injected.source, nl=False)
+        return
+    for text in FORMS[output](injected, parts, profile):
+        click.echo(text, nl=False)
 
 
 def _variable(given: str) -> tuple[str, str]:

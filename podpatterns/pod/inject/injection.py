@@ -45,10 +45,7 @@ DOWNWARD: Final[Mapping[str, str]] = {
     "POD_NAMESPACE": "metadata.namespace",
     "NODE_NAME": "spec.nodeName",
 }
-"""Variables that every container of ours has."""
-
-SETTINGS: Final = "podpatterns-config"
-"""The volume of a ConfigMap with configurations."""
+"""Variables that a container of ours has when its configuration speaks of them."""
 
 USER: Final = 65532
 """The user of our images; used unless a main container says whom its files belong to."""
@@ -95,6 +92,11 @@ class Part:
         return f"podpatterns-{'-'.join(self.patterns)}"
 
     @property
+    def settings(self) -> str:
+        """The volume of the ConfigMap with its configuration."""
+        return f"{self.name}-config"
+
+    @property
     def ends(self) -> bool:
         """True for init steps, which run to completion."""
         return "init" in self.config.patterns
@@ -110,6 +112,8 @@ class Injection:
     """The operations on one workload; `problems` says why it cannot be done."""
 
     def __init__(self, workload: Workload, parts: Sequence[Part]) -> None:
+        self.kind = workload.kind
+        self.version = text(workload.document, "apiVersion")
         self._workload = workload
         self._parts = parts
         self._volumes: dict[str, dict[str, Any]] = {}
@@ -193,7 +197,7 @@ class Injection:
                 if each.name == part.name:
                     yield each.mark("name").problem(f'the name "{part.name}" is needed for our container; rename this')
         for name, volume in workload.volumes.items():
-            if name == SETTINGS or any(name.startswith(f"{part.name}-state") for part in self._parts):
+            if any(name.startswith((part.settings, f"{part.name}-state")) for part in self._parts):
                 yield volume.mark.problem(f'the volume name "{name}" is needed for ours; rename this')
         taken: dict[tuple[int, bool], str] = {}
         for each in workload.of(Role.SIDECAR, Role.MAIN):
@@ -236,7 +240,9 @@ class Injection:
             "run",
             f"/etc/podpatterns/{PurePosixPath(part.file).name}" if options.config_map else f"env:{CONFIG}",
         ]
-        container["env"] = self._env(part)
+        env = self._env(part)
+        if env:
+            container["env"] = env
         if not part.ends:
             container["ports"] = [
                 _port(port, admin is not None and port.number == admin.port) for port in self._ports(part)
@@ -259,7 +265,9 @@ class Injection:
 
     def _env(self, part: Part) -> list[dict[str, Any]]:
         env: list[dict[str, Any]] = [
-            {"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}} for name, path in DOWNWARD.items()
+            {"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}}
+            for name, path in DOWNWARD.items()
+            if name in part.source
         ]
         env += [{"name": name, "value": given} for name, given in part.options.env.items()]
         if part.options.config_map is None:
@@ -289,8 +297,9 @@ class Injection:
 
     def _mounts(self, part: Part) -> Iterator[dict[str, Any]]:
         if part.options.config_map is not None:
-            self._volumes[SETTINGS] = {"name": SETTINGS, "configMap": {"name": part.options.config_map}}
-            yield {"name": SETTINGS, "mountPath": "/etc/podpatterns", "readOnly": True}
+            name = part.settings
+            self._volumes[name] = {"name": name, "configMap": {"name": part.options.config_map}}
+            yield {"name": name, "mountPath": "/etc/podpatterns", "readOnly": True}
         wanted: dict[str, dict[str, Any]] = {}
         for use in uses(dict(part.config.patterns)):
             if not isinstance(use, File):

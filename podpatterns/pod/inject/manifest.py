@@ -9,7 +9,7 @@ from typing import Any
 from podpatterns.errors import ConfigError, Problem
 from podpatterns.pod.inject import markers
 from podpatterns.pod.inject.injection import Injection, Part
-from podpatterns.pod.inject.operations import Operation, json_patch
+from podpatterns.pod.inject.operations import json_patch
 from podpatterns.pod.inject.outline import Outline, Unplaceable
 from podpatterns.pod.workload import TEMPLATES, Workload, text
 from podpatterns.runtime.decode import suggest
@@ -22,8 +22,8 @@ class Injected:
 
     source: str
     patches: dict[str, list[dict[str, Any]]]
-    operations: dict[str, tuple[Operation, ...]]
-    """For each workload, as on its pod: the paths begin with `spec` or `metadata`."""
+    injections: dict[str, Injection]
+    """For each workload, in case another form is wanted."""
 
 
 def inject(source: str, parts: Sequence[Part], *, file: str | None = None, only: Sequence[str] = ()) -> Injected:
@@ -46,7 +46,7 @@ def inject(source: str, parts: Sequence[Part], *, file: str | None = None, only:
     problems: list[Problem] = []
     splices: list[markers.Splice] = []
     patches: dict[str, list[dict[str, Any]]] = {}
-    done: dict[str, tuple[Operation, ...]] = {}
+    done: dict[str, Injection] = {}
     for index, workload in chosen.items():
         injection = Injection(workload, parts)
         problems += injection.problems
@@ -58,7 +58,7 @@ def inject(source: str, parts: Sequence[Part], *, file: str | None = None, only:
             problems.append(error.problem)
             continue
         patches[_title(workload)] = json_patch(workload.document.python(), injection.operations)
-        done[_title(workload)] = injection.on_pod
+        done[_title(workload)] = injection
     if problems:
         raise ConfigError(problems)
     return Injected(markers.insert(source, splices), patches, done)

@@ -212,10 +212,11 @@ def _nothing(value: Any) -> str:
     return "[]" if isinstance(value, list) else "{}"
 
 
-class _Dumper(yaml.SafeDumper):
+class Dumper(yaml.SafeDumper):
     """Writes texts of several lines as such, and never an alias."""
 
     def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - PyYAML's signature
+        """Always."""
         return True
 
 
@@ -224,12 +225,12 @@ def _text(dumper: yaml.SafeDumper, value: str) -> yaml.Node:
     return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
 
 
-_Dumper.add_representer(str, _text)
+Dumper.add_representer(str, _text)
 
 
 def _lines(value: Any) -> list[str]:
     """A value as lines in block style."""
-    text = yaml.dump(value, Dumper=_Dumper, sort_keys=False, width=10_000, allow_unicode=True)
+    text = yaml.dump(value, Dumper=Dumper, sort_keys=False, width=10_000, allow_unicode=True)
     return text.rstrip("\n").split("\n")
 
 

@@ -58,6 +58,12 @@ class Schemas:
         definitions = referencing.Resource.from_contents(self._read("_definitions.json"))
         return definitions @ referencing.Registry()
 
+    @cached_property
+    def _groups(self) -> frozenset[str]:
+        """The API groups of Kubernetes itself, by the first word of their names."""
+        names = (each.name.removesuffix(".json").split("-") for each in self._folder.iterdir())
+        return frozenset(parts[1] for parts in names if len(parts) == 3)
+
     def _read(self, name: str) -> Any:
         return json.loads(self._folder.joinpath(name).read_text("utf-8"))
 
@@ -66,12 +72,14 @@ class Schemas:
         from jsonschema import Draft202012Validator
 
         version, kind = text(document, "apiVersion"), text(document, "kind")
+        if not document.entries.keys() & {"apiVersion", "kind"}:
+            return  # not a manifest: folders hold other files as well
         if not version or not kind:
             missing = "apiVersion" if not version else "kind"
             yield _finding(document.mark, f"the document has no {missing}", "add it")
             return
         group, _, release = version.rpartition("/")
-        if "." in group and not group.endswith(".k8s.io"):
+        if group and group.partition(".")[0] not in self._groups:
             return
         name = f"{kind.lower()}-{group.partition('.')[0]}-{release}.json" if group else f"{kind.lower()}-{release}.json"
         if not self._folder.joinpath(name).is_file():

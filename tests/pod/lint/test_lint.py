@@ -19,7 +19,7 @@ from podpatterns.pod.lint.linter import YAML
 from podpatterns.runtime.nodes import parse
 
 PLANTED = sorted((Path(__file__).parent / "planted").glob("*.yaml"))
-EXAMPLES = sorted(Path("examples").glob("*/*.yaml"))
+EXAMPLES = sorted(Path("examples").glob("**/*.yaml"))
 FAULT = re.compile(r"# fault: ([a-z, -]+)$")
 
 

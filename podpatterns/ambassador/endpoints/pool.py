@@ -36,6 +36,10 @@ ATTEMPTS = 3
 all tried."""
 
 
+_GRACE = 0.3
+"""Seconds; longer than from one sweep to the next."""
+
+
 class Pool(Upstream):
     """Per endpoint a stack of kept connections; one queue of requests in front of all of them."""
 
@@ -132,16 +136,20 @@ class Pool(Upstream):
                 link.endpoint.requests += 1
                 return link
             link.close()  # once it is gone, there is room for another one
-        if endpoint is None:
+        if endpoint is None and not self._patient():
             raise self._unreachable()
-        if full and len(self._waiting.stranded) >= self._max_pending:
+        if (full or endpoint is None) and len(self._waiting.stranded) >= self._max_pending:
             raise UpstreamError(503, "overflow", f"{self.name} has {self._max_pending} requests waiting already")
-        # Half a timeout more than all attempts take together: what an attempt reports is better than "too late".
-        exchange.within(self._connector.patience * (min(len(self._roster.endpoints), ATTEMPTS) + 0.5))
-        waiter = self._waiting.join(exchange, endpoint, avoid)
-        if not full:
-            self._begin(waiter)
+        # More than all attempts take together: what an attempt reports is better than "too late".
+        exchange.within(self._connector.patience * (min(len(self._roster.endpoints) or 1, ATTEMPTS) + 0.5) + _GRACE)
+        waiter = self._waiting.join(exchange, endpoint, avoid, self._clock())
+        if endpoint is not None and not full:
+            self._begin(waiter, endpoint)
         return None
+
+    def _patient(self) -> bool:
+        """Whether to wait for somebody to come back. A restart takes a moment; what takes longer is an outage."""
+        return self._clock() - self._roster.down_since <= self._connector.patience
 
     def _spare(self) -> Link | None:
         """A kept connection to any address: better than none, where no new one can be opened."""
@@ -216,25 +224,34 @@ class Pool(Upstream):
 
     def _refill(self) -> None:
         """Open connections for those who wait without one on its way, as far as there may be more."""
-        if self._waiting and not self._closed:
-            for waiter in self._waiting.stranded[: max(0, self._max_connections - self._open)]:
-                self._begin(waiter)
+        if not self._line or self._closed:
+            return
+        for waiter in self._waiting.stranded:
+            if self._open >= self._max_connections:
+                return
+            endpoint = waiter.endpoint
+            if endpoint is None or endpoint.leaving or endpoint.record.state is not State.WELL:
+                endpoint = self._choose(waiter.exchange, waiter.avoid)
+            if endpoint is not None:
+                self._begin(waiter, endpoint)
+            elif self._patient() and not (waiter.error and self._has_waited(waiter)):
+                return
+            elif self._waiting.leave(waiter):
+                waiter.exchange.failed(waiter.error or self._unreachable())
 
-    def _begin(self, waiter: Waiter) -> None:
-        waiter.connecting = True
+    def _begin(self, waiter: Waiter, endpoint: Endpoint) -> None:
+        waiter.endpoint, waiter.connecting = endpoint, True
         self._connecting += 1
         self._open += 1
-        self._spawn(self._connect(waiter))
+        self._spawn(self._connect(waiter, endpoint))
 
-    async def _connect(self, waiter: Waiter) -> None:
+    async def _connect(self, waiter: Waiter, endpoint: Endpoint) -> None:
         """A new connection, for whoever has waited longest."""
         error: UpstreamError | None = None
         link: Link | None = None
         self._clock = asyncio.get_running_loop().time
-        begun = self._clock()
         try:
-            request = waiter.exchange.request
-            link, _ = await self._reach(lambda endpoint: Link(self, endpoint), self._still(waiter), request)
+            link, _ = await self._reach(lambda each: Link(self, each), endpoint, waiter.exchange.request)
         except UpstreamError as cause:
             error = cause
         finally:
@@ -245,21 +262,25 @@ class Pool(Upstream):
             self._open += 1
             link.endpoint.links.add(link)
             link.expires = self._clock() + self._keep_age * (0.9 + 0.2 * random())  # noqa: S311 - not all at the same time
-            if begun <= self._outdated:
-                link.expires = self._outdated
             if not self._serve(link, waiter):
                 self._park(link, self._clock())
-        else:
-            if error is not None and self._waiting.leave(waiter):
+        elif error is not None:
+            waiter.error = error
+            if not self._worth_waiting(waiter, error) and self._waiting.leave(waiter):
                 waiter.exchange.failed(error)
-            self._refill()
+        self._refill()
 
-    def _still(self, waiter: Waiter) -> Endpoint:
-        """The endpoint for a request that may have waited for long: another one, if the one that was chosen is gone."""
-        chosen = waiter.endpoint
-        if not chosen.leaving and chosen.record.state is not State.RESTING:
-            return chosen
-        return self._choose(waiter.exchange, waiter.avoid) or chosen
+    def _worth_waiting(self, waiter: Waiter, error: UpstreamError) -> bool:
+        """After a failed attempt: whether somebody may be back in a moment, and there is nothing else to do."""
+        return (
+            error.flag == "connect_failure"
+            and waiter.exchange.last_chance
+            and self._patient()
+            and not self._has_waited(waiter)
+        )
+
+    def _has_waited(self, waiter: Waiter) -> bool:
+        return self._clock() - waiter.since > self._connector.patience
 
     async def _reach(
         self, make: Callable[[Endpoint], P], first: Endpoint, request: Request | None = None
@@ -352,6 +373,7 @@ class Pool(Upstream):
         self._swept = now
         self.budget.tick()
         self._roster.sweep(now)
+        self._refill()
         if self._left:
             self._left = [endpoint for endpoint in self._left if endpoint.links]
         oldest = now - self._keeping.seconds

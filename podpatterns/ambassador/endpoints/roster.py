@@ -18,8 +18,8 @@ _PENALTY = 1.0
 
 
 LAST_RESORT = 0.1
-"""Seconds between two attempts where all endpoints rest and there is nothing else to do: whoever is back is found soon,
-and a few connections in a second disturb nobody."""
+"""Seconds between two attempts at an endpoint where all of them rest: whoever is back is found soon, and a few
+connections in a second disturb nobody."""
 
 
 class Roster:
@@ -67,6 +67,8 @@ class Roster:
         self.only: Endpoint | None = None
         self.available = True
         """False while a request had better go to another version: no endpoint is well, or due for a trial."""
+        self.down_since = float("inf")
+        """Since when nobody is well, and not in panic either."""
         self.judge(0.0)
 
     # --- choosing -------------------------------------------------------------------------------------------------
@@ -93,7 +95,7 @@ class Roster:
 
     def judge(self, now: float) -> None:
         """Find out anew who may be chosen."""
-        fit, reachable, changes = [], [], float("inf")
+        fit, reachable, changes, up = [], [], float("inf"), False
         for endpoint in self.endpoints:
             record = endpoint.record
             endpoint.watched = self._timed or record.troubled
@@ -102,6 +104,7 @@ class Roster:
                 changes = min(changes, record.changes)
             if well and endpoint.healthy:
                 fit.append(endpoint)
+                up = up or record.state is State.WELL
             if well or record.reason is not Reason.CONNECT:
                 reachable.append(endpoint)
         self.available = bool(fit) or any(each.idle for each in self.endpoints)
@@ -110,6 +113,7 @@ class Roster:
             self._panicking = panicking
             self._events.panic(self._name, len(fit), len(self.endpoints), on=panicking)
         self.usable = reachable if panicking else fit
+        self.down_since = float("inf") if up or panicking else min(self.down_since, now)
         self._desperate = False
         if not self.usable and (next_one := self._next_to_return()) is not None:
             if now >= next_one.record.untried_since + LAST_RESORT:
@@ -122,13 +126,13 @@ class Roster:
         self.changed()
 
     def _next_to_return(self) -> Endpoint | None:
-        """The endpoint whose rest ends first; None while one is on trial: one attempt at a time."""
+        """Who has not been tried for longest; None while somebody is on trial: one attempt at a time."""
         if any(each.record.state is State.TRIAL for each in self.endpoints):
             return None
         resting = [
             each for each in self.endpoints if each.record.state is State.RESTING and (each.healthy or self._panic)
         ]
-        return min(resting, key=lambda each: each.record.until, default=None)
+        return min(resting, key=lambda each: each.record.untried_since, default=None)
 
     def sweep(self, now: float) -> None:
         """Look whether a rest is over; called several times a second."""

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
+from podpatterns.errors import UpstreamError
+
 if TYPE_CHECKING:
     from podpatterns.ambassador.endpoints.endpoint import Endpoint
     from podpatterns.ambassador.exchange import Exchange
@@ -17,16 +19,20 @@ if TYPE_CHECKING:
 class Waiter:
     """One of them."""
 
-    __slots__ = ("avoid", "connecting", "endpoint", "exchange")
+    __slots__ = ("avoid", "connecting", "endpoint", "error", "exchange", "since")
 
-    def __init__(self, exchange: Exchange, endpoint: Endpoint, avoid: Endpoint | None) -> None:
+    def __init__(self, exchange: Exchange, endpoint: Endpoint | None, avoid: Endpoint | None, since: float) -> None:
         self.exchange = exchange
+        self.since = since
+        """When it began to wait (loop time)."""
         self.endpoint = endpoint
-        """The one that was chosen for it."""
+        """The one that was chosen for it; None if there was nobody to choose."""
         self.avoid = avoid
         """Where it has failed already: a connection to there is no help."""
         self.connecting = False
         """True while a connection is being opened for it."""
+        self.error: UpstreamError | None = None
+        """Why the last attempt has failed."""
 
 
 class Waiting:
@@ -42,9 +48,9 @@ class Waiting:
     def __len__(self) -> int:
         return len(self.queue)
 
-    def join(self, exchange: Exchange, endpoint: Endpoint, avoid: Endpoint | None) -> Waiter:
+    def join(self, exchange: Exchange, endpoint: Endpoint | None, avoid: Endpoint | None, now: float = 0.0) -> Waiter:
         """Wait; not for `avoid`, unless that was chosen all the same."""
-        waiter = Waiter(exchange, endpoint, None if avoid is endpoint else avoid)
+        waiter = Waiter(exchange, endpoint, None if avoid is endpoint else avoid, now)
         self.queue.append(waiter)
         return waiter
 

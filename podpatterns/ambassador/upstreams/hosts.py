@@ -54,7 +54,8 @@ first_byte: 5s
 
     connect: Duration = Duration("1s")
     """How long a connection may take, and how long a request may wait for a free one. In one cluster a second is
-    long: then the next address is tried, and after the last, or the third, the client gets 504."""
+    long: then the next address is tried, and after the last, or the third, the client gets 504. For as long a request
+    also waits for addresses of which each has refused its connection to be back: a restart takes a moment."""
 
     first_byte: Duration = Duration("15s")
     """How long it may think, from the last byte of the request to the first of the response; then the client gets

@@ -82,9 +82,12 @@ class Downstream(asyncio.Protocol):
 
     @property
     def address(self) -> str:
-        """The address of the other end, without its port; empty for a unix socket."""
+        """The address of the other end, without its port; empty for a unix socket.
+
+        A socket for both families calls `10.0.0.7` `::ffff:10.0.0.7`; it is the same client.
+        """
         peer = self.transport.get_extra_info("peername")
-        return str(peer[0]) if isinstance(peer, tuple) else ""
+        return str(peer[0]).removeprefix("::ffff:") if isinstance(peer, tuple) else ""
 
     @property
     def idle(self) -> bool:

@@ -53,3 +53,20 @@ def test_a_client_that_has_everything_is_let_go():
     wire.origin.links[0].data_received(OK)
     wire.client.expired()
     assert wire.transport.aborted
+
+
+@pytest.mark.parametrize(
+    ("peer", "expected"),
+    [
+        (("10.0.0.7", 5), "10.0.0.7"),
+        (("::ffff:10.0.0.7", 5, 0, 0), "10.0.0.7"),
+        (("2001:db8::7", 5, 0, 0), "2001:db8::7"),
+        ("", ""),
+        (None, ""),
+    ],
+)
+def test_a_client_has_one_address(peer, expected):
+    """However the listening socket spells it; none on a unix socket."""
+    wire = Wire()
+    wire.transport.get_extra_info = lambda name, default=None: peer if name == "peername" else default
+    assert wire.client.address == expected

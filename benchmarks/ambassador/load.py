@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.ambassador.proxies import LOAD_CORE, Proxy
+from benchmarks.ambassador.proxies import LOAD_CORE, Proxy, start
 from benchmarks.ambassador.workloads import Workload
 
 DONE = """
@@ -39,9 +39,11 @@ class Round:
 
 def pinned(command: list[str]) -> dict[str, float]:
     """Run a load generator on its core; the figures are the last line that it prints."""
-    command = ["taskset", "-c", str(LOAD_CORE), *command]
-    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    figures: dict[str, float] = json.loads(output.strip().rpartition("\n")[2])
+    process = start(command, LOAD_CORE, subprocess.PIPE)
+    output, _ = process.communicate()
+    if process.returncode:
+        raise SystemExit(f"{' '.join(command)} has failed")
+    figures: dict[str, float] = json.loads(output.decode().strip().rpartition("\n")[2])
     return figures
 
 

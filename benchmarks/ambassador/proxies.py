@@ -15,11 +15,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 CORE, LOAD_CORE = 0, 1
 """The core of the proxy under test (all others are idle then), and that of load and back end."""
+
+
+PRIORITY = -15
+"""As for nice(1)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +86,16 @@ def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
     raise SystemExit(f"nothing listens on port {port}: {process.args!r}")
 
 
-def start(command: list[str], core: int) -> subprocess.Popen[bytes]:
-    """A process that stays on one core."""
-    return subprocess.Popen(["taskset", "-c", str(core), *command], stdout=subprocess.DEVNULL)
+def start(command: list[str], core: int, output: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
+    """A process that stays on one core, and before others there if root starts it.
+
+    What else a machine does at the same time would leave its traces in every cache. Linux weighs sessions, not
+    processes (sched_autogroup), so it is a session of its own.
+    """
+    process = subprocess.Popen(["taskset", "-c", str(core), *command], stdout=output, start_new_session=True)
+    with suppress(OSError):
+        Path(f"/proc/{process.pid}/autogroup").write_text(str(PRIORITY), "ascii")
+    return process
 
 
 def stop(processes: list[subprocess.Popen[bytes]]) -> None:

@@ -29,7 +29,7 @@ class AmbassadorConfig(PatternConfig, frozen=True, kw_only=True):
 
     workers: Annotated[int, Meta(ge=1, le=256)] = 1
     """Processes that share the connections, for more than one core; one of them fills a core at some 20 000 requests a
-    second, and each takes about 5 MB. Admin endpoint, metrics, weights and ramps are common to all. What a worker
+    second, and each takes 7 MB of its own. Admin endpoint, metrics, weights and ramps are common to all. What a worker
     counts in order to decide is its own: limits of connections and requests, rate limits, pools, budgets, outliers,
     health checks. A worker that dies is replaced."""
 

@@ -155,8 +155,11 @@ class Ambassador(Pattern[AmbassadorConfig]):
         more; its connections end in their time.
 
         Raises:
-            StartError: a new listener cannot be bound; everything stays as it was.
+            StartError: a new listener cannot be bound, or the number of workers has changed; everything stays as it
+                was.
         """
+        if config.workers != self.config.workers:
+            raise StartError("the number of workers cannot change while running; restart to change it")
         await self._serving.wait()
         upstreams = {
             name: self.upstreams[name]

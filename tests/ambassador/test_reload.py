@@ -132,6 +132,15 @@ async def test_an_address_that_is_taken_changes_nothing(stable, connect, ports):
         assert [await asked(client), await asked(await connect(ports[0]))] == ["stable", "stable"]
 
 
+async def test_the_number_of_workers(stable, ports):
+    """Takes a new process, which the error says."""
+    config = AmbassadorConfig(listeners=(http(ports[0]),), upstreams={"stable": hosts(stable)})
+    async with Ambassador(config) as proxy:
+        with pytest.raises(StartError, match="restart"):
+            await proxy.reload(msgspec.structs.replace(config, workers=2))
+        assert proxy.config == config
+
+
 async def test_two_listeners_change_places(stable, upstream, connect, ports):
     """Sockets go from one to the other: at no time is an address without a listener."""
     other = await upstream(saying("other"))

@@ -5,15 +5,20 @@ import json
 import os
 import re
 import signal
+import socket
 import sys
 from math import inf
 
 import pytest
 
 from podpatterns import Ambassador
+from podpatterns.ambassador.workers import post
+from podpatterns.ambassador.workers.channel import Channel, Report
+from podpatterns.ambassador.workers.events import WorkerEvents
 from podpatterns.ambassador.workers.figures import Figures, merged, total
 from podpatterns.errors import StartError
 from podpatterns.runtime.config import loads
+from podpatterns.runtime.telemetry import Telemetry
 from tests.ambassador.load import GET, Crowd
 
 PROCESS = True
@@ -389,6 +394,27 @@ async def test_workers_end_with_their_parent(process):
     await process.ready()
     assert await process.end(signal.SIGKILL) == -signal.SIGKILL
     assert len(process.workers) == 2  # the fixture waits for their end
+
+
+async def test_a_worker_that_is_stuck(monkeypatch):
+    """Is killed: its clients would wait for ever."""
+    monkeypatch.setattr(post, "PATIENCE", 0.05)
+    telemetry = Telemetry()
+    place = post.Post(0, WorkerEvents(telemetry, lambda: 1))
+    control, silent = socket.socketpair()
+    place._channel = await Channel.of(control)
+    child = await asyncio.create_subprocess_exec("sleep", "60")
+    place.pid = child.pid
+    with pytest.raises(EOFError, match="did not answer"):
+        await place.ask(Report())
+    async with asyncio.timeout(10):
+        assert await child.wait() == -signal.SIGKILL
+    silent.close()
+    place.ended(-signal.SIGKILL)
+    await place.clear()
+    assert place.reason == "SIGKILL"
+    with pytest.raises(EOFError, match="at the moment"):
+        await place.ask(Report())
 
 
 # --- one process ----------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ one space between the parts of the first line.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
 _VALUE = rb"[\t\x20-\x7e\x80-\xff]"
@@ -60,3 +61,54 @@ LENGTH = re.compile(rb"[0-9]{1,18}")
 
 CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})(;" + _VALUE + rb"*)?")
 """A chunk's first line without its CRLF: size in hexadecimal below 2⁶⁰, extensions (which are dropped)."""
+
+# --- what most heads are ----------------------------------------------------------------------------------------------
+#
+# One expression each that matches the heads of nearly all clients and servers, with everything that has to be known of
+# them in its groups. A head that it does not match is not wrong: it is read by the expressions above, which take more
+# time. Each line of a head is a plain one, or one of those that decide, each of which may come once and in the spelling
+# that everybody uses: `(?(3)(?!))` fails where group 3 has matched already.
+
+_DECIDE = (
+    rb"(?:[hH](?i:ost|ttp2-settings)|[cC](?i:onnection|ontent[-_]length)|[tT](?i:ransfer[-_]encoding|e)|[vV](?i:ia)"
+    rb"|[eE](?i:xpect)|[uU](?i:pgrade)|[kK](?i:eep-alive)|[pP](?i:roxy-connection)|[xX](?i:-request-id)):"
+)
+"""The names in REQUEST_FIELDS and RESPONSE_FIELDS; by their first letters, so that most lines are soon told from
+them."""
+
+_PLAIN = rb"(?!" + _DECIDE + rb")" + _TOKEN + rb"++:" + _VALUE + rb"*+\r\n"
+_KEEPS = rb"[cC](?i:onnection): [kK](?i:eep-alive)\r\n"
+
+
+@lru_cache
+def usual_request(fields: int) -> re.Pattern[bytes]:
+    """A usual request with at most so many fields.
+
+    Groups: method, target, host, length, chunked, the line that says keep-alive, X-Request-Id's name.
+    """
+    host = rb"(?:[A-Za-z0-9._~-]++|\[[0-9A-Fa-f:.]++\])(?::[0-9]{0,5}+)?"
+    return re.compile(
+        rb"(GET|POST|PUT|HEAD|DELETE|PATCH) (/[\x21\x22\x24-\x7e]*+) HTTP/1\.1\r\n"
+        rb"(?:" + _PLAIN + rb"|(?(3)(?!))[hH](?i:ost): ?(" + host + rb")\r\n"
+        rb"|(?(4)(?!))(?(5)(?!))[cC](?i:ontent-length): ?(0|[1-9][0-9]{0,17}+)\r\n"
+        rb"|(?(4)(?!))(?(5)(?!))[tT](?i:ransfer-encoding): (chunked)\r\n"
+        rb"|(?(6)(?!))(" + _KEEPS + rb")"
+        rb"|(?(7)(?!))([xX](?i:-request-id)):" + _VALUE + rb"*+\r\n"
+        rb"){1,%d}\r\n" % fields
+    )
+
+
+@lru_cache
+def usual_response(fields: int) -> re.Pattern[bytes]:
+    """A usual final response, to anything but HEAD, that has a body, with at most so many fields.
+
+    Groups: status, length, chunked, the line that says keep-alive, the line Keep-Alive.
+    """
+    return re.compile(
+        rb"HTTP/1\.1 (?!204|304)([2-5][0-9][0-9])(?: " + _VALUE + rb"*+)?\r\n"
+        rb"(?:" + _PLAIN + rb"|(?(2)(?!))(?(3)(?!))[cC](?i:ontent-length): ?([0-9]{1,18}+)\r\n"
+        rb"|(?(2)(?!))(?(3)(?!))[tT](?i:ransfer-encoding): (chunked)\r\n"
+        rb"|(?(4)(?!))(" + _KEEPS + rb")"
+        rb"|(?(5)(?!))([kK](?i:eep-alive):" + _VALUE + rb"*+\r\n)"
+        rb"){1,%d}\r\n" % fields
+    )

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field
+
+from podpatterns.ambassador.http1.grammar import usual_request, usual_response
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,3 +26,10 @@ class Limits:
 
     trailers: int = 8 * 1024
     """Bytes of a trailer section."""
+
+    usual_request: re.Pattern[bytes] = field(init=False, repr=False, compare=False)
+    usual_response: re.Pattern[bytes] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "usual_request", usual_request(self.fields))
+        object.__setattr__(self, "usual_response", usual_response(self.fields))

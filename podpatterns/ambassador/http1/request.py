@@ -27,9 +27,6 @@ from podpatterns.ambassador.http1.limits import Limits
 IDEMPOTENT = frozenset({b"GET", b"HEAD", b"PUT", b"DELETE", b"OPTIONS"})
 """Methods that may be sent again (RFC 9110 9.2.2); TRACE is not forwarded at all."""
 
-_ORDINARY = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"PATCH"})
-"""Methods for the fast path: nothing about them depends on other fields."""
-
 MAX_METHOD = 32
 """Bytes of a method; the longest registered one has 17."""
 
@@ -86,74 +83,29 @@ def read_request(data: bytes, limits: Limits, own_via: bytes = b"") -> Request |
     Raises:
         Refused: malformed, ambiguous, too large, or something that is not handled here.
     """
+    match = limits.usual_request.match(data)
+    if match is not None and (size := match.end()) <= limits.head:
+        method, target, host, length, chunked, keeps, identified = match.groups()
+        if host is not None:
+            if keeps is None:
+                head = data[: size - 2]
+            else:
+                start, end = match.span(6)
+                head = data[:start] + data[end : size - 2]
+            request = Request(method, target, host, head, size)
+            if length is not None:
+                request.length = int(length)
+            elif chunked is not None:
+                request.length = CHUNKED
+            if identified is not None:
+                request.identified = True
+            return request
     match = REQUEST.match(data)
     if match is None:
         return _incomplete(data, limits)
-    size = match.end()
-    if size > limits.head:
+    if match.end() > limits.head:
         raise _too_large(data, limits)
-    method, target, minor = match.groups()
-    found = REQUEST_FIELDS.findall(data, match.end(3), size)
-    if minor == b"1" and target[0] == 47 and method in _ORDINARY:
-        if len(found) == 1:
-            name, value = found[0]
-            host = value.strip(b" \t")
-            # Of the fields looked for, Host is the only one with four letters.
-            if len(name) == 4 and HOST.fullmatch(host) is not None:
-                if data.count(b"\n", 0, size) > limits.fields + 2:
-                    raise Refused(431, "too_many_fields", f"a head may have {limits.fields} fields")
-                return Request(method, target, host, data[: size - 2], size)
-        elif len(found) <= 4:
-            request = _usual(data[: size - 2], method, target, found)
-            if request is not None and data.count(b"\n", 0, size) <= limits.fields + 2:
-                return request
     return _unusual(data, match, limits, own_via)
-
-
-_USUAL_LENGTH = re.compile(rb" ?(0|[1-9][0-9]{0,17})")
-_USUAL_NAMES = {
-    b"Content-Length": "length",
-    b"content-length": "length",
-    b"Transfer-Encoding": "coding",
-    b"transfer-encoding": "coding",
-    b"Connection": "connection",
-    b"connection": "connection",
-    b"X-Request-Id": "id",
-    b"X-Request-ID": "id",
-    b"x-request-id": "id",
-}
-
-
-def _usual(head: bytes, method: bytes, target: bytes, found: list[tuple[bytes, bytes]]) -> Request | None:
-    """What most clients send beside Host: a length or chunks, and that they keep their connection.
-
-    Each at most once, and spelt as everybody spells it; None if there is anything else: then it is read completely.
-    `head` is that of an HTTP/1.1 request in origin form, without the closing empty line; `found` what decides in it.
-    """
-    host, length, keeps, identified = b"", None, b"", False
-    for name, value in found:
-        if len(name) == 4:
-            word = value.strip(b" \t")
-            if host or HOST.fullmatch(word) is None:
-                return None
-            host = word
-            continue
-        kind = _USUAL_NAMES.get(name)
-        if kind == "connection" and not keeps and value.lower() == b" keep-alive":
-            keeps = b"\r\n%b:%b" % (name, value)
-        elif kind == "length" and length is None and (match := _USUAL_LENGTH.fullmatch(value)) is not None:
-            length = int(match[1])
-        elif kind == "coding" and length is None and value == b" chunked":
-            length = CHUNKED
-        elif kind == "id":
-            identified = True
-        else:
-            return None
-    if not host:
-        return None
-    request = Request(method, target, host, head.replace(keeps, b"", 1) if keeps else head, len(head) + 2, length or 0)
-    request.identified = identified
-    return request
 
 
 def _incomplete(data: bytes, limits: Limits) -> Request | None:

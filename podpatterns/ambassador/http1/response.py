@@ -42,64 +42,24 @@ def read_response(data: bytes, method: bytes, limits: Limits) -> Response | None
     Raises:
         Refused: malformed, ambiguous or too large. Its status is 502.
     """
+    match = limits.usual_response.match(data)
+    if match is not None and (size := match.end()) <= limits.head and method != b"HEAD":
+        status, length, chunked, keeps, keeping = match.groups()
+        if length is not None or chunked is not None:
+            body = CHUNKED if length is None else int(length)
+            if keeps is None and keeping is None:
+                return Response(int(status), data[: size - 2], size, body, True, True)  # noqa: FBT003
+            head = without(data, [match.span(group) for group in (4, 5) if match[group]], 0, size - 2)
+            return Response(int(status), head, size, body, True, False)  # noqa: FBT003
     match = RESPONSE.match(data)
     if match is None:
         match = _incomplete(data, limits)
         if match is None:
             return None
         return _unusual(match, method, limits, data.find(b"\r\n\r\n") + 4)
-    size = match.end()
-    if size > limits.head:
+    if match.end() > limits.head:
         raise _too_large(limits)
-    found = RESPONSE_FIELDS.findall(data, match.end(2), size)
-    status = int(match[2])
-    if status >= 200 and status not in _BODILESS and match[1] == b"1" and method != b"HEAD":
-        if len(found) == 1:
-            name, value = found[0]
-            if len(name) == 14:  # Of the fields looked for, Content-Length is the only one with 14 letters.
-                value = value.strip(b" \t")
-                if LENGTH.fullmatch(value) is not None and data.count(b"\n", 0, size) <= limits.fields + 2:
-                    return Response(status, data[: size - 2], size, int(value), True, True)  # noqa: FBT003
-        if 0 < len(found) <= 3:
-            response = _usual(data[: size - 2], status, found)
-            if response is not None and data.count(b"\n", 0, size) <= limits.fields + 2:
-                return response
-    return _unusual(match, method, limits, size)
-
-
-_USUAL_NAMES = {
-    b"Content-Length": "length",
-    b"content-length": "length",
-    b"Transfer-Encoding": "coding",
-    b"transfer-encoding": "coding",
-    b"Connection": "connection",
-    b"connection": "connection",
-    b"Keep-Alive": "keep-alive",
-    b"keep-alive": "keep-alive",
-}
-
-
-def _usual(head: bytes, status: int, found: list[tuple[bytes, bytes]]) -> Response | None:
-    """What most servers send: a length or chunks, and that they keep the connection.
-
-    Each at most once, and spelt as everybody spells it; None if there is anything else: then it is read completely.
-    `head` is that of an HTTP/1.1 response that has a body, without the closing empty line; `found` what decides in it.
-    """
-    length, cut, size = None, False, len(head) + 2
-    for name, value in found:
-        kind = _USUAL_NAMES.get(name)
-        if kind == "keep-alive" or (kind == "connection" and value.lower() == b" keep-alive"):
-            head = head.replace(b"\r\n%b:%b\r\n" % (name, value), b"\r\n", 1)
-            cut = True
-        elif kind == "length" and length is None and LENGTH.fullmatch(word := value.strip(b" \t")) is not None:
-            length = int(word)
-        elif kind == "coding" and length is None and value == b" chunked":
-            length = CHUNKED
-        else:
-            return None
-    if length is None:
-        return None
-    return Response(status, head, size, length, True, not cut)  # noqa: FBT003
+    return _unusual(match, method, limits, match.end())
 
 
 def _incomplete(data: bytes, limits: Limits) -> re.Match[bytes] | None:

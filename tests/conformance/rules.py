@@ -74,7 +74,9 @@ gateway, not a tunnel. It does not add a `Date` to responses that lack one (RFC 
 
 Where it forwards, it forwards in the plainest form: `Content-Length: 0005` goes on as `5`, the framing of chunks is
 checked, their extensions are dropped. In the end-to-end tests HAProxy and nginx get the same bytes, row by row: of none
-of them the ambassador forwards more than both do, and what two of them forward is the same request.
+of them the ambassador forwards more than both do, and what two of them forward is the same request. The same holds for
+responses, with one exception: both answer 502 where a response has a space before a colon, which RFC 9112 5.1 asks a
+proxy to remove.
 """
 
 

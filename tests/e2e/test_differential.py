@@ -13,11 +13,15 @@ from dataclasses import dataclass, field
 import pytest
 
 from tests.fuzz import oracle
+from tests.fuzz.answers import ANSWERS
 from tests.fuzz.payloads import PASSED, PAYLOADS
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 LANES = 10
+ROWS = {b"/answer/%d" % number: row for number, row in enumerate(ANSWERS)}
+"""Rows of answers, by the path that asks for them."""
+
 END = b"GET /end HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
 """Sent behind each payload: whoever has read all of it as requests closes the connection then."""
 
@@ -28,8 +32,14 @@ OTHERWISE = {}
 """Rows of which a peer makes another request than we do, each with the reason."""
 
 
+ANSWERED_LAXER = {
+    "space before a colon": "RFC 9112 5.1 asks a proxy to remove it from a response; they answer 502",
+}
+"""Rows of answers of which we pass on more than both peers do, each with the reason."""
+
+
 class Origin:
-    """Reads what a proxy sends, and answers what is whole."""
+    """Reads what a proxy sends, and answers what is whole: with a row of ANSWERS and a close if its path names one."""
 
     def __init__(self):
         self.connections = []
@@ -48,6 +58,10 @@ class Origin:
                 messages, error = oracle.requests(bytes(sent))
                 whole = [message for message in messages if message.complete]
                 for message in whole[answered:]:
+                    if (row := ROWS.get(message.first[1])) is not None:
+                        writer.write(ANSWERS[row].data)
+                        await writer.drain()
+                        return
                     body = b"" if message.first[0] == b"HEAD" else b"ok"
                     writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n" + body)
                 answered = len(whole)
@@ -75,6 +89,10 @@ class Forwarded:
 
     requests: list = field(default_factory=list)
     flaws: list = field(default_factory=list)
+    answer: bytes = b""
+    """What the client got."""
+    reset: bool = False
+    """True if that ended with a reset."""
 
 
 def path(target):
@@ -161,15 +179,19 @@ async def proxy(command, folder, ports):
 def asker(port, origin):
     async def ask(data):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        answer, reset = b"", False
         try:
             async with asyncio.timeout(20):
                 writer.write(data)
-                await reader.read()
+                while piece := await reader.read(65536):
+                    answer += piece
         except ConnectionError:
-            pass
+            reset = True
         finally:
             writer.close()
-        return origin.take()
+        taken = origin.take()
+        taken.answer, taken.reset = answer, reset
+        return taken
 
     return ask
 
@@ -183,29 +205,33 @@ async def reachable(port):
     return True
 
 
-@pytest.mark.holds("peers")
-async def test_nobody_reads_another_request(tmp_path, unused_tcp_port_factory):
-    """Of each row we forward no more than one of the peers does, and what two forward is the same request."""
+async def compared(folder, free_port, table):
+    """What each of the three has made of each row: of the client's bytes, by their names."""
     commands = {"ours": ambassador, "haproxy": haproxy, "nginx": nginx}
     got = {name: {} for name in commands}
     async with AsyncExitStack() as running:
         lanes = {
-            name: await running.enter_async_context(
-                proxy(command, tmp_path / name, [unused_tcp_port_factory() for _ in range(LANES)])
-            )
+            name: await running.enter_async_context(proxy(command, folder / name, [free_port() for _ in range(LANES)]))
             for name, command in commands.items()
         }
 
-        async def work(asks, name, rows):
+        async def work(ask, name, rows):
             for row in rows:
-                got[name][row] = await asks(PAYLOADS[row].data + END)
+                got[name][row] = await ask(table[row])
 
-        rows = list(PAYLOADS)
+        rows = list(table)
         async with asyncio.TaskGroup() as tasks:
             for name in commands:
                 for lane in range(LANES):
                     tasks.create_task(work(lanes[name][lane], name, rows[lane::LANES]))
+    return got
 
+
+@pytest.mark.holds("peers")
+async def test_nobody_reads_another_request(tmp_path, unused_tcp_port_factory):
+    """Of each row we forward no more than one of the peers does, and what two forward is the same request."""
+    table = {row: payload.data + END for row, payload in PAYLOADS.items()}
+    got = await compared(tmp_path, unused_tcp_port_factory, table)
     ours, laxer, otherwise = got.pop("ours"), {}, {}
     for row in PAYLOADS:
         peers = {name: each[row].requests for name, each in got.items()}
@@ -221,3 +247,31 @@ async def test_nobody_reads_another_request(tmp_path, unused_tcp_port_factory):
     for name, each in {"ours": ours, **got}.items():
         assert sum(bool(each[row].requests) for row in PASSED) >= len(PASSED) * 0.7, name
         assert sum(not each[row].requests for row in PAYLOADS) >= len(PAYLOADS) * 0.4, name
+
+
+def passed_on(got):
+    """The payload of a response that came from the origin, complete by its own framing; None: there was none."""
+    answers, error = oracle.responses(got.answer, [b"GET"], closed=not got.reset)
+    final = next((each for each in answers if not each.first[1].startswith(b"1")), None)
+    if final is None or error is not None or not final.complete or final.first[1] == b"502":
+        return None
+    return final.payload
+
+
+@pytest.mark.holds("peers")
+async def test_nobody_reads_another_response(tmp_path, unused_tcp_port_factory):
+    """We pass on no answer that both peers hold back or break off, and what two pass on has the same payload."""
+    table = {row: b"GET " + path + b" HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n" for path, row in ROWS.items()}
+    got = await compared(tmp_path, unused_tcp_port_factory, table)
+    ours, laxer, otherwise = got.pop("ours"), {}, {}
+    for row in ANSWERS:
+        mine, peers = passed_on(ours[row]), {name: passed_on(each[row]) for name, each in got.items()}
+        if mine is not None and all(each is None for each in peers.values()):
+            laxer[row] = (mine, got)
+        for name, each in peers.items():
+            if mine is not None and each is not None and mine != each:
+                otherwise[f"{name}: {row}"] = (mine, each)
+    assert laxer.keys() == ANSWERED_LAXER.keys(), laxer
+    assert not otherwise
+    assert sum(passed_on(each) is not None for each in ours.values()) > 10
+    assert sum(passed_on(each) is None for each in ours.values()) > 40

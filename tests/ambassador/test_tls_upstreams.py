@@ -323,3 +323,12 @@ async def test_a_handshake_has_as_long_as_a_connection(running, ask, authority):
         options = {"tls": trusting(authority), "connect": Duration("50ms")}
         async with running(silent.getsockname()[1], hosts=options) as proxy:
             assert (await ask(proxy, ONCE)).startswith(b"HTTP/1.1 504 ")
+
+
+async def test_an_address_that_rests_is_still_explained(upstream, running, ask, server_side, authority):
+    """Whoever asks later, when nothing is tried any more, is told what was wrong all the same."""
+    server = await upstream(ssl=server_side(ask=False))
+    async with running(server, hosts={"tls": trusting(authority, server_name="orders.example.org")}) as proxy:
+        while b"no_healthy_upstream" not in (answer := await ask(proxy, ONCE)):
+            assert b"tls_failure" in answer
+    assert b"the last time: stable at 127.0.0.1:%d cannot be spoken to: its certificate" % server.port in answer

@@ -84,6 +84,8 @@ class Pool(Upstream):
         self._line = self._waiting.queue
         self._left: list[Endpoint] = []
         """Endpoints that names no longer lead to, until their last connection is closed."""
+        self._last_failure = ""
+        """Why the last attempt to connect has failed, if that takes more words than that there was no connection."""
         self._outdated = float("-inf")
         """When connections that were begun before ceased to be of use."""
         self._retired = False
@@ -163,6 +165,8 @@ class Pool(Upstream):
 
     def _unreachable(self) -> UpstreamError:
         why = "cannot be reached at any of its addresses" if self._roster.endpoints else "has no address any more"
+        if self._roster.endpoints and self._last_failure:
+            why += f"; the last time: {self._last_failure}"
         return UpstreamError(503, "no_healthy_upstream", f"{self.name} {why}")
 
     def release(self, link: Link) -> None:
@@ -250,6 +254,7 @@ class Pool(Upstream):
         error: UpstreamError | None = None
         link: Link | None = None
         self._clock = asyncio.get_running_loop().time
+        begun = self._clock()
         try:
             link, _ = await self._reach(lambda each: Link(self, each), endpoint, waiter.exchange.request)
         except UpstreamError as cause:
@@ -262,6 +267,8 @@ class Pool(Upstream):
             self._open += 1
             link.endpoint.links.add(link)
             link.expires = self._clock() + self._keep_age * (0.9 + 0.2 * random())  # noqa: S311 - not all at the same time
+            if begun <= self._outdated:
+                link.expires = self._outdated
             if not self._serve(link, waiter):
                 self._park(link, self._clock())
         elif error is not None:
@@ -296,6 +303,7 @@ class Pool(Upstream):
                 protocol = await self._attempt(endpoint, make)
             except UpstreamError as cause:
                 error = cause
+                self._last_failure = str(cause) if cause.flag == "tls_failure" else ""
                 self._roster.connect_failed(endpoint, cause.flag)
             else:
                 self._roster.connected(endpoint)

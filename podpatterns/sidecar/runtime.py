@@ -41,7 +41,7 @@ class Sidecar(Pattern[SidecarConfig]):
         self.events = SidecarEvents(self.context.telemetry, self._total, lambda: self.pipeline.in_flight)
         self.checkpoint = Checkpoint(config.checkpoint, self._document, self.events)
         self._letters = DeadLetters(
-            Path(config.dead_letters or Path(config.checkpoint).with_name("dead-letters.ndjson")),
+            dead_letters_path(config),
             self.events,
             Backoff(cap=config.retry_cap),
         )
@@ -69,9 +69,9 @@ class Sidecar(Pattern[SidecarConfig]):
                     self.pipeline.held,
                 )
             )
-            for name, each in _named(config.inputs)
+            for name, each in named(config.inputs)
         }
-        self.outputs: dict[str, Output] = {name: each.build() for name, each in _named(config.outputs)}
+        self.outputs: dict[str, Output] = {name: each.build() for name, each in named(config.outputs)}
         for name, output in self.outputs.items():
             self.pipeline.add(name, output)
         self._progress = asyncio.Event()
@@ -230,7 +230,12 @@ class Sidecar(Pattern[SidecarConfig]):
             yield f"dead letters: {self._letters.trouble}"
 
 
-def _named(configs: Iterable[ComponentConfig]) -> Iterator[tuple[str, Any]]:
+def dead_letters_path(config: SidecarConfig) -> Path:
+    """Where the dead letters of a sidecar are."""
+    return Path(config.dead_letters or Path(config.checkpoint).with_name("dead-letters.ndjson"))
+
+
+def named(configs: Iterable[ComponentConfig]) -> Iterator[tuple[str, Any]]:
     """Components with a name each: the type, with a number from the second of a type on."""
     seen: Counter[str] = Counter()
     for config in configs:

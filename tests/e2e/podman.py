@@ -1,0 +1,129 @@
+"""Manifests in real containers: podman plays them in a network namespace of their own.
+
+There the pods find each other on localhost, and no port of the machine is in the way. podman 4.3 does not know all of
+Kubernetes: `classic` says what is done about that.
+"""
+
+import base64
+import contextlib
+import json
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).parents[2]
+NAMESPACE = "podpatterns-e2e"
+
+STAND_INS = {
+    "docker.io/alpine/git": "podpatterns/init:dev",
+    "docker.io/library/busybox": "docker.io/library/python:3.11-slim-bookworm",
+}
+"""Images that have what others have, where there is no registry to pull those from."""
+
+
+def run(*command, inside=False, check=True, cwd=None):
+    """The output of a command; `inside` the network namespace of the pods."""
+    prefix = ["nsenter", f"--net=/run/netns/{NAMESPACE}"] if inside else []
+    words = [*prefix, *map(str, command)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=300, check=False, cwd=cwd)
+    assert not check or done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def classic(*texts):
+    """The manifests as podman 4.3 can play them."""
+    documents = [each for text in texts for each in yaml.safe_load_all(text) if each]
+    return yaml.safe_dump_all([_document(each) for each in documents])
+
+
+def _document(document):
+    if document["kind"] == "Secret":
+        # Its Secret volumes are not what Kubernetes' are; a ConfigMap's files are the same.
+        plain = {key: base64.b64decode(value).decode() for key, value in document.get("data", {}).items()}
+        return {
+            **document,
+            "kind": "ConfigMap",
+            "data": {**plain, **document.get("stringData", {})},
+            "stringData": None,
+        }
+    spec = document.get("spec", {}).get("template", document).get("spec")
+    if document["kind"] not in {"Pod", "Deployment"} or spec is None:
+        return document
+    inits = spec.pop("initContainers", [])
+    sidecars = [each for each in inits if each.get("restartPolicy") == "Always"]
+    spec["initContainers"] = [each for each in inits if each not in sidecars]
+    # Native sidecars among the containers, before the main ones.
+    spec["containers"] = sidecars + spec["containers"]
+    # podman would start an init container again and again under `Always`, and takes no annotation of any length.
+    spec["restartPolicy"] = "OnFailure"
+    document["metadata"].pop("annotations", None)
+    for container in spec["initContainers"] + spec["containers"]:
+        container["image"] = STAND_INS.get(container["image"], container["image"])
+        # Probes by port name and published ports need podman's own network.
+        for field in ("restartPolicy", "startupProbe", "readinessProbe", "livenessProbe", "ports"):
+            container.pop(field, None)
+    for volume in spec.get("volumes", []):
+        if "secret" in volume:
+            volume["configMap"] = {"name": volume.pop("secret")["secretName"]}
+    return document
+
+
+def clean():
+    """Remove every pod, volume and namespace of a test."""
+    run("podman", "pod", "rm", "--force", "--all", check=False)
+    run("podman", "volume", "prune", "--force", check=False)
+    run("ip", "netns", "del", NAMESPACE, check=False)
+
+
+@contextlib.contextmanager
+def played(folder, text):
+    """The manifests, running; everything is removed at the end."""
+    assert shutil.which("podman"), "podman is not installed"
+    clean()
+    run("ip", "netns", "add", NAMESPACE)
+    run("ip", "-n", NAMESPACE, "link", "set", "lo", "up")
+    manifest = Path(folder) / "manifest.yaml"
+    manifest.write_text(text)
+    try:
+        run("podman", "play", "kube", "--network", "host", manifest, inside=True)
+        yield
+    finally:
+        clean()
+
+
+def fetch(url):
+    """A page, as a container of the pods sees it; empty if there is none."""
+    return run("curl", "--silent", "--fail", url, inside=True, check=False)
+
+
+def status(port):
+    """The closing summary of the pattern whose admin endpoint listens there; an empty one if it does not answer."""
+    with contextlib.suppress(ValueError):
+        return next(iter(json.loads(fetch(f"http://localhost:{port}/status"))["patterns"].values()))
+    return {"facts": {}, "checks": []}
+
+
+def wait_for(what, true, seconds=60):
+    """Look again until it holds; the containers offer no event to wait for."""
+    end = time.monotonic() + seconds
+    while not (found := true()):
+        if time.monotonic() > end:
+            names = run("podman", "ps", "--all", "--format", "{{.Names}}").split()
+            logs = "\n".join(f"--- {name}\n{run('podman', 'logs', '--tail', '20', name)}" for name in names)
+            raise AssertionError(f"{what} has not come within {seconds} s\n{logs}")
+        time.sleep(0.2)
+    return found
+
+
+def logs(container):
+    """What a container has printed, on both streams."""
+    done = subprocess.run(["podman", "logs", container], capture_output=True, text=True, timeout=60, check=False)
+    return done.stdout + done.stderr
+
+
+def volume(name):
+    """The folder of a volume."""
+    return Path(run("podman", "volume", "inspect", name, "--format", "{{.Mountpoint}}").strip())

@@ -268,7 +268,7 @@ def for_process(level: str, style: Literal["auto", "json", "console"]) -> Teleme
         cache_logger_on_first_use=True,
     )
     logging.getLogger("asyncio").setLevel(logging.ERROR)
-    return Telemetry(log, gate)
+    return Telemetry(log.bind(), gate)  # what is not bound is bound for each event, dropped ones included
 
 
 def _unchanged(_logger: Any, _method: str, event: Any) -> Any:

@@ -241,6 +241,28 @@ run(ProcessConfig({}, RuntimeConfig(admin="off", log_level="error")))
     assert (done.stdout, done.returncode) == ("True\n", 0), done.stderr
 
 
+def test_large_reads_find_memory_that_is_there():
+    """What is read in large pieces does not make the system map the same pages anew each time (glibc)."""
+    code = """
+import resource
+from podpatterns.runtime.process import settle
+
+def read(count):
+    for _ in range(count):
+        data = b"x" * 256_000
+        rest = data[60:]
+        del data, rest
+
+settle()
+read(10)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+read(1000)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert int(done.stdout) < 1000
+
+
 # --- reload -----------------------------------------------------------------------------------------------------------
 
 

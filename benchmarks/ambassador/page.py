@@ -109,7 +109,7 @@ def version(command: str, pattern: str) -> str:
 def machine() -> str:
     """What it ran on."""
     found = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text("utf-8"))
-    return f"{os.cpu_count()} cores of {found[1] if found else platform.machine()}, Linux {platform.release()}"
+    return f"{os.cpu_count()} cores of {found[1] if found else platform.machine()}, Linux {'.'.join(platform.release().split('.')[:2])}"
 
 
 def bars(results: Results) -> list[Bar]:

@@ -109,7 +109,8 @@ def version(command: str, pattern: str) -> str:
 def machine() -> str:
     """What it ran on."""
     found = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text("utf-8"))
-    return f"{os.cpu_count()} cores of {found[1] if found else platform.machine()}, Linux {'.'.join(platform.release().split('.')[:2])}"
+    release = ".".join(platform.release().split(".")[:2])
+    return f"{os.cpu_count()} cores of {found[1] if found else platform.machine()}, Linux {release}"
 
 
 def bars(results: Results) -> list[Bar]:

@@ -53,8 +53,3 @@ class Endpoint:
     def active(self) -> int:
         """Requests and streams that it has at the moment."""
         return len(self.links) - len(self.idle) + self.connecting + self.dialed
-
-    @property
-    def connections(self) -> int:
-        """Connections of any kind, those on their way included."""
-        return len(self.links) + self.connecting + self.dialed

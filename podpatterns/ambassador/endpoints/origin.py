@@ -24,7 +24,13 @@ def mistake(address: Address | Url) -> str:
             return "holds a user or a password; write credentials: {type: basic, ...}"
         if parts.path not in {"", "/"} or parts.query or parts.fragment:
             return "has a path; an address ends with the host or port, a route's rewrite can set a path"
-        return "has port 0, which cannot be connected to" if parts.port == 0 else ""
+        if parts.port == 0:
+            return "has port 0, which cannot be connected to"
+    return unreachable(place(address))
+
+
+def unreachable(address: Address) -> str:
+    """Why nobody can connect to it; empty if somebody may."""
     if address.path is not None:
         return ""
     if not address.host:
@@ -53,6 +59,11 @@ def place(address: Address | Url) -> Address:
     return Address(f"{f'[{host}]' if ':' in host else host}:{parts.port or _PORTS[parts.scheme]}")
 
 
+def plain(address: Address | Url) -> bool:
+    """True if it says itself that plain text is spoken there."""
+    return isinstance(address, Url) and urlsplit(address).scheme == "http"
+
+
 def local(address: Address) -> bool:
     """True if what is sent there does not leave this machine, as far as the address says."""
     if address.path is not None or address.host == "localhost":
@@ -73,7 +84,10 @@ def authority(addresses: Sequence[Address | Url]) -> str | None:
 
 def _authority(url: Url) -> str:
     parts = urlsplit(url)
-    host = f"[{parts.hostname}]" if ":" in str(parts.hostname) else str(parts.hostname)
+    host = str(parts.hostname)
+    if not host.isascii():
+        host = host.encode("idna").decode()
+    host = f"[{host}]" if ":" in host else host
     return host if parts.port in {None, _PORTS[parts.scheme]} else f"{host}:{parts.port}"
 
 

@@ -177,11 +177,17 @@ class Pool(Upstream):
             link.close()
         elif not self._line:
             self._park(link, now)
-        elif not self._serve(link):
-            if self._open >= self._max_connections and self._waiting.stranded:
-                link.close()  # they need one to elsewhere, and there is no room for it
-            else:
-                self._park(link, now)
+        else:
+            self._offer(link, now)
+
+    def _offer(self, link: Link, now: float, owner: Waiter | None = None) -> None:
+        """A free connection, which was opened for `owner`, for whoever waits and is helped by it."""
+        if self._serve(link, owner):
+            return
+        if self._open >= self._max_connections and self._waiting.stranded:
+            link.close()  # they need one to elsewhere, and there is no room for it
+        else:
+            self._park(link, now)
 
     def _park(self, link: Link, now: float) -> None:
         """Keep it for a later request."""
@@ -269,8 +275,7 @@ class Pool(Upstream):
             link.expires = self._clock() + self._keep_age * (0.9 + 0.2 * random())  # noqa: S311 - not all at the same time
             if begun <= self._outdated:
                 link.expires = self._outdated
-            if not self._serve(link, waiter):
-                self._park(link, self._clock())
+            self._offer(link, self._clock(), waiter)
         elif error is not None:
             waiter.error = error
             if not self._worth_waiting(waiter, error) and self._waiting.leave(waiter):

@@ -55,9 +55,14 @@ class Waiting:
         return waiter
 
     def take(self, endpoint: Endpoint, owner: Waiter | None = None) -> Exchange | None:
-        """Who gets a connection to this endpoint, which was opened for `owner`; None if it helps nobody."""
+        """Who gets a connection to this endpoint, which was opened for `owner`; None if it helps nobody.
+
+        Its owner, if that still waits: the others have one on its way themselves, or there are too many already.
+        """
+        if owner is not None and self.leave(owner):
+            return owner.exchange
         for waiter in self.queue:
-            if waiter is owner or (waiter.endpoint is endpoint if self._affine else waiter.avoid is not endpoint):
+            if waiter.endpoint is endpoint if self._affine else waiter.avoid is not endpoint:
                 self.queue.remove(waiter)
                 return waiter.exchange
         return None

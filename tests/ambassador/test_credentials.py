@@ -95,6 +95,7 @@ OAUTH2 = "type: oauth2, token_url: 'https://a/token', client_id: shop, client_se
         (f"{{{OAUTH2.replace('https', 'http')}, tls: {{}}}}", 'tls: needs a token_url that begins with "https://"'),
         (f"{{{OAUTH2.replace('//a', '//b:c@a')}}}", "write client_id and client_secret instead"),
         (f"{{{OAUTH2.replace('/token', '/to ken')}}}", "token_url: must be in ASCII"),
+        (f"{{{OAUTH2.replace('//a', '//' + 'a' * 64)}}}", "token_url: has no valid host name"),
         (f"{{{OAUTH2}, parameters: {{scope: a}}}}", "parameters.scope: is set by itself, by the key scope beside"),
         (f"{{{OAUTH2}, authentication: post}}", "known: client_secret_basic, client_secret_post"),
         (f"{{{OAUTH2}, timeout: 0s}}", "timeout: must be longer than 0s"),

@@ -92,9 +92,11 @@ audience: https://orders.example.org
         """Everything in its own place."""
         if not self.token_url.isascii() or not self.token_url.isprintable() or " " in self.token_url:
             raise InvalidField("token_url", "must be in ASCII; write %20 for a space, and the like")
+        if reason := origin.unreachable(origin.place(self.token_url)):
+            raise InvalidField("token_url", reason)
         if "@" in urlsplit(self.token_url).netloc:
             raise InvalidField("token_url", "holds a user; write client_id and client_secret instead")
-        if self.tls is not None and not self.token_url.startswith("https:"):
+        if self.tls is not None and origin.plain(self.token_url):
             raise InvalidField("tls", 'needs a token_url that begins with "https://"')
         if not self.client_id or not self.client_id.isprintable():
             raise InvalidField("client_id", "must be one line of text")
@@ -133,7 +135,7 @@ class Oauth2(Credential):
         path = config.client_secret
         self._secret = Rotation([path], lambda: one_line(path), what="credentials", version=version, events=events)
         self._tls: Tls | None = None
-        if config.token_url.startswith("https:"):
+        if not origin.plain(config.token_url):
             self._tls = Tls(config.tls or TlsConfig(), f"{version} (token endpoint)", events)
         elif not origin.local(origin.place(config.token_url)):
             events.credentials_unprotected(version, config.token_url.redacted)

@@ -122,7 +122,7 @@ first_byte: 5s
             except ValueError as error:
                 if field != "host" or self.host is None:
                     raise InvalidField(field, str(error)) from None
-        if self.tls is not None and any(address.startswith("http:") for address in self.addresses):
+        if self.tls is not None and any(map(origin.plain, self.addresses)):
             raise InvalidField("tls", 'contradicts an address that begins with "http://"')
         if self.tls is not None and self.tls.verify and self.tls.server_name is None and any(self._sockets):
             raise InvalidField("tls", "needs server_name: a unix socket has no name that a certificate could hold")

@@ -8,8 +8,8 @@ import pytest
 
 from tests.fuzz.targets import TARGETS, WORDS
 
-RUNS = 1000
-"""Of each target: about two seconds together."""
+RUNS = 300
+"""Of each target: about a second together; `make fuzz` does many more."""
 
 
 def mutated(random, seeds):

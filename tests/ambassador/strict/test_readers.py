@@ -45,7 +45,7 @@ def described(found):
     return found.method, found.target, found.host, found.head, found.length, found.size, found.persistent
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(mangled([payload.data for payload in PAYLOADS.values() if len(payload.data) < 2000]), PLACES)
 def test_requests(data, places):
     """Nothing is accepted that the oracle refuses; both see the same request; what goes on is that request."""
@@ -65,7 +65,7 @@ def test_requests(data, places):
     assert oracle.request_length(sent) == oracle.request_length(theirs)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(mangled([answer.data for answer in ANSWERS.values()]), st.sampled_from([b"GET", b"HEAD"]), PLACES)
 def test_responses(data, method, places):
     """The same of responses, but for the space before a colon, which is taken away."""
@@ -84,7 +84,7 @@ def test_responses(data, method, places):
     assert oracle.response_length(read[0], method) == (None if length == CHUNKED else length)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     mangled([payload.data.partition(b"\r\n\r\n")[2] for name, payload in PAYLOADS.items() if "chunk: " in name]), PLACES
 )

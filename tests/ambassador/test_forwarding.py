@@ -515,6 +515,9 @@ class Nothing:
     def allows(self):
         return False
 
+    def tick(self):
+        pass
+
 
 @pytest.mark.parametrize(
     ("sent", "expected"),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
+import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -28,11 +29,13 @@ def command(files: tuple[Path, ...], admin: str | None, output: str, watch: bool
     """
     address = admin or _asking.address_in(files)
     show = _text(clear=watch) if output == "text" else _json(indent=None if watch else 2)
+    over = threading.Event()
+    if watch:
+        # An interrupt in the middle of anything could be swallowed there; the end of a look is soon enough.
+        signal.signal(signal.SIGINT, lambda *_: over.set())
     show(_asking.ask(address, "GET", "/ambassador"))
-    with contextlib.suppress(KeyboardInterrupt):
-        while watch:
-            time.sleep(1)
-            show(_asking.ask(address, "GET", "/ambassador"))
+    while watch and not over.wait(1):
+        show(_asking.ask(address, "GET", "/ambassador"))
 
 
 def _json(indent: int | None) -> Callable[[Any], None]:

@@ -9,6 +9,7 @@ and so each input gets its batches back in the order in which it has emitted the
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ from podpatterns.sidecar.dead_letters import DeadLetters
 from podpatterns.sidecar.events import SidecarEvents
 from podpatterns.sidecar.gathering import held, leading
 from podpatterns.sidecar.inputs import Input
+from podpatterns.sidecar.live import Live
 from podpatterns.sidecar.outputs import Output
 from podpatterns.sidecar.sender import Parcel, Sender
 from podpatterns.sidecar.transforms import Transform
@@ -45,6 +47,7 @@ class Pipeline:
         self.size, self.linger, self.memory = size, linger, memory
         self.senders: list[Sender] = []
         self.in_flight = 0
+        self.live = Live()
         self._letters = letters
         self._events = events
         self._backoff = backoff
@@ -80,6 +83,8 @@ class Pipeline:
 
     async def _take(self, source: Input, batch: Batch) -> None:
         body = batch.encode(self.fields)
+        if self.live.wanted:
+            self.live.feed(body, time.monotonic())
         if batch.notes:
             self._events.noted(batch.notes)
         # The raw text is still there for as long as an output may ask for ids: it counts as well.
@@ -135,9 +140,9 @@ class Pipeline:
 
     # --- transforms -----------------------------------------------------------------------------------------------
 
-    def held(self, text: bytes) -> int:
-        """How many of the last lines of a text may belong together with lines to come."""
-        return held(self.transforms, text) if self.transforms else 0
+    def held(self, data: bytes, begin: int, end: int) -> int:
+        """How many of the last lines of a piece of some bytes may belong together with lines to come."""
+        return held(self.transforms, data[begin:end]) if leading(self.transforms) else 0
 
     async def _transformed(self, batch: Batch) -> list[Batch]:
         lines, offsets, fields = batch.lines, batch.offsets, batch.fields

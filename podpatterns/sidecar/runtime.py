@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
+import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
@@ -183,8 +185,16 @@ class Sidecar(Pattern[SidecarConfig]):
         return Document(inputs=inputs, closed=msgspec.to_builtins(self._closed))
 
     def routes(self) -> Sequence[Route]:
-        """`GET /ledger`."""
-        return [Route("GET", "/ledger", self._ledger)]
+        """`GET /ledger`, and `GET /tail` for `podpatterns logs tail`."""
+        return [Route("GET", "/ledger", self._ledger), Route("GET", "/tail", self._tail)]
+
+    async def _tail(self, request: Request) -> Reply:
+        after = request.query.get("after", "")
+        seen = self.pipeline.live.ask(
+            int(after) if re.fullmatch(r"\d{1,18}", after, re.ASCII) else None, time.monotonic()
+        )
+        head = msgspec.json.encode({"next": seen.next, "missed": seen.missed})
+        return Reply(head + b"\n" + seen.ndjson, content_type="application/x-ndjson")
 
     async def _ledger(self, _request: Request) -> Reply:
         sources = [

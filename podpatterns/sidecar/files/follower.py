@@ -93,8 +93,8 @@ class Mark(NamedTuple):
     open_line: bool
 
 
-Held = Callable[[bytes], int]
-"""How many of the last lines of a text may belong together with lines to come."""
+Held = Callable[[bytes, int, int], int]
+"""How many of the last lines of a piece of some bytes may belong together with lines to come."""
 
 
 class Follower:
@@ -244,20 +244,13 @@ class Follower:
             # The end of a line whose beginning was shipped before the restart: a record of its own.
             end = data.index(b"\n", begin)
         elif wait and self._held is not None:
-            ready = self._ready(data[begin:end], self._held)
-            if ready:
-                end = begin + ready - 1
-            elif len(data) - begin < CHUNK:
-                return None  # all of it may belong together with what comes
+            for _ in range(self._held(data, begin, end)):
+                end = data.rfind(b"\n", begin, end)
+            if end < 0:
+                end = data.rfind(b"\n")
+                if len(data) - begin < CHUNK:
+                    return None  # all of it may belong together with what comes
         return self._batch(data[begin:end], self.offset, end + 1 - begin, data)
-
-    @staticmethod
-    def _ready(text: bytes, held: Held) -> int:
-        """The bytes of the lines that need not wait for others, with their newlines."""
-        end = len(text)
-        for _ in range(held(text)):
-            end = text.rfind(b"\n", 0, end)
-        return end + 1
 
     def _hole(self, data: bytes) -> tuple[Batch, Lines]:
         """A writer that does not append goes on at its old position in a truncated file: what lies before is a hole."""

@@ -37,8 +37,8 @@ class InputContext:
     """Takes the account of a source that is gone for good."""
     directory: Path = Path()
     """Where it may keep what it needs for a while: the checkpoint's directory."""
-    held: Callable[[bytes], int] = lambda _: 0
-    """How many of the last lines of a text may belong together with lines to come, and had better wait for them."""
+    held: Callable[[bytes, int, int], int] = lambda _data, _begin, _end: 0
+    """How many of the last lines of a piece of some bytes may belong together with lines to come, and should wait."""
 
 
 class Input(ABC):

@@ -6,6 +6,7 @@ slot. Only text that was never seen is parsed. Measured on one core (CPython 3.1
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from typing import Protocol
 
@@ -77,6 +78,27 @@ class Intake:
             self._unsure(slot, value)
         self.sink.lines_taken(len(lines) - empty)
 
+    def sample(self, key: tuple[bytes, bytes], value: float, noun: str, read: Callable[[bytes], Line]) -> None:
+        """Take in one sample of another format as the value of a gauge.
+
+        `key` is the format, in brackets of line ends that no StatsD name has, and the text that stands for the
+        series; `read` makes a line of a text that was never seen.
+        """
+        try:
+            way = self._known[key[0]][key[1]]
+        except KeyError:
+            try:
+                way, own = self.store.slot(read(key[1]), noun)
+            except Refused as refused:
+                self.sink.line_refused(refused.reason, refused.detail or shown(key[1]))
+                return
+            if own:
+                self._keep(*key, way)
+        try:
+            way.take(value, b"=")  # set, whatever the sign: only StatsD's gauges are changed by signed values
+        except Refused as refused:
+            self.sink.line_refused(refused.reason, refused.detail or shown(key[1]))
+
     def forget(self) -> None:
         """Forget every text: where it leads may have changed."""
         self._known.clear()
@@ -127,6 +149,9 @@ class Intake:
         value, _, tail = rest.partition(b"|")
         if b"]" in value:
             return  # SignalFx tags may hold colons, and this line does: cutting at the first one misses the value
+        self._keep(name, tail, slot)
+
+    def _keep(self, name: bytes, tail: bytes, slot: Way) -> None:
         if self._count >= self._limit:
             self._known.clear()
             self._count = 0

@@ -95,27 +95,31 @@ class Store:
         suffix = _KINDS[line.type][1] if self.shape.units else ""
         return name if name.endswith(suffix) else name + suffix
 
-    def slot(self, line: Line) -> tuple[Way, bool]:
+    def slot(self, line: Line, noun: str = "") -> tuple[Way, bool]:
         """Where a line's values go, and whether that place is the series' own (not the overflow).
+
+        `noun` is what the help text calls it; "" for what the type is called in StatsD.
 
         Raises:
             Refused: type_conflict, series_budget, or no_name where nothing is left of it after the mapping.
         """
         target = self.mapper.find(line.name, line.type)
         if target is None:
-            return self._slot(line, self.name_of(line), line.tags, None)
+            return self._slot(line, self.name_of(line), line.tags, None, noun)
         if target.rule.config.action == "drop":
             match = target.rule.config.match
             return self._discards.setdefault(match, Discard(match, self._dropped)), True
         if not target.name:
             raise Refused("no_name", line.name)
-        slot, own = self._slot(line, target.name, target.tags(line.tags), target)
+        slot, own = self._slot(line, target.name, target.tags(line.tags), target, noun)
         scale = target.rule.config.scale
         return (Scaled(slot, scale) if isinstance(slot, Gauge) and scale != 1 else slot), own
 
-    def _slot(self, line: Line, name: str, tags: Iterable[tuple[str, str]], target: Target | None) -> tuple[Slot, bool]:
+    def _slot(
+        self, line: Line, name: str, tags: Iterable[tuple[str, str]], target: Target | None, noun: str
+    ) -> tuple[Slot, bool]:
         scale = 1.0 if target is None else target.rule.config.scale
-        kind, _, noun = _KINDS[line.type]
+        kind, _, usual = _KINDS[line.type]
         if kind == "histogram" and not self.shape.histograms:
             kind = "summary"
         metric = self.metrics.get(name)
@@ -123,9 +127,9 @@ class Store:
             if self.count >= self.shape.budget:
                 self._overflowed("")
                 raise Refused("series_budget", line.name)
-            text = f"{noun} {line.name}."
+            text = f"{noun or usual} {line.name}."
             if target is not None:
-                text = target.rule.config.help or f"{noun} {target.rule.config.match}."
+                text = target.rule.config.help or f"{noun or usual} {target.rule.config.match}."
             metric = self.metrics[name] = Metric(name, kind, text, line.name)
         elif metric.kind != kind:
             raise Refused("type_conflict", f"{name} is a {metric.kind}")

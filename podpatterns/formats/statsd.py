@@ -40,6 +40,8 @@ REASONS = {
     "negative_counter": "a counter cannot go down",
     "type_conflict": "another type of metric has this name already",
     "series_budget": "the number of series has reached its budget",
+    "bad_line": "the line does not have the form that this input takes",
+    "no_number": "none of the fields is a number; text cannot be a metric",
     "too_long": "the line is longer than is accepted",
 }
 """Every reason for which a line is refused, as it stands in the metric, with its explanation."""

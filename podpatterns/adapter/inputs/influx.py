@@ -1,0 +1,155 @@
+"""InfluxDB's line protocol, over HTTP as a database takes it, or over UDP and TCP."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import msgspec
+
+from podpatterns.adapter.inputs import Input, InputConfig, Wiring
+from podpatterns.adapter.intake import MAX_LINE, Intake, Sink
+from podpatterns.adapter.posted import Posted, TooLarge, unpacked
+from podpatterns.adapter.receiving import Connections, Datagrams
+from podpatterns.formats import influx
+from podpatterns.formats.families import label_name
+from podpatterns.formats.statsd import Line, Refused
+from podpatterns.runtime.http_server import HttpReply, HttpRequest
+from podpatterns.runtime.schema import InvalidField
+from podpatterns.runtime.units import Address, Size
+
+
+class InfluxConfig(InputConfig, frozen=True, kw_only=True):
+    """InfluxDB lines, as Telegraf and the client libraries send them; each numeric field is a gauge.
+
+    The field `value` bears the measurement's name, another one `measurement_field`. Truth is 1 and 0, text is left out
+    and counted. The time of a line is not used: a value counts from when it is read.
+    """
+
+    EXAMPLE: ClassVar[str] = """
+    type: influx
+    listen: "127.0.0.1:8086"
+    """
+
+    listen: Address = Address("127.0.0.1:8086")
+    """Where lines are received: the pod's own loopback on InfluxDB's usual port by default."""
+
+    protocol: Literal["http", "tcp", "udp"] = "http"
+    """`http`: `POST /write` and `/api/v2/write`, answered with 204, or with 400 naming the first line that was refused;
+    the other lines of such a request have been taken. `tcp` and `udp`: bare lines. `unix:` is HTTP or `udp`."""
+
+    max_body: Size = Size("16MiB")
+    """Bytes that a request's body may have once it is decompressed; itself it may have 1MiB."""
+
+    buffer: Size = Size("4MiB")
+    """The kernel's receive buffer that is asked for with `udp`; datagrams beyond it are dropped by the kernel, and
+    counted."""
+
+    def __post_init__(self) -> None:
+        if self.listen.path is not None and self.protocol == "tcp":
+            raise InvalidField("protocol", 'a unix socket is for "protocol: http" or "protocol: udp"')
+
+    def build(self, wiring: Wiring) -> Input:
+        """The input."""
+        lines = InfluxLines(wiring.intake, wiring.events)
+        if self.protocol == "http":
+            return Posted("influx", self.listen, InfluxWrites(lines, self.max_body).answer, wiring.events)
+        if self.protocol == "tcp":
+            return Connections("influx", self.listen, lines, wiring.events)
+        return Datagrams("influx", self.listen, self.buffer, lines, wiring.events)
+
+
+class InfluxLines:
+    """Lines to gauges."""
+
+    def __init__(self, intake: Intake, sink: Sink) -> None:
+        self._intake, self._sink = intake, sink
+
+    def feed(self, data: bytes) -> None:
+        """Take in whole lines."""
+        self.take(data)
+
+    def take(self, data: bytes) -> list[Refused]:
+        """The same; returns what was refused, in order."""
+        try:
+            text = data.decode()
+        except UnicodeDecodeError:
+            # One line of nonsense among others: it alone is refused.
+            text = data.decode("utf-8", "replace")
+        refused: list[Refused] = []
+        count = 0
+        for row in influx.parse(text):
+            count += 1
+            if isinstance(row, Refused):
+                refused.append(row)
+                continue
+            try:
+                self._row(row)
+            except Refused as error:
+                refused.append(error)
+        for each in refused:
+            self._sink.line_refused(each.reason, each.detail)
+        self._sink.lines_taken(count)
+        return refused
+
+    def _row(self, row: influx.Row) -> None:
+        if not row.fields:
+            raise Refused("no_number", row.series[:80])
+        if len(row.series) > MAX_LINE:
+            raise Refused("too_long", row.series[:80])
+        if "\ufffd" in row.series:
+            raise Refused("not_utf8", row.series[:80])
+        for field, value in row.fields:
+            key = f"{row.series} {field}".encode()
+            self._intake.sample((b"\ninflux\n", key), value, "InfluxDB field", lambda _, name=field: _line(row, name))  # type: ignore[misc]
+        for _ in range(row.strings):
+            self._sink.line_skipped("text_field")
+
+
+def _line(row: influx.Row, field: str) -> Line:
+    measurement, tags = influx.series(row.series)
+    labels = {_label(name): value for name, value in tags}
+    return Line(influx.metric(measurement, field), "g", (), tags=tuple(labels.items()))
+
+
+_RESERVED = {"le", "quantile", "__name__"}
+
+
+def _label(name: str) -> str:
+    label = label_name(name)
+    return f"exported_{label}" if label in _RESERVED else label
+
+
+class InfluxWrites:
+    """What an InfluxDB answers, as far as clients ask: writes, and whether it is there."""
+
+    def __init__(self, lines: InfluxLines, limit: int) -> None:
+        self._lines, self._limit = lines, limit
+
+    async def answer(self, request: HttpRequest) -> HttpReply:
+        """204 where every line was taken."""
+        if request.path in ("/ping", "/health"):
+            return _empty(204 if request.path == "/ping" else 200)
+        if request.path not in ("/write", "/api/v2/write"):
+            return _error(404, "lines are taken at /write and /api/v2/write")
+        if request.method != "POST":
+            return _error(405, "POST the lines")
+        if (precision := request.query.get("precision", "ns")) not in influx.PRECISIONS:
+            return _error(400, f"the precision {precision} is not known; it is one of {', '.join(influx.PRECISIONS)}")
+        try:
+            body = unpacked(request.body, request.fields.get("content-encoding", ""), self._limit)
+        except TooLarge as error:
+            return _error(413, str(error))
+        except ValueError as error:
+            return _error(400, str(error))
+        refused = self._lines.take(body)
+        if not refused:
+            return _empty(204)
+        return _error(400, f"partial write: {len(refused)} lines were refused, the first because: {refused[0]}")
+
+
+def _empty(status: int) -> HttpReply:
+    return HttpReply(status, b"", "application/json", (("X-Influxdb-Version", "1.8-podpatterns"),))
+
+
+def _error(status: int, text: str) -> HttpReply:
+    return HttpReply(status, msgspec.json.encode({"error": text}), "application/json")

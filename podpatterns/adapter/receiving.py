@@ -1,0 +1,239 @@
+"""Receiving lines over UDP, TCP or a unix datagram socket, whatever the lines are."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from podpatterns.adapter.events import AdapterEvents
+from podpatterns.adapter.inputs import PushInput
+from podpatterns.adapter.intake import MAX_LINE
+from podpatterns.errors import StartError
+from podpatterns.runtime.service import Deadline
+from podpatterns.runtime.units import Address
+
+_DATAGRAM = 65_536
+"""No datagram is longer, over IP or a unix socket with the usual limits."""
+
+_BATCH = 512 * 1024
+"""Bytes taken per wake-up at most, so that other tasks get their turn under overload."""
+
+_RXQ_OVFL = 40
+"""SO_RXQ_OVFL: the kernel then tells with each datagram how many it has dropped so far. Python has no name for it."""
+
+
+class Lines(Protocol):
+    """What understands the lines."""
+
+    def feed(self, data: bytes) -> None:
+        """Take in whole lines, separated by newlines; whatever they hold, nothing is raised."""
+
+
+class Datagrams(PushInput):
+    """Reads many datagrams per wake-up, from a raw non-blocking socket into one buffer."""
+
+    def __init__(self, noun: str, listen: Address, buffer: int, lines: Lines, events: AdapterEvents) -> None:
+        self.name = f"{noun} input on {listen}"
+        self.address = listen
+        """Where it listens; with the real port after `start` where the configured one is 0."""
+        self._noun, self._listen, self._room = noun, listen, buffer
+        self._lines, self._events = lines, events
+        self._socket: socket.socket | None = None
+        self._buffer = bytearray(_BATCH + _DATAGRAM + 1)
+        self._view = memoryview(self._buffer)
+        self._dropped = 0
+        self._receive: Callable[[memoryview], int] = len
+
+    def feed(self, data: bytes) -> None:
+        """Lines, separated by newlines."""
+        self._lines.feed(data)
+
+    async def start(self) -> None:
+        """Bind. Raises StartError when the address is taken."""
+        try:
+            self._socket = self._bound()
+        except OSError as error:
+            raise StartError(
+                f"the {self._noun} input cannot listen on {self._listen}: {error.strerror or error}; "
+                f"set `listen` of the {self._noun} input to a free address"
+            ) from None
+        if self._listen.path is None:
+            self.address = Address(named(self._listen.host, self._socket.getsockname()[1]))
+        self._receive = self._socket.recv_into
+        asyncio.get_running_loop().add_reader(self._socket, self._readable)
+        self._events.input_listening(self._noun, str(self.address))
+
+    async def drain(self, deadline: Deadline) -> None:
+        """Take in what the kernel holds already."""
+        while deadline.remaining and self._readable():  # noqa: ASYNC110 - there is no event to wait for
+            await asyncio.sleep(0)
+
+    async def stop(self) -> None:
+        """Close the socket; a unix socket's file goes with it."""
+        if self._socket is None:
+            return
+        asyncio.get_running_loop().remove_reader(self._socket)
+        self._socket.close()
+        self._socket = None
+        if self._listen.path is not None:
+            with contextlib.suppress(FileNotFoundError):
+                Path(self._listen.path).unlink()  # noqa: ASYNC240 - one system call, when all is over
+
+    def _bound(self) -> socket.socket:
+        listen = self._listen
+        if listen.path is not None:
+            return self._unix(listen.path)
+        host = listen.host or ("::" if socket.has_dualstack_ipv6() else "0.0.0.0")
+        family, _, _, _, address = socket.getaddrinfo(host, listen.port, type=socket.SOCK_DGRAM)[0]
+        udp = socket.socket(family, socket.SOCK_DGRAM)
+        try:
+            udp.setblocking(False)  # noqa: FBT003 - the socket module's own signature
+            if family == socket.AF_INET6 and not listen.host:
+                udp.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+            udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._room)
+            # The count is a comfort: a kernel without it (or a sandbox) still delivers.
+            with contextlib.suppress(OSError):
+                udp.setsockopt(socket.SOL_SOCKET, _RXQ_OVFL, 1)
+            udp.bind(address)
+        except OSError:
+            udp.close()
+            raise
+        return udp
+
+    def _unix(self, path: str) -> socket.socket:
+        # A socket file without a listener is what a killed process left behind; one with a listener is taken.
+        unix = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        try:
+            unix.setblocking(False)  # noqa: FBT003
+            if Path(path).is_socket():
+                with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as probe:
+                    try:
+                        probe.connect(path)
+                    except ConnectionRefusedError:
+                        Path(path).unlink()
+            unix.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._room)
+            unix.bind(path)
+            Path(path).chmod(0o666)  # containers of a pod run as different users
+        except OSError:
+            unix.close()
+            raise
+        return unix
+
+    def _readable(self) -> bool:
+        """Take in what is there, up to a batch; True if there was anything."""
+        if self._socket is None:
+            return False
+        buffer, view, receive = self._buffer, self._view, self._receive
+        end = 0
+        try:
+            # The first one with what the kernel says about drops, the others the fast way.
+            end = self._receive_first(self._socket)
+            while end < _BATCH:
+                end += receive(view[end : end + _DATAGRAM])
+                buffer[end] = 10
+                end += 1
+        except BlockingIOError:
+            pass
+        except OSError as error:
+            # A datagram socket reports what happened to others' datagrams (ICMP); nothing of ours is lost.
+            self._events.collect_failed(self._noun, error.strerror or str(error))
+        if end:
+            self._lines.feed(bytes(view[:end]))
+        return end > 0
+
+    def _receive_first(self, sock: socket.socket) -> int:
+        size, ancillary, _, _ = sock.recvmsg_into([self._view[:_DATAGRAM]], 64)
+        for level, kind, data in ancillary:
+            if level == socket.SOL_SOCKET and kind == _RXQ_OVFL and len(data) >= 4:
+                dropped = struct.unpack_from("=I", data)[0]
+                if dropped != self._dropped:
+                    self._events.datagrams_dropped(self._noun, (dropped - self._dropped) & 0xFFFFFFFF)
+                    self._dropped = dropped
+        self._buffer[size] = 10
+        return size + 1
+
+
+class Connections(PushInput):
+    """The same over TCP: a line per line; what a client has not finished when it goes is a line too."""
+
+    def __init__(self, noun: str, listen: Address, lines: Lines, events: AdapterEvents) -> None:
+        self.name = f"{noun} input on {listen} (tcp)"
+        self.address = listen
+        self._noun, self._listen = noun, listen
+        self._lines, self._events = lines, events
+        self._server: asyncio.Server | None = None
+        self._open: set[_Connection] = set()
+
+    def feed(self, data: bytes) -> None:
+        """Lines, separated by newlines."""
+        self._lines.feed(data)
+
+    async def start(self) -> None:
+        """Listen. Raises StartError when the address is taken."""
+        listen = self._listen
+        loop = asyncio.get_running_loop()
+        try:
+            self._server = await loop.create_server(
+                lambda: _Connection(self._noun, self._lines, self._events, self._open), listen.host or None, listen.port
+            )
+        except OSError as error:
+            raise StartError(
+                f"the {self._noun} input cannot listen on {listen} (tcp): {error.strerror or error}; "
+                f"set `listen` of the {self._noun} input to a free address"
+            ) from None
+        self.address = Address(named(listen.host, self._server.sockets[0].getsockname()[1]))
+        self._events.input_listening(self._noun, f"{self.address} (tcp)")
+
+    async def stop(self) -> None:
+        """Close the listener and every connection."""
+        if self._server is not None:
+            self._server.close()
+        for connection in list(self._open):
+            connection.close()
+
+
+class _Connection(asyncio.Protocol):
+    """One client."""
+
+    def __init__(self, noun: str, lines: Lines, events: AdapterEvents, register: set[_Connection]) -> None:
+        self._noun, self._lines, self._events, self._register = noun, lines, events, register
+        self._transport: asyncio.BaseTransport | None = None
+        self._rest = b""
+        self._skipping = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+        self._register.add(self)
+        self._events.connection_opened(self._noun)
+
+    def data_received(self, data: bytes) -> None:
+        if self._skipping:
+            _, newline, data = data.partition(b"\n")
+            self._skipping = not newline
+        data = self._rest + data
+        whole, newline, self._rest = data.rpartition(b"\n")
+        if newline:
+            self._lines.feed(whole)
+        if len(self._rest) > MAX_LINE:
+            self._lines.feed(self._rest)  # refuses it as too long, and counts it
+            self._rest, self._skipping = b"", True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._rest:
+            self._lines.feed(self._rest)
+        self._register.discard(self)
+        self._events.connection_closed(self._noun, str(exc) if exc else "closed")
+
+    def close(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
+
+
+def named(host: str, port: int) -> str:
+    """An address for people and clients, with brackets around IPv6."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,0 +1,157 @@
+"""Laws of the inputs for Graphite's and InfluxDB's lines, over real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import socket
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from podpatterns.adapter.config import AdapterConfig, SeriesConfig
+from podpatterns.adapter.inputs import InputConfig
+from podpatterns.adapter.inputs.graphite import GraphiteConfig
+from podpatterns.adapter.inputs.influx import InfluxConfig
+from podpatterns.adapter.mapping import MappingRuleConfig
+from podpatterns.adapter.outputs.prometheus import PrometheusConfig
+from podpatterns.adapter.runtime import Adapter
+from podpatterns.errors import StartError
+from podpatterns.formats.prometheus import parse
+from podpatterns.runtime.units import Address, Duration, Size
+
+ANY = Address("127.0.0.1:0")
+
+
+def made(source: InputConfig, **more: object) -> AdapterConfig:
+    page = PrometheusConfig(listen=ANY, final_scrape=Duration("0s"))
+    return AdapterConfig(inputs=[source], outputs=[page], own_metrics=False, **more)  # type: ignore[arg-type]
+
+
+async def until(condition) -> None:
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 - what is waited for is plain state, without an event
+            await asyncio.sleep(0.005)
+
+
+async def samples(adapter: Adapter) -> dict[str, float]:
+    return {
+        family.name + text: value
+        for family in parse(await adapter.page())
+        for text, value in zip(family.blocks, family.values, strict=True)
+    }
+
+
+def port_of(adapter: Adapter) -> int:
+    return adapter.inputs[0].address.port  # type: ignore[attr-defined, no-any-return]
+
+
+async def test_graphite_over_tcp_byte_by_byte() -> None:
+    """However a line is cut, it is one line; the last value wins, a sign does not make it a change."""
+    async with Adapter(made(GraphiteConfig(listen=ANY))) as adapter:
+        _, writer = await asyncio.open_connection("127.0.0.1", port_of(adapter))
+        for byte in b"shop.load;host=a 3 1700000000\nshop.load;host=a -2 1700000001\r\nshop.load nan 1\n":
+            writer.write(bytes([byte]))
+            await writer.drain()
+        writer.write(b"shop.temp 4 -1")
+        writer.close()
+        await until(lambda: adapter.events.lines == 4)
+        assert await samples(adapter) == {'shop_load{host="a"}': -2.0, "shop_temp": 4.0}
+        assert adapter.events.refused == {"not_finite": 1}
+        text = (await adapter.page()).decode()
+        assert "# HELP shop_load Graphite metric shop.load." in text
+        assert "# TYPE shop_load gauge" in text
+
+
+async def test_graphite_over_udp_with_mapping_and_budget() -> None:
+    """Rules for gauges apply to the dotted names; a dropped line counts; what is beyond the budget overflows."""
+    rules = [
+        MappingRuleConfig(match="debug.*", action="drop"),
+        MappingRuleConfig(match="shop.*.load", name="shop_load", labels={"city": "$1"}, scale=2.0),
+    ]
+    config = made(GraphiteConfig(listen=ANY, protocol="udp"), mapping=rules, series=SeriesConfig(budget=2))
+    async with Adapter(config) as adapter:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+            client.connect(("127.0.0.1", port_of(adapter)))
+            for _ in range(2):
+                client.send(b"debug.x 1 1\nshop.zurich.load 3 1\nshop.bern.load 4 1\nshop.basel.load 5 1\nnew 1 1")
+        await until(lambda: adapter.events.lines == 10)
+        assert await samples(adapter) == {
+            'shop_load{city="zurich"}': 6.0,
+            'shop_load{city="bern"}': 8.0,
+            'shop_load{overflow="true"}': 10.0,
+        }
+        assert adapter.events.unwanted == {"debug.*": 2}
+        assert adapter.events.refused == {"series_budget": 2}
+
+
+async def test_long_graphite_lines_are_refused() -> None:
+    """A line without end is refused, whether it comes in a datagram or over a connection."""
+    async with Adapter(made(GraphiteConfig(listen=ANY, protocol="udp"))) as adapter:
+        adapter.inputs[0].feed(b"x" * 9000 + b" 1 1\na 1 1")  # type: ignore[attr-defined]
+        assert adapter.events.refused == {"too_long": 1}
+        assert await samples(adapter) == {"a": 1.0}
+
+
+async def test_idle_series_of_other_formats_expire() -> None:
+    """An expired series is forgotten with its text, and begins anew with the next line."""
+    config = made(GraphiteConfig(listen=ANY, protocol="udp"), series=SeriesConfig(expire=Duration("50ms")))
+    async with Adapter(config) as adapter:
+        feed = adapter.inputs[0].feed  # type: ignore[attr-defined]
+        feed(b"a 1 1")
+        await until(lambda: not adapter.store.metrics)
+        feed(b"a 2 1")
+        assert await samples(adapter) == {"a": 2.0}
+
+
+async def test_influx_writes() -> None:
+    """204 for what was taken, 400 naming the first refused line while the others count; gzip; both versions' paths."""
+    async with Adapter(made(InfluxConfig(listen=ANY, max_body=Size(1000)))) as adapter, aiohttp.ClientSession() as http:
+        url = f"http://127.0.0.1:{port_of(adapter)}"
+
+        async def status(method: str, path: str, body: bytes = b"", **headers: str) -> tuple[int, str]:
+            async with http.request(method, url + path, data=body, headers=headers) as response:
+                return response.status, await response.text()
+
+        line = b'cpu,host=a\\ b usage=1.5,value=2i,ok=t,note="x" 1700000000000000000\n'
+        assert await status("POST", "/write?db=x", line) == (204, "")
+        assert await samples(adapter) == {'cpu{host="a b"}': 2.0, 'cpu_usage{host="a b"}': 1.5, 'cpu_ok{host="a b"}': 1}
+        assert adapter.events.skipped == {"text_field": 1}
+        packed = {"Content-Encoding": "gzip"}
+        body = gzip.compress(b'cpu usage=3 17\ncpu usage=nan 17\nt note="x"\n\xff v=1\nlast v=1')
+        code, text = await status("POST", "/api/v2/write?precision=s", body, **packed)
+        assert code == 400
+        assert "3 lines" in text
+        assert "nan" in text
+        assert (await samples(adapter))["cpu_usage"] == 3.0
+        assert (await samples(adapter))["last_v"] == 1.0
+        assert adapter.events.refused == {"not_finite": 1, "no_number": 1, "not_utf8": 1}
+        assert (await status("POST", "/write", gzip.compress(b"a" * 2000), **packed))[0] == 413
+        assert (await status("POST", "/write", b"no gzip", **packed))[0] == 400
+        assert (await status("POST", "/write", b"", **{"Content-Encoding": "br"}))[0] == 400
+        assert (await status("POST", "/write?precision=w"))[0] == 400
+        assert (await status("GET", "/ping"))[0] == 204
+        assert (await status("GET", "/write"))[0] == 405
+        assert (await status("GET", "/query"))[0] == 404
+
+
+async def test_influx_over_a_unix_socket(tmp_path: Path) -> None:
+    """Datagrams at a path, for containers that share a folder."""
+    path = tmp_path / "influx.sock"
+    async with Adapter(made(InfluxConfig(listen=Address(f"unix:{path}"), protocol="udp"))) as adapter:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client:
+            client.sendto(b"a value=1\na value=2", str(path))
+        await until(lambda: adapter.events.lines == 2)
+        assert await samples(adapter) == {"a": 2.0}
+
+
+@pytest.mark.parametrize("config", [GraphiteConfig, InfluxConfig])
+async def test_a_taken_port_is_named(config: type) -> None:
+    """StartError says whose address it is and what to change."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        taken = Address(f"127.0.0.1:{server.getsockname()[1]}")
+        with pytest.raises(StartError, match=f"{taken}.*`listen` of the (graphite|influx) input"):
+            await Adapter(made(config(listen=taken))).__aenter__()
+    with pytest.raises(ValueError, match="unix socket"):
+        config(listen=Address("unix:/x"), protocol="tcp")

@@ -194,8 +194,9 @@ class Downstream(asyncio.Protocol):
         """The client sends no more; what it has asked for, it still gets."""
         exchange = self.exchange
         if exchange is not None and exchange.tunnel:
-            if exchange.link is not None and exchange.link.transport.can_write_eof():
-                exchange.link.transport.write_eof()
+            if exchange.link is None or not exchange.link.transport.can_write_eof():
+                return False  # in TLS the upstream cannot be told; a WebSocket has no use for half of a connection
+            exchange.link.transport.write_eof()
             return True
         if exchange is None or self._body is not None:
             return False

@@ -282,6 +282,26 @@ async def test_a_tcp_client_that_leaves_takes_the_upstream_along(
             await gone.wait()
 
 
+async def test_a_websocket_whose_client_is_gone_is_closed(upstream, running, connect, server_side, authority):
+    """The upstream learns of it though half of a TLS connection cannot be closed; what was sent before arrives."""
+    heard = asyncio.get_running_loop().create_future()
+
+    async def upgrading(server, peer):
+        await server.head(peer)
+        await peer.send(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nhello")
+        heard.set_result(await peer.reader.read())
+
+    server = await upstream(upgrading, ssl=server_side(ask=False))
+    async with running(server, hosts={"tls": trusting(authority)}) as proxy:
+        client = await connect(proxy)
+        await client.send(GET.replace(b"\r\n\r\n", b"\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"))
+        assert (await client.until(b"hello")).startswith(b"HTTP/1.1 101 ")
+        await client.send(b"bye")
+        client.writer.write_eof()
+        async with asyncio.timeout(10):
+            assert await heard == b"bye"
+
+
 def proxied(server, listener, **options):
     from podpatterns import AmbassadorConfig
     from podpatterns.ambassador.upstreams.hosts import HostsConfig

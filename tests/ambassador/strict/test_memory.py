@@ -70,7 +70,7 @@ async def test_a_slow_client_on_a_fast_body(upstream, launched):
 @pytest.mark.holds("bounded bodies")
 async def test_a_slow_upstream_on_a_fast_upload(upstream, launched):
     """The same for an upload of 200 MB to an upstream that does not read."""
-    sender, go = Sender(), asyncio.Event()
+    sender, go, answered = Sender(), asyncio.Event(), asyncio.Event()
 
     async def lazy(server, peer):
         await server.head(peer)
@@ -80,6 +80,7 @@ async def test_a_slow_upstream_on_a_fast_upload(upstream, launched):
         for _ in range(50):
             await peer.reader.readexactly(1 << 20)
         await peer.send(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\n\r\nbig")
+        await answered.wait()  # a close with bytes unread is a reset, which may overtake the answer
 
     server = await upstream(lazy)
     async with launched(config(server.port)) as process:
@@ -93,6 +94,7 @@ async def test_a_slow_upstream_on_a_fast_upload(upstream, launched):
         go.set()
         async with asyncio.timeout(30):
             assert (await reader.readuntil(b"big")).startswith(b"HTTP/1.1 413 ")
+        answered.set()
         assert process.resident - before < BOUND
         sending.cancel()
         await asyncio.gather(sending, return_exceptions=True)

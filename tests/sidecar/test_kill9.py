@@ -102,8 +102,7 @@ def stored_lines(store: Path) -> int:
 def wait_for_lines(store: Path, count: int) -> None:
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
-        if store.exists():
-            if stored_lines(store) >= count:
-                return
+        if store.exists() and stored_lines(store) >= count:
+            return
         os.sched_yield()
         time.sleep(0.02)

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-PART = re.compile(r"^\S+ std(?:out|err) P", re.MULTILINE)
-"""Found in a text that has a part of a line."""
+PARTS = (" stdout P", " stderr P")
+"""One of these is found in a text that has a part of a line."""
 _LINE = re.compile(rb"(\S+) (stdout|stderr) ([PF])(?::\S*)?(?: (.*))?", re.DOTALL)
 
 

@@ -104,6 +104,20 @@ TABLES: Mapping[str, Table] = {
 }
 
 
+WORDS: Mapping[str, Sequence[str]] = {
+    "python": ("Traceback (most recent call last):",),
+    "java": ("Exception", "Error", "Throwable"),
+    "go": ("panic: ", "fatal error: ", "panic serving ", "goroutine stack "),
+    "node": ("Error", "Exception"),
+    "ruby": (":in ",),
+}
+"""What stands in the first line of every trace: plain words are found a hundred times faster than patterns."""
+_SOURCE = r":\d+\s*$"
+"""What the line of the source ends with that Node prints before the error."""
+_PREFIX = re.compile(r"\S+ std(?:out|err) [PF]\S* ")
+"""A container runtime's time, stream and tag, where nobody has parsed the lines yet."""
+
+
 class Groups(NamedTuple):
     """Where each group begins, and from which line on more of a group may come (their number if from none)."""
 
@@ -121,9 +135,10 @@ class Traces:
             for index, (pattern, _) in enumerate(TABLES[language][""])
         ]
         self._begin = re.compile("|".join(begin))
-        # A container runtime's time, stream and tag may stand in front, where nobody has parsed the lines yet.
-        plain = "|".join(pattern for language in languages for pattern, _ in TABLES[language][""])
-        self._anywhere = re.compile(rf"^(?:\S+ std(?:out|err) [PF]\S* )?(?:{plain})", re.MULTILINE)
+        words = list(dict.fromkeys(word for language in languages for word in WORDS[language]))
+        self._words = words
+        self._word = re.compile("|".join(map(re.escape, words)))
+        self._hint = re.compile("|".join([*map(re.escape, words), *([_SOURCE] if "node" in languages else [])]))
         self._rules = {
             language: {
                 state: tuple((re.compile(pattern), then) for pattern, then in rules)
@@ -134,8 +149,20 @@ class Traces:
 
     def concerns(self, text: str) -> bool:
         """Whether any line of a text begins a trace: if not, there is nothing to group."""
-        # In Docker's JSON the text is escaped: only parsing it shows what it is.
-        return text.startswith('{"log":') or self._anywhere.search(text) is not None
+        if not any(word in text for word in self._words):
+            return False
+        if text.startswith('{"log":'):
+            return True  # in Docker's JSON the text is escaped: only parsing it shows what it is
+        end = 0
+        while found := self._word.search(text, end):
+            start = text.rfind("\n", 0, found.start()) + 1
+            end = text.find("\n", found.end())
+            end = len(text) if end < 0 else end
+            line = text[start:end]
+            prefix = _PREFIX.match(line)
+            if self._begin.match(line[prefix.end() :] if prefix else line):
+                return True
+        return False
 
     def groups(self, lines: Sequence[str]) -> Groups:
         """The groups of some lines."""
@@ -143,7 +170,7 @@ class Traces:
         at, count = 0, len(lines)
         while at < count:
             starts.append(at)
-            begin = self._begin.match(lines[at])
+            begin = self._begin.match(lines[at]) if self._hint.search(lines[at]) else None
             if begin is None:
                 at += 1
                 continue

@@ -43,7 +43,10 @@ def held(transforms: Sequence[Transform], text: bytes) -> int:
             spans = [(place, place) for place in batch.offsets]
         if not transform.gathers or not len(batch):
             continue
-        members, open_from = transform.gather(batch)
+        gathered = transform.gather(batch)
+        if gathered is None:
+            continue
+        members, open_from = gathered
         if open_from < len(spans):
             cut = min(cut, spans[open_from][0])
         batch = transform.join(batch, members)

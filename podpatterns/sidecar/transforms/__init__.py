@@ -44,8 +44,8 @@ class Gathering(Transform):
         return batch
 
     @abstractmethod
-    def gather(self, batch: Batch) -> Gathered:
-        """The groups of a prepared batch."""
+    def gather(self, batch: Batch) -> Gathered | None:
+        """The groups of a prepared batch; None if every record is whole and one of its own."""
 
     @abstractmethod
     def join(self, batch: Batch, members: Sequence[Sequence[int]]) -> Batch:
@@ -54,7 +54,8 @@ class Gathering(Transform):
     def apply(self, batch: Batch) -> Batch:
         """The batch with fewer and larger records."""
         batch = self.prepare(batch)
-        return self.join(batch, self.gather(batch).members) if self.gathers and len(batch) else batch
+        gathered = self.gather(batch) if self.gathers and len(batch) else None
+        return batch if gathered is None else self.join(batch, gathered.members)
 
 
 class TransformConfig(ComponentConfig, frozen=True, kw_only=True):

@@ -69,11 +69,13 @@ class Multiline(Gathering):
         """Whether a line begins a group."""
         return self._rules.concerns(text)
 
-    def gather(self, batch: Batch) -> Gathered:
+    def gather(self, batch: Batch) -> Gathered | None:
         """By stream, if there are several."""
+        if not batch.parsed and not self._rules.concerns(batch.text.decode()):
+            return None
         texts = _texts(batch)
-        if not self._rules.concerns("\n".join(texts)):
-            return Gathered([[place] for place in range(len(texts))], len(texts))
+        if batch.parsed and not self._rules.concerns("\n".join(texts)):
+            return None
         streams: dict[Any, list[int]] = {}
         if self._by is not None and batch.parsed:
             for place, record in enumerate(batch.records):
@@ -92,8 +94,6 @@ class Multiline(Gathering):
 
     def join(self, batch: Batch, members: Sequence[Sequence[int]]) -> Batch:
         """The messages of a group joined by newlines; its other fields are those of its first record."""
-        if len(members) == len(batch):
-            return batch
         texts = _texts(batch)
         joined = ["\n".join([texts[place] for place in places]) for places in members]
         if not batch.parsed:

@@ -22,8 +22,11 @@ PARSERS: Mapping[str, Parser] = {
 }
 
 
-PARTS: Mapping[str, re.Pattern[str]] = {"cri": cri.PART, "docker": docker.PART}
-"""What is found in a text with parts of lines, by the format that cuts them."""
+PARTS: Mapping[str, Callable[[str], object]] = {
+    "cri": lambda text: any(part in text for part in cri.PARTS),
+    "docker": docker.PART.search,
+}
+"""Whether a text has parts of lines, by the format that cuts them; a quick look, which may be wrong if it says so."""
 
 
 class ParseConfig(TransformConfig, frozen=True, kw_only=True):
@@ -99,13 +102,13 @@ class Parse(Gathering):
 
     def concerns(self, text: str) -> bool:
         """Whether there is a part of a line."""
-        return self._part is not None and self._part.search(text) is not None
+        return self._part is not None and bool(self._part(text))
 
-    def gather(self, batch: Batch) -> Gathered:
+    def gather(self, batch: Batch) -> Gathered | None:
         """The parts of a line of the same stream, up to the one that is its end."""
         records = batch.records
         if not any("partial" in record for record in records):
-            return Gathered([[place] for place in range(len(records))], len(records))
+            return None
         members: list[list[int]] = []
         begun: dict[Any, list[int]] = {}
         for place, record in enumerate(records):
@@ -123,8 +126,6 @@ class Parse(Gathering):
 
     def join(self, batch: Batch, members: Sequence[Sequence[int]]) -> Batch:
         """The texts of the parts, one behind the other; a line whose end is missing stays `partial`."""
-        if len(members) == len(batch):
-            return batch
         return batch.merge(members, [_joined([batch.records[place] for place in places]) for places in members])
 
 

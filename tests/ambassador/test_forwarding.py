@@ -617,7 +617,7 @@ async def test_connections_are_bounded(upstream, running, connect):
 
 async def test_an_upstream_that_is_not_there(running, connect, unused_tcp_port):
     """502 with the reason; after some failures 503 without another attempt, until it may be back."""
-    async with running(unused_tcp_port) as proxy:
+    async with running(unused_tcp_port, hosts={"failfast": Duration("100ms")}) as proxy:
         client = await connect(proxy)
         answers = []
         for _ in range(5):

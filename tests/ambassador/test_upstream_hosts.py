@@ -225,7 +225,7 @@ async def test_a_restart_is_not_noticed(running, connect, method):
     """
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))  # and does not listen yet
-        async with running(sock.getsockname()[1], hosts={"connect": Duration("8s")}) as proxy:
+        async with running(sock.getsockname()[1], hosts={"failfast": Duration("8s")}) as proxy:
             clients = [await connect(proxy) for _ in range(5)]
             request = method + GET[3:]
             alone = asyncio.create_task(ask(clients[0], request))
@@ -239,8 +239,8 @@ async def test_a_restart_is_not_noticed(running, connect, method):
 
 
 async def test_an_outage_is_answered_at_once(running, connect, unused_tcp_port):
-    """What takes longer than `connect` is no restart: then requests are answered without waiting."""
-    async with running(unused_tcp_port, hosts={"connect": Duration("200ms")}) as proxy:
+    """What takes longer than `failfast` is no restart: then requests are answered without waiting."""
+    async with running(unused_tcp_port, hosts={"failfast": Duration("200ms")}) as proxy:
         client = await connect(proxy)
         status, text = await ask(client)
         assert (status, text.endswith(b"(connect_failure)\n")) == (502, True)
@@ -255,7 +255,7 @@ async def test_the_only_address_comes_back(running, connect):
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))  # and does not listen yet
         outliers = OutliersConfig(rest=Duration("1h"), max_rest=Duration("1h"))
-        hosts = {"outliers": outliers, "connect": Duration("50ms")}
+        hosts = {"outliers": outliers, "failfast": Duration("50ms")}
         async with running(sock.getsockname()[1], hosts=hosts) as proxy:
             client = await connect(proxy)
             seen = await until(
@@ -546,7 +546,8 @@ async def loopback():
 
 def named(port, **options):
     """An upstream at `api`, which is looked up a hundred times a second."""
-    return {"addresses": (Address(f"api:{port}"),), "dns": DnsConfig(every=Duration("10ms")), **options}
+    dns = DnsConfig(every=Duration("10ms"))
+    return {"addresses": (Address(f"api:{port}"),), "dns": dns, "failfast": Duration("100ms"), **options}
 
 
 async def known(proxy, *hosts):

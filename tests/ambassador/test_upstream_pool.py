@@ -52,7 +52,7 @@ class Exchange:
         self.state, self.link = "new", None
 
     def within(self, _seconds):
-        assert self.state == "new"
+        assert self.state in {"new", "waiting"}
         self.state = "waiting"
 
     def connected(self, link):

@@ -57,6 +57,7 @@ class Pool(Upstream):
         max_connections: int,
         max_pending: int,
         max_requests: int | None,
+        failfast: float,
     ) -> None:
         self.name = name
         self.requests = 0
@@ -75,6 +76,7 @@ class Pool(Upstream):
         self._max_connections = max_connections
         self._max_pending = max_pending
         self._max_requests = max_requests
+        self._failfast = failfast
         self._open = 0
         """Connections of any kind, those on their way included."""
         self._connecting = 0
@@ -142,16 +144,20 @@ class Pool(Upstream):
             raise self._unreachable()
         if (full or endpoint is None) and len(self._waiting.stranded) >= self._max_pending:
             raise UpstreamError(503, "overflow", f"{self.name} has {self._max_pending} requests waiting already")
-        # More than all attempts take together: what an attempt reports is better than "too late".
-        exchange.within(self._connector.patience * (min(len(self._roster.endpoints) or 1, ATTEMPTS) + 0.5) + _GRACE)
+        exchange.within(self._attempts + (self._failfast if endpoint is None else 0.0))
         waiter = self._waiting.join(exchange, endpoint, avoid, self._clock())
         if endpoint is not None and not full:
             self._begin(waiter, endpoint)
         return None
 
+    @property
+    def _attempts(self) -> float:
+        """Seconds, more than all attempts take together: what an attempt reports is better than "too late"."""
+        return self._connector.patience * (min(len(self._roster.endpoints) or 1, ATTEMPTS) + 0.5) + _GRACE
+
     def _patient(self) -> bool:
         """Whether to wait for somebody to come back. A restart takes a moment; what takes longer is an outage."""
-        return self._clock() - self._roster.down_since <= self._connector.patience
+        return self._clock() - self._roster.down_since <= self._failfast
 
     def _spare(self) -> Link | None:
         """A kept connection to any address: better than none, where no new one can be opened."""
@@ -278,21 +284,24 @@ class Pool(Upstream):
             self._offer(link, self._clock(), waiter)
         elif error is not None:
             waiter.error = error
-            if not self._worth_waiting(waiter, error) and self._waiting.leave(waiter):
+            if self._worth_waiting(waiter, error):
+                waiter.exchange.within(self._attempts + self._failfast)
+            elif self._waiting.leave(waiter):
                 waiter.exchange.failed(error)
         self._refill()
 
     def _worth_waiting(self, waiter: Waiter, error: UpstreamError) -> bool:
         """After a failed attempt: whether somebody may be back in a moment, and there is nothing else to do."""
         return (
-            error.flag == "connect_failure"
+            waiter in self._line
+            and error.flag == "connect_failure"
             and waiter.exchange.last_chance
             and self._patient()
             and not self._has_waited(waiter)
         )
 
     def _has_waited(self, waiter: Waiter) -> bool:
-        return self._clock() - waiter.since > self._connector.patience
+        return self._clock() - waiter.since > self._failfast
 
     async def _reach(
         self, make: Callable[[Endpoint], P], first: Endpoint, request: Request | None = None

@@ -54,8 +54,13 @@ first_byte: 5s
 
     connect: Duration = Duration("1s")
     """How long a connection may take, and how long a request may wait for a free one. In one cluster a second is
-    long: then the next address is tried, and after the last, or the third, the client gets 504. For as long a request
-    also waits for addresses of which each has refused its connection to be back: a restart takes a moment."""
+    long: then the next address is tried, and after the last, or the third, the client gets 504."""
+
+    failfast: Duration = Duration("3s")
+    """For how long after the last address has gone down requests wait for one to be back; nothing of them was sent, so
+    that is safe for every method. Three seconds as in linkerd: a restart takes no longer, and is not noticed. What
+    does is an outage, in which requests are answered at once. In a split, other versions take them instead. `0s`:
+    nobody waits."""
 
     first_byte: Duration = Duration("15s")
     """How long it may think, from the last byte of the request to the first of the response; then the client gets
@@ -195,6 +200,7 @@ class Hosts(Pool):
             max_connections=config.max_connections,
             max_pending=config.max_pending,
             max_requests=config.max_requests,
+            failfast=config.failfast,
         )
         self.config = config
         self._tls = tls

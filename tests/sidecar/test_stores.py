@@ -10,6 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from google.protobuf import json_format
+from hypothesis import given
+from hypothesis import strategies as st
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
 from podpatterns.errors import ConfigError, Retryable
 from podpatterns.runtime.decode import decode
@@ -395,6 +399,30 @@ async def test_otlp_log_records() -> None:
         {"level": "odd", "time": "odd", "log.record.uid": made.ids[1]},
     ]
     assert "body" not in second
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=9),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner, max_size=3),
+    max_leaves=8,
+)  # fmt: skip
+
+
+@given(st.lists(st.dictionaries(st.sampled_from(["message", "level", "time", "a", ""]), JSON), min_size=1, max_size=4))
+def test_otlp_is_what_the_protobuf_definitions_say(records: list[dict[str, Any]]) -> None:
+    """OpenTelemetry's own definitions read every request, and have as many log records in it as were sent."""
+    config = configured({"type": "otlp", "url": "http://x", "resource": {"service.name": "shop"}, "event_id": True})
+    output = config.build()
+    request = json_format.Parse(output.body(output.items([batch(*records)])), ExportLogsServiceRequest())
+    (resource,) = request.resource_logs
+    assert [(each.key, each.value.string_value) for each in resource.resource.attributes] == [("service.name", "shop")]
+    (scope,) = resource.scope_logs
+    assert len(scope.log_records) == len(records)
+    for record, given_ in zip(scope.log_records, records, strict=True):
+        assert record.observed_time_unix_nano > 0
+        assert record.HasField("body") == ("message" in given_)
+        assert "log.record.uid" in [each.key for each in record.attributes]
 
 
 # --- Splunk ----------------------------------------------------------------------------------------------------------

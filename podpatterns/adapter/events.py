@@ -43,6 +43,14 @@ class AdapterEvents:
         )
         self._connections = gauge(f"{_PREFIX}open_connections", "Open connections, by input.", ["input"])
         self._reloads = counter(f"{_PREFIX}changes_applied", "Changes of the configuration put in force.")
+        self._delivered = counter(f"{_PREFIX}deliveries", "Deliveries that were taken, by output.", ["output"])
+        self._delivery_failures = counter(
+            f"{_PREFIX}delivery_failures", "Deliveries that failed or were refused, by output.", ["output"]
+        )
+        self._lost = counter(
+            f"{_PREFIX}deliveries_lost", "Deliveries given up for good, by output and reason.", ["output", "reason"]
+        )
+        self._waiting = gauge(f"{_PREFIX}waiting_bytes", "Bytes that wait to be delivered, by output.", ["output"])
         self._lasting: set[Quarantined] = set()
 
     # --- lines ----------------------------------------------------------------------------------------------------
@@ -127,6 +135,28 @@ class AdapterEvents:
         """The page was kept up for a last scrape, which came or did not."""
         self._log.info("adapter.final_scrape.over", output=output, scraped=scraped)
 
+    def delivered(self, output: str) -> None:
+        """A push was taken."""
+        self._delivered.add(output)
+        self._log.debug("adapter.delivery.done", output=output)
+
+    def delivery_failed(self, output: str, error: str) -> None:
+        """A push was not taken; it is tried again unless it is counted as lost as well."""
+        cell = self._delivery_failures.cell(output)
+        cell.value += 1
+        if _round(cell.value):
+            self._log.warning("adapter.delivery.failed", output=output, error=error, failures_so_far=int(cell.value))
+
+    def deliveries_lost(self, output: str, reason: str, count: int) -> None:
+        """Pushes were given up: refused for good, too old where too many waited, or left over at the end."""
+        cell = self._lost.cell(output, reason)
+        cell.value += count
+        self._log.warning("adapter.deliveries.lost", output=output, reason=reason, lost_so_far=int(cell.value))
+
+    def deliveries_waiting(self, output: str, size: int) -> None:
+        """How much waits; a figure, not a happening, so it is not logged."""
+        self._waiting.cell(output).value = size
+
     def quarantined(self, found: Iterable[Quarantined]) -> None:
         """What the last page had to leave out; logged when it changes."""
         now = set(found)
@@ -187,6 +217,11 @@ class AdapterEvents:
         return {kind: int(value) for (kind,), value in self._expired.series.items()}
 
     @property
+    def lost(self) -> dict[str, int]:
+        """Deliveries given up, by output and reason."""
+        return {f"{output}: {reason}": int(value) for (output, reason), value in self._lost.series.items()}
+
+    @property
     def withheld(self) -> list[Quarantined]:
         """What the last page left out."""
         return sorted(self._lasting, key=lambda item: (item.family, item.reason))
@@ -206,6 +241,10 @@ class AdapterEvents:
             self._scrapes,
             self._failures,
             self._connections,
+            self._delivered,
+            self._delivery_failures,
+            self._lost,
+            self._waiting,
             self._reloads,
         ):
             family = _own(each)

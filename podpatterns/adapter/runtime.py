@@ -236,6 +236,7 @@ class Adapter(Pattern[AdapterConfig]):
                 "lines_refused": self.events.refused,
                 "lines_skipped": self.events.skipped,
                 "datagrams_dropped": self.events.dropped,
+                "deliveries_lost": self.events.lost,
                 "quarantined": [
                     {"family": item.family, "reason": item.reason, "samples": item.samples}
                     for item in self.events.withheld
@@ -255,6 +256,7 @@ class Adapter(Pattern[AdapterConfig]):
             Check("metrics present", series > 0 or meant, f"{series} series from {lines} lines"),
             Check("no line refused", not refused, _listed(refused)),
             Check("no datagram dropped", not dropped, _listed(dropped)),
+            Check("no delivery lost", not self.events.lost, _listed(self.events.lost)),
         ]
         return Status(facts, checks)
 

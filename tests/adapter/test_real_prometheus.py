@@ -63,7 +63,7 @@ def free_port() -> int:
 
 
 @contextlib.asynccontextmanager
-async def prometheus(page: str, folder: Path) -> AsyncIterator[Queries]:
+async def prometheus(page: str, folder: Path, *options: str) -> AsyncIterator[Queries]:
     """A Prometheus of the test's own that scrapes `page`, on a loopback port and with its data in `folder`."""
     # `make e2e` puts the program beside this Python; a test that is run by itself finds it there as well.
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
@@ -78,6 +78,7 @@ async def prometheus(page: str, folder: Path) -> AsyncIterator[Queries]:
             f"--config.file={folder / 'prometheus.yml'}",
             f"--storage.tsdb.path={folder / 'data'}",
             f"--web.listen-address=127.0.0.1:{port}",
+            *options,
             stdout=log,
             stderr=log,
         )

@@ -1,0 +1,264 @@
+"""Outputs that push: families are taken at an interval, encoded, and delivered in order.
+
+What the far side does not take waits, within a bound; what is oldest is given up first, and counted. The end is the
+same: a drain takes the last samples and delivers them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from abc import abstractmethod
+from collections import deque
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from podpatterns.adapter.events import AdapterEvents
+from podpatterns.adapter.outputs import Output, OutputConfig, Source
+from podpatterns.errors import Rejected, Retryable
+from podpatterns.formats.families import Family
+from podpatterns.runtime.backoff import Backoff
+from podpatterns.runtime.schema import InvalidField
+from podpatterns.runtime.service import Deadline
+from podpatterns.runtime.units import Duration, SecretFile, Size, Url
+
+if TYPE_CHECKING:
+    from aiohttp import ClientSession
+
+_AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
+"""Statuses after which the same body may be taken later."""
+
+_LONGEST_PAUSE = 60.0
+"""Seconds that a far side may ask us to pause; more would fill the queue for a typing error."""
+
+
+class PushConfig(OutputConfig, frozen=True, kw_only=True):
+    """What all outputs that push have in common."""
+
+    interval: Duration = Duration("15s")
+    """How often metrics are taken and sent; the default is what Prometheus' users scrape at."""
+
+    timeout: Duration = Duration("10s")
+    """How long one delivery may take, connecting included, until it is tried again; and how long sources may take."""
+
+    max_waiting: Size = Size("16MiB")
+    """Bytes that wait while the far side is down. Beyond it the oldest are given up, and counted in
+    `podpatterns_adapter_deliveries_lost_total`."""
+
+    final_delivery: Duration = Duration("5s")
+    """How long a drain tries to deliver what is left; at most what is left of the grace."""
+
+    def __post_init__(self) -> None:
+        """Check what a type cannot say."""
+        if not self.interval:
+            raise InvalidField("interval", "an interval must be longer than 0s")
+        if not self.timeout:
+            raise InvalidField("timeout", "a delivery needs some time")
+
+
+class Waiting:
+    """Bodies in order, within a bound. Pure."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._bodies: deque[bytes] = deque()
+        self.size = 0
+
+    def __len__(self) -> int:
+        return len(self._bodies)
+
+    @property
+    def first(self) -> bytes:
+        """The oldest body."""
+        return self._bodies[0]
+
+    def put(self, body: bytes) -> int:
+        """Append one. Returns how many of the oldest had to go for it; the newest one always stays."""
+        self._bodies.append(body)
+        self.size += len(body)
+        gone = 0
+        while self.size > self._limit and len(self._bodies) > 1:
+            self.drop(self.first)
+            gone += 1
+        return gone
+
+    def drop(self, body: bytes) -> None:
+        """Take the first one out, if it is still this one: a delivery under way may have been overtaken by `put`."""
+        if self._bodies and self._bodies[0] is body:
+            self.size -= len(self._bodies.popleft())
+
+
+class Push(Output):
+    """Two tasks: one takes metrics at each interval, one delivers. Neither waits for the other."""
+
+    def __init__(self, noun: str, config: PushConfig, source: Source, events: AdapterEvents) -> None:
+        self.name, self._noun = f"{noun} output", noun
+        self._settings, self._source, self._events = config, source, events
+        self._waiting = Waiting(config.max_waiting)
+        self._more = asyncio.Event()
+        self._sending = asyncio.Lock()
+        self._backoff = Backoff(first=0.5, cap=_LONGEST_PAUSE / 2)
+
+    @abstractmethod
+    def encode(self, families: Sequence[Family], now: float) -> list[bytes]:
+        """The bodies that say all this; `now` is in seconds since 1970."""
+
+    @abstractmethod
+    async def deliver(self, body: bytes) -> None:
+        """Hand one body over. Raises Retryable, Rejected, OSError or TimeoutError."""
+
+    def last(self, now: float) -> list[bytes]:  # noqa: ARG002 - for those that have a word for the end
+        """What is sent when all is over."""
+        return []
+
+    async def run(self) -> None:
+        """Take and deliver until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._take_always(), name=f"{self.name}: taking")
+            group.create_task(self._deliver_always(), name=f"{self.name}: delivering")
+
+    async def drain(self, deadline: Deadline) -> None:
+        """Deliver the last samples."""
+        patience = min(self._settings.final_delivery, deadline.remaining)
+        if not patience:
+            return
+        try:
+            async with asyncio.timeout(patience):
+                await self._take()
+                self._put(self.last(time.time() + 0.001))  # a moment after the last samples
+                while self._waiting:
+                    pause = await self._deliver_first(0)
+                    await asyncio.sleep(pause or 0)
+        except TimeoutError:
+            self._events.deliveries_lost(self._noun, "shutdown", len(self._waiting))
+
+    async def _take_always(self) -> None:
+        loop = asyncio.get_running_loop()
+        due = loop.time()
+        while True:
+            due = max(due + self._settings.interval, loop.time())
+            await asyncio.sleep(due - loop.time())
+            await self._take()
+
+    async def _take(self) -> None:
+        families = await self._source.collect(min(self._settings.timeout, self._settings.interval))
+        self._put(self.encode([family for family in families if family.values], time.time()))
+
+    def _put(self, bodies: Sequence[bytes]) -> None:
+        for body in bodies:
+            if gone := self._waiting.put(body):
+                self._events.deliveries_lost(self._noun, "max_waiting", gone)
+        self._events.deliveries_waiting(self._noun, self._waiting.size)
+        if self._waiting:
+            self._more.set()
+
+    async def _deliver_always(self) -> None:
+        failures = 0
+        while True:
+            if not self._waiting:
+                self._more.clear()
+                await self._more.wait()
+            pause = await self._deliver_first(failures)
+            failures = failures + 1 if pause is not None else 0
+            if pause:
+                await asyncio.sleep(pause)
+
+    async def _deliver_first(self, failures: int) -> float | None:
+        """Deliver the oldest body. Returns None, or the seconds to wait after a failure."""
+        async with self._sending:
+            if not self._waiting:
+                return None  # a drain was faster
+            body = self._waiting.first
+            try:
+                async with asyncio.timeout(self._settings.timeout):
+                    await self.deliver(body)
+            except Rejected as error:
+                self._events.delivery_failed(self._noun, str(error))
+                self._events.deliveries_lost(self._noun, "rejected", 1)
+            except (Retryable, OSError, TimeoutError) as error:
+                self._events.delivery_failed(self._noun, str(error) or f"no answer within {self._settings.timeout}")
+                after = error.after if isinstance(error, Retryable) else None
+                if after is not None:
+                    return min(after, _LONGEST_PAUSE)
+                return self._backoff.delay(failures, random.random())  # noqa: S311 - jitter
+            else:
+                self._events.delivered(self._noun)
+            self._waiting.drop(body)
+            self._events.deliveries_waiting(self._noun, self._waiting.size)
+            return None
+
+
+class PostConfig(PushConfig, frozen=True, kw_only=True):
+    """What all outputs that push over HTTP have in common."""
+
+    url: Url
+    """Where to post to. Redirects are not followed."""
+
+    token: SecretFile | None = None
+    """A file with a token that is sent as `Authorization`, read anew for each delivery. None: nothing is sent."""
+
+    headers: dict[str, str] = {}
+    """Fields that each request bears, such as `X-Scope-OrgID` for a tenant. Not for secrets: `token` is."""
+
+    def __post_init__(self) -> None:
+        """Check what a type cannot say."""
+        super().__post_init__()
+        for name, value in self.headers.items():
+            if not name or not name.isascii() or not name.isprintable() or any(mark in name for mark in ' :"(),/;'):
+                raise InvalidField(f"headers.{name}", f'"{name}" is no name of a field')
+            if not value.isprintable():
+                raise InvalidField(f"headers.{name}", "a field's value is one line")
+            if name.lower() == "authorization":
+                raise InvalidField(f"headers.{name}", "a secret does not belong into a configuration; use `token`")
+
+
+class Post(Push):
+    """Posts over a kept-alive connection."""
+
+    scheme = "Bearer"
+    """What stands in front of the token."""
+
+    def __init__(
+        self, noun: str, config: PostConfig, fields: dict[str, str], source: Source, events: AdapterEvents
+    ) -> None:
+        super().__init__(noun, config, source, events)
+        self._post = config
+        self._fields = {"User-Agent": "podpatterns-adapter", **fields, **config.headers}
+        self._session: ClientSession | None = None
+
+    async def start(self) -> None:
+        """Prepare the client; the far side itself may come up later."""
+        from aiohttp import ClientSession, ClientTimeout
+
+        # Push has the deadline; aiohttp's own total of five minutes would only be a second one.
+        self._session = ClientSession(timeout=ClientTimeout(total=None))
+
+    async def stop(self) -> None:
+        """Close the connection."""
+        if self._session is not None:
+            await self._session.close()
+
+    async def deliver(self, body: bytes) -> None:
+        """Post it."""
+        from aiohttp import ClientError
+
+        assert self._session is not None, "started"
+        fields = self._fields
+        if self._post.token is not None:
+            fields = {**fields, "Authorization": f"{self.scheme} {self._post.token.read()}"}
+        try:
+            async with self._session.post(self._post.url, data=body, headers=fields, allow_redirects=False) as answer:
+                if answer.status < 300:
+                    return
+                text = (await answer.content.read(300)).decode("utf-8", "replace").strip()
+                problem = f"answered {answer.status} {answer.reason}: {text}".rstrip(": ")
+                if answer.status in _AGAIN:
+                    raise Retryable(problem, after=_seconds(answer.headers.get("Retry-After", "")))
+                raise Rejected(problem)
+        except ClientError as error:
+            raise Retryable(str(error) or type(error).__name__) from None
+
+
+def _seconds(text: str) -> float | None:
+    return float(text) if text.isascii() and text.isdigit() and len(text) < 6 else None

@@ -1,0 +1,181 @@
+"""Laws of the outputs that push: order, bounds, retries, the end; and a real Prometheus that receives."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import cramjam
+import pytest
+from aiohttp import web
+
+from podpatterns.adapter.config import AdapterConfig
+from podpatterns.adapter.inputs.statsd import StatsdConfig
+from podpatterns.adapter.outputs.remote_write import RemoteWriteConfig
+from podpatterns.adapter.pushing import PushConfig, Waiting
+from podpatterns.adapter.runtime import Adapter
+from podpatterns.formats import remote_write
+from podpatterns.runtime.units import Address, Duration, SecretFile, Size, Url
+
+ANY = Address("127.0.0.1:0")
+
+
+class Receiver:
+    """A far side whose answers are told in advance; afterwards it takes everything."""
+
+    def __init__(self, *statuses: int) -> None:
+        self.statuses, self.requests, self.refused = list(statuses), [], 0
+        self.taken = asyncio.Event()
+        self.url = Url("http://x/")
+
+    async def handle(self, request: web.Request) -> web.Response:
+        body = await request.read()
+        if self.statuses:
+            self.refused += 1
+            return web.Response(status=self.statuses.pop(0), text="not now", headers={"Retry-After": "0"})
+        self.requests.append((request, body))
+        self.taken.set()
+        return web.Response(status=204)
+
+    def values(self, name: str) -> list[float]:
+        return [
+            series.samples[0][0]
+            for _, body in self.requests
+            for series in remote_write.read(bytes(cramjam.snappy.decompress_raw(body)))
+            if dict(series.labels)["__name__"] == name
+        ]
+
+
+@contextlib.asynccontextmanager
+async def receiving(*statuses: int) -> AsyncIterator[Receiver]:
+    receiver = Receiver(*statuses)
+    app = web.Application()
+    app.router.add_post("/write", receiver.handle)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    receiver.url = Url(f"http://127.0.0.1:{runner.addresses[0][1]}/write")
+    yield receiver
+    await runner.cleanup()
+
+
+def made(url: Url, interval: str = "20ms", **more: object) -> AdapterConfig:
+    output = RemoteWriteConfig(url=url, interval=Duration(interval), labels={"job": "shop"}, **more)  # type: ignore[arg-type]
+    return AdapterConfig(inputs=[StatsdConfig(listen=ANY)], outputs=[output], own_metrics=False)
+
+
+async def until(condition) -> None:
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 - what is waited for is plain state, without an event
+            await asyncio.sleep(0.005)
+
+
+async def test_what_was_refused_for_now_is_delivered_later_in_order(tmp_path: Path) -> None:
+    """Server errors and 429 are tried again; values come in the order in which they were; the head says what it is."""
+    token = tmp_path / "token"
+    token.write_text("s3cret\n")
+    async with receiving(503, 429, 500) as receiver:
+        config = made(receiver.url, token=SecretFile(str(token)), headers={"X-Scope-OrgID": "me"})
+        async with Adapter(config) as adapter:
+            for _ in range(5):
+                adapter.feed(b"a:1|c")
+                await until(lambda: receiver.refused == 3 and len(receiver.requests) > 2)
+            adapter.feed(b"a:5|c")
+        values = receiver.values("a_total")
+        assert values[:-1] == sorted(values[:-1])  # the last one is the stale marker
+        assert values[-2] == 10.0
+        assert values[-1] != values[-1]
+        request, _ = receiver.requests[0]
+        assert request.headers["Authorization"] == "Bearer s3cret"
+        assert request.headers["X-Scope-OrgID"] == "me"
+        assert request.headers["Content-Encoding"] == "snappy"
+        assert adapter.events.lost == {}
+
+
+async def test_the_last_samples_are_delivered_at_the_end() -> None:
+    """A drain takes what came since the last interval, and ends every series."""
+    async with receiving() as receiver:
+        async with Adapter(made(receiver.url, interval="1h")) as adapter:
+            adapter.feed(b"a:7|c")
+            assert not receiver.requests
+        values = receiver.values("a_total")
+        assert values[0] == 7.0
+        assert values[1] != values[1]
+
+
+async def test_what_is_refused_for_good_is_lost_and_counted() -> None:
+    """A 400 is not tried again; the next delivery is."""
+    async with receiving(400) as receiver:
+        async with Adapter(made(receiver.url)) as adapter:
+            adapter.feed(b"a:1|c")
+            await until(lambda: receiver.requests)
+        assert adapter.events.lost == {"remote_write: rejected": 1}
+        assert [check.name for check in adapter.status().checks if not check.ok] == ["no delivery lost"]
+
+
+async def test_a_far_side_that_is_down_costs_no_more_than_the_bound() -> None:
+    """The oldest deliveries go, and are counted; the newest are there when it returns; the end is not waited for."""
+    async with receiving(*[503] * 1_000_000) as receiver:
+        config = made(receiver.url, interval="2ms", max_waiting=Size(200), final_delivery=Duration("10ms"))
+        async with Adapter(config) as adapter:
+            adapter.feed(b"a:1|c")
+            await until(lambda: adapter.events.lost.get("remote_write: max_waiting", 0) > 20)
+            assert adapter.outputs[0]._waiting.size <= 200  # type: ignore[attr-defined]
+            adapter.feed(b"a:1|c")
+            receiver.statuses.clear()
+            await until(lambda: 2.0 in receiver.values("a_total"))
+            receiver.statuses.extend([503] * 1_000_000)
+        assert adapter.events.lost["remote_write: shutdown"] > 0
+
+
+def test_waiting_is_bounded_and_in_order() -> None:
+    """The sizes add up; the newest stays however large; a body that was dropped meanwhile is not dropped twice."""
+    waiting = Waiting(10)
+    assert [waiting.put(body) for body in (b"aaaa", b"bbbb", b"cccc", b"d" * 50)] == [0, 0, 1, 2]
+    assert (len(waiting), waiting.size, waiting.first) == (1, 50, b"d" * 50)
+    waiting.drop(b"aaaa")
+    assert len(waiting) == 1
+    waiting.drop(waiting.first)
+    assert (len(waiting), waiting.size) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("interval", Duration("0s")),
+        ("timeout", Duration("0s")),
+        ("headers", {"a b": "c"}),
+        ("headers", {"a": "b\r\nc"}),
+        ("headers", {"authorization": "Bearer x"}),
+        ("labels", {"a-b": "c"}),
+        ("labels", {"__name__": "c"}),
+    ],
+)
+def test_mistakes_are_named(field: str, value: object) -> None:
+    """Each blames its field."""
+    with pytest.raises(ValueError) as error:  # noqa: PT011 - the field is what counts
+        RemoteWriteConfig(url=Url("http://x/"), **{field: value})  # type: ignore[arg-type]
+    assert error.value.field.startswith(field)  # type: ignore[attr-defined]
+    assert issubclass(RemoteWriteConfig, PushConfig)
+
+
+@pytest.mark.e2e
+async def test_prometheus_receives_what_is_pushed(tmp_path: Path) -> None:
+    """A real Prometheus has the values under their labels, and the stale marker ends the series at once."""
+    from tests.adapter.test_real_prometheus import prometheus
+
+    async with prometheus("http://127.0.0.1:1/", tmp_path, "--web.enable-remote-write-receiver") as queries:
+        url = Url(f"{queries._url}/api/v1/write")
+        async with Adapter(made(url, interval="100ms")) as adapter:
+            adapter.feed(b"shop.orders:3|c|#country:ch\nt:30|ms\nt:300|ms")
+            await queries.comes_to('shop_orders_total{country="ch",job="shop"}', 3)
+            await queries.comes_to('t_seconds_bucket{le="0.05"}', 1)
+            await queries.comes_to("t_seconds_count", 2)
+            adapter.feed(b"shop.orders:1|c|#country:ch")
+            await queries.comes_to("shop_orders_total", 4)
+        assert adapter.events.lost == {}
+        async with asyncio.timeout(15):
+            while await queries.value("shop_orders_total") is not None:  # noqa: ASYNC110 - over HTTP there is no event
+                await asyncio.sleep(0.05)

@@ -38,6 +38,7 @@ from podpatterns.sidecar.outputs.forward import ForwardConfig as ForwardOutputCo
 from podpatterns.sidecar.runtime import Sidecar
 from podpatterns.sidecar.transforms import TransformConfig
 
+TRACE = "Traceback (most recent call last):\n  File x\nKeyError: 7\n"
 HERE = Address("127.0.0.1:0")
 
 
@@ -441,6 +442,34 @@ async def test_stdin_at_the_end_of_the_sidecar(tmp_path: Path) -> None:
         finally:
             Stdin.__init__ = made  # type: ignore[method-assign]
     assert texts(output) == ["one", "two", "thr"]
+
+
+@pytest.mark.parametrize(
+    ("hold", "pieces", "records"),
+    [
+        ("1h", [f"INFO\n{TRACE[:20]}", TRACE[20:41], f"{TRACE[41:]}INFO\n"], ["INFO", TRACE.rstrip(), "INFO"]),
+        ("10ms", [f"INFO\n{TRACE}"], ["INFO", TRACE.rstrip()]),
+    ],
+)
+async def test_stdin_keeps_a_trace_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hold: str, pieces: list[str], records: list[str]
+) -> None:
+    """A trace that comes in pieces is one record: when a line ends it, or nothing more comes for a while."""
+    from podpatterns.sidecar.inputs.stdin import Stdin, StdinConfig
+
+    reading, writing = os.pipe()
+    made = Stdin.__init__
+    monkeypatch.setattr(Stdin, "__init__", lambda self, config, context: made(self, config, context, reading))
+    with os.fdopen(reading, "rb"), os.fdopen(writing, "wb", 0) as writer:
+        config, transform = StdinConfig(hold=Duration(hold)), "{type: multiline, traces: [python]}"
+        async with shipping(tmp_path, config, transform) as (sidecar, _, output):
+            for piece in pieces:
+                writer.write(piece.encode())
+                await asyncio.sleep(0.01)
+            await sidecar.acknowledged("".join(pieces).count("\n"))
+            assert texts(output) == records
+            writer.write(TRACE[:41].encode())  # a drain does not wait for the rest
+    assert "\n".join(texts(output)[len(records) :]) == TRACE[:41]
 
 
 # --- settings --------------------------------------------------------------------------------------------------------

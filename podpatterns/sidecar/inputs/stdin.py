@@ -8,7 +8,7 @@ import select
 from typing import ClassVar
 
 from podpatterns.runtime.schema import InvalidField
-from podpatterns.runtime.units import Size
+from podpatterns.runtime.units import Duration, Size
 from podpatterns.sidecar.inputs import Emit, InputConfig, InputContext
 from podpatterns.sidecar.pushed import PushedInput
 
@@ -27,6 +27,10 @@ class StdinConfig(InputConfig, frozen=True, kw_only=True):
 
     max_line: Size = Size("256KiB")
     """Bytes of a line that are kept; a longer line is cut, marked and counted."""
+
+    hold: Duration = Duration("1s")
+    """How long lines are kept back of which more may come, such as a stack trace that is being written. Only with
+    `multiline`, `format: cri` or `docker`."""
 
     def __post_init__(self) -> None:
         """Check what a type cannot say."""
@@ -47,24 +51,40 @@ class Stdin(PushedInput):
         super().__init__(context, where="stdin", limit=config.max_line, fields={})
         self._descriptor = descriptor
         self._rest = b""
+        self._hold = config.hold
         self._done = asyncio.Event()
 
     async def run(self, emit: Emit) -> None:
         """Emit lines until the end, or until `drain` was called and nothing more is there at the moment."""
         self._emit = emit
-        while data := await self._read():
-            data = self._rest + data
-            end = data.rfind(b"\n")
-            # Of a line that goes on and on no more is kept than shows that it is too long.
-            self._rest = data[end + 1 :][: self._limit + 2]
-            if end >= 0:
-                await self.pass_on_text(data[:end])
-        if self._rest:
-            await self.pass_on_text(self._rest)
+        kept = b""
+        while (data := await self._read(self._hold if kept else None)) != b"":
+            if data is None:  # nothing more came for a while
+                ready = len(kept)
+            else:
+                data = self._rest + data
+                end = data.rfind(b"\n") + 1
+                # Of a line that goes on and on no more is kept than shows that it is too long.
+                self._rest = data[end:][: self._limit + 2]
+                kept += data[:end]
+                ready = self._whole(kept)
+            if ready:
+                await self.pass_on_text(kept[: ready - 1])
+                kept = kept[ready:]
+        if rest := kept + self._rest:
+            await self.pass_on_text(rest.removesuffix(b"\n"))
         self._done.set()
 
-    async def _read(self) -> bytes:
-        """Some bytes; none at the end."""
+    def _whole(self, lines: bytes) -> int:
+        """The bytes of the lines that need not wait for others."""
+        end = len(lines) - 1
+        if 0 <= end < CHUNK:
+            for _ in range(self._context.held(lines, 0, end)):
+                end = lines.rfind(b"\n", 0, end)
+        return end + 1
+
+    async def _read(self, patience: float | None) -> bytes | None:
+        """Some bytes; empty at the end, None if nothing came in time."""
         loop = asyncio.get_running_loop()
         readable = asyncio.Event()
         try:
@@ -76,14 +96,14 @@ class Stdin(PushedInput):
         try:
             waits = [asyncio.ensure_future(readable.wait()), asyncio.ensure_future(self.draining.wait())]
             try:
-                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+                done, _ = await asyncio.wait(waits, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
             finally:
                 for each in waits:
                     each.cancel()
         finally:
             loop.remove_reader(self._descriptor)
         if not select.select([self._descriptor], [], [], 0)[0]:
-            return b""  # draining, and nothing is there
+            return b"" if done else None  # draining, and nothing is there; or not yet
         return os.read(self._descriptor, CHUNK)
 
     async def drain(self) -> None:

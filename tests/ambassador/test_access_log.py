@@ -10,7 +10,7 @@ from podpatterns.ambassador.route import RouteConfig
 from podpatterns.runtime.schema import InvalidField
 from podpatterns.runtime.service import Context
 from podpatterns.runtime.telemetry import Telemetry
-from podpatterns.runtime.units import Share
+from podpatterns.runtime.units import Duration, Share
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 GET = b"GET /items?token=secret HTTP/1.1\r\nHost: shop\r\nX-Request-Id: abc-1\r\n\r\n"
@@ -71,7 +71,7 @@ async def test_a_sample(logged):
 async def test_a_failure_has_its_flag(running, connect):
     """Nobody answers: the flag says why, whatever the status."""
     with capture_logs() as lines:
-        async with running(1) as proxy:
+        async with running(1, hosts={"failfast": Duration("0s")}) as proxy:
             client = await connect(proxy)
             await client.send(GET)
             await client.until(b"\r\n\r\n")
@@ -82,7 +82,7 @@ async def test_a_failure_has_its_flag(running, connect):
 async def test_flags_are_counted_by_version(running, connect):
     """So that a dashboard can tell why."""
     context = Context(telemetry=Telemetry(structlog.get_logger()))
-    async with running(1) as first:
+    async with running(1, hosts={"failfast": Duration("0s")}) as first:
         config = first.config
     async with Ambassador(config, context) as proxy:
         client = await connect(proxy)

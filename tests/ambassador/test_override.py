@@ -9,6 +9,7 @@ from podpatterns.ambassador.route import RouteConfig
 from podpatterns.ambassador.runtime import share_checks
 from podpatterns.errors import ConfigError
 from podpatterns.runtime.config import loads
+from podpatterns.runtime.units import Duration
 
 SPLIT = RouteConfig(split={"stable": 100, "test": 0}, override=OverrideConfig(header="X-Version"))
 
@@ -76,7 +77,8 @@ async def test_shares_are_judged_without_it(upstream, running, connect):
 async def test_a_named_version_that_is_away_is_an_error(upstream, running, ask, unused_tcp_port):
     """A tester is never sent to another version unawares."""
     server = await upstream()
-    async with running({"stable": server, "test": unused_tcp_port}, routes=(SPLIT,)) as proxy:
+    hosts = {"failfast": Duration("0s")}
+    async with running({"stable": server, "test": unused_tcp_port}, routes=(SPLIT,), hosts=hosts) as proxy:
         for _ in range(5):
             assert (await ask(proxy, asking(b"X-Version: test\r\n"))).split()[1] in {b"502", b"503"}
     assert server.heads == []

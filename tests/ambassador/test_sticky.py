@@ -181,7 +181,7 @@ async def test_a_websocket_is_sticky_too(upstream, running, connect):
 async def test_an_error_of_ours_sticks_nobody(running, ask, unused_tcp_port):
     """A client whose version gave no response is not bound to it."""
     ports = {"stable": unused_tcp_port, "test": unused_tcp_port}
-    async with running(ports, routes=split(1, 1, BY_COOKIE)) as proxy:
+    async with running(ports, routes=split(1, 1, BY_COOKIE), hosts={"failfast": Duration("0s")}) as proxy:
         got = await ask(proxy, b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
     assert got.startswith(b"HTTP/1.1 502")
     assert b"Set-Cookie" not in got

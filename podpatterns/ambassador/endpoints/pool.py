@@ -86,6 +86,8 @@ class Pool(Upstream):
         self._line = self._waiting.queue
         self._left: list[Endpoint] = []
         """Endpoints that names no longer lead to, until their last connection is closed."""
+        self._refused = True
+        """False while what keeps us from connecting is no restart: silence, or a certificate."""
         self._last_failure = ""
         """Why the last attempt to connect has failed, if that takes more words than that there was no connection."""
         self._outdated = float("-inf")
@@ -157,7 +159,7 @@ class Pool(Upstream):
 
     def _patient(self) -> bool:
         """Whether to wait for somebody to come back. A restart takes a moment; what takes longer is an outage."""
-        return self._clock() - self._roster.down_since <= self._failfast
+        return self._refused and self._clock() - self._roster.down_since < self._failfast
 
     def _spare(self) -> Link | None:
         """A kept connection to any address: better than none, where no new one can be opened."""
@@ -284,24 +286,18 @@ class Pool(Upstream):
             self._offer(link, self._clock(), waiter)
         elif error is not None:
             waiter.error = error
-            if self._worth_waiting(waiter, error):
+            if self._worth_waiting(waiter):
                 waiter.exchange.within(self._attempts + self._failfast)
             elif self._waiting.leave(waiter):
                 waiter.exchange.failed(error)
         self._refill()
 
-    def _worth_waiting(self, waiter: Waiter, error: UpstreamError) -> bool:
+    def _worth_waiting(self, waiter: Waiter) -> bool:
         """After a failed attempt: whether somebody may be back in a moment, and there is nothing else to do."""
-        return (
-            waiter in self._line
-            and error.flag == "connect_failure"
-            and waiter.exchange.last_chance
-            and self._patient()
-            and not self._has_waited(waiter)
-        )
+        return waiter in self._line and waiter.exchange.last_chance and self._patient() and not self._has_waited(waiter)
 
     def _has_waited(self, waiter: Waiter) -> bool:
-        return self._clock() - waiter.since > self._failfast
+        return self._clock() - waiter.since >= self._failfast
 
     async def _reach(
         self, make: Callable[[Endpoint], P], first: Endpoint, request: Request | None = None
@@ -317,6 +313,7 @@ class Pool(Upstream):
                 protocol = await self._attempt(endpoint, make)
             except UpstreamError as cause:
                 error = cause
+                self._refused = cause.flag == "connect_failure"
                 self._last_failure = str(cause) if cause.flag == "tls_failure" else ""
                 self._roster.connect_failed(endpoint, cause.flag)
             else:

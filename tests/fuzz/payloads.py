@@ -293,6 +293,7 @@ FRAMING = {
     "CR in an extension": chunked(b"5;a\rb\r\nhello\r\n0\r\n\r\n"),
     "NUL in an extension": chunked(b"5;a\x00\r\nhello\r\n0\r\n\r\n"),
     "long extension": chunked(b"5;" + b"a" * 300 + b"\r\nhello\r\n0\r\n\r\n", "chunk_line_too_long"),
+    "LF in a long extension": chunked(b"5;a\n" + b"b" * 300 + b"\r\nhello\r\n0\r\n\r\n"),
     "many extensions": chunked(b"".join(b"1;%b\r\nx\r\n" % (b"a" * 200) for _ in range(30)), "chunk_extensions"),
     "trailer without a colon": chunked(b"0\r\nx\r\n\r\n", "trailers"),
     "folded trailer": chunked(b"0\r\nX: y\r\n z\r\n\r\n", "trailers"),

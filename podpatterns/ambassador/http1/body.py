@@ -176,10 +176,11 @@ class ChunkedBody:
         end = data.find(b"\r\n", at, at + self._limits.chunk_line)
         if end >= 0:
             return end
+        # In this order the reason is the same at any cut: the first mistake counts.
+        if data.find(b"\n", at, at + self._limits.chunk_line) >= 0:
+            raise Refused(400, "chunk_framing", "a chunk's first line must end with CRLF")
         if len(data) - at >= self._limits.chunk_line:
             raise Refused(400, "chunk_line_too_long", f"a chunk's first line exceeds {self._limits.chunk_line} bytes")
-        if b"\n" in data[at:]:
-            raise Refused(400, "chunk_framing", "a chunk's first line must end with CRLF")
         self._held = data[at:]
         return -1
 

@@ -1,8 +1,8 @@
 """Credentials on real requests: added, renewed, waited for; and shown nowhere else."""
 
 import asyncio
-import re
 import json
+import re
 import socket
 import struct
 from base64 import b64encode

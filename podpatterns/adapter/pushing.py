@@ -83,6 +83,12 @@ class Waiting:
             gone += 1
         return gone
 
+    def clear(self) -> int:
+        """Give up everything. Returns how many there were."""
+        count, self.size = len(self._bodies), 0
+        self._bodies.clear()
+        return count
+
     def drop(self, body: bytes) -> None:
         """Take the first one out, if it is still this one: a delivery under way may have been overtaken by `put`."""
         if self._bodies and self._bodies[0] is body:
@@ -97,7 +103,8 @@ class Push(Output):
         self._settings, self._source, self._events = config, source, events
         self._waiting = Waiting(config.max_waiting)
         self._more = asyncio.Event()
-        self._sending = asyncio.Lock()
+        self._sending, self._taking = asyncio.Lock(), asyncio.Lock()
+        self._over = False
         self._backoff = Backoff(first=0.5, cap=_LONGEST_PAUSE / 2)
 
     @abstractmethod
@@ -121,17 +128,22 @@ class Push(Output):
     async def drain(self, deadline: Deadline) -> None:
         """Deliver the last samples."""
         patience = min(self._settings.final_delivery, deadline.remaining)
-        if not patience:
-            return
+        self._over = True  # nothing may follow the last word
         try:
             async with asyncio.timeout(patience):
-                await self._take()
-                self._put(self.last(time.time() + 0.001))  # a moment after the last samples
+                async with self._taking:
+                    await self._take()
+                    self._put(self.last(time.time() + 0.001))  # a moment after the last samples
                 while self._waiting:
                     pause = await self._deliver_first(0)
                     await asyncio.sleep(pause or 0)
         except TimeoutError:
-            self._events.deliveries_lost(self._noun, "shutdown", len(self._waiting))
+            pass  # what is left is counted by `stop`
+
+    async def stop(self) -> None:
+        """Give up what is left, and count it."""
+        if self._waiting:
+            self._events.deliveries_lost(self._noun, "shutdown", self._waiting.clear())
 
     async def _take_always(self) -> None:
         loop = asyncio.get_running_loop()
@@ -139,7 +151,9 @@ class Push(Output):
         while True:
             due = max(due + self._settings.interval, loop.time())
             await asyncio.sleep(due - loop.time())
-            await self._take()
+            async with self._taking:
+                if not self._over:
+                    await self._take()
 
     async def _take(self) -> None:
         families = await self._source.collect(min(self._settings.timeout, self._settings.interval))
@@ -236,6 +250,7 @@ class Post(Push):
 
     async def stop(self) -> None:
         """Close the connection."""
+        await super().stop()
         if self._session is not None:
             await self._session.close()
 

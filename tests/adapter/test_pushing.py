@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -13,6 +15,10 @@ from aiohttp import web
 
 from podpatterns.adapter.config import AdapterConfig
 from podpatterns.adapter.inputs.statsd import StatsdConfig
+from podpatterns.adapter.outputs import OutputConfig
+from podpatterns.adapter.outputs.graphite import GraphiteConfig as GraphiteOutputConfig
+from podpatterns.adapter.outputs.influx import InfluxConfig as InfluxOutputConfig
+from podpatterns.adapter.outputs.otlp import OtlpConfig
 from podpatterns.adapter.outputs.remote_write import RemoteWriteConfig
 from podpatterns.adapter.pushing import PushConfig, Waiting
 from podpatterns.adapter.runtime import Adapter
@@ -57,8 +63,14 @@ async def receiving(*statuses: int) -> AsyncIterator[Receiver]:
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     receiver.url = Url(f"http://127.0.0.1:{runner.addresses[0][1]}/write")
-    yield receiver
-    await runner.cleanup()
+    try:
+        yield receiver
+    finally:
+        await runner.cleanup()
+
+
+def pushing(output: OutputConfig) -> AdapterConfig:
+    return AdapterConfig(inputs=[StatsdConfig(listen=ANY)], outputs=[output], own_metrics=False)
 
 
 def made(url: Url, interval: str = "20ms", **more: object) -> AdapterConfig:
@@ -128,6 +140,70 @@ async def test_a_far_side_that_is_down_costs_no_more_than_the_bound() -> None:
             await until(lambda: 2.0 in receiver.values("a_total"))
             receiver.statuses.extend([503] * 1_000_000)
         assert adapter.events.lost["remote_write: shutdown"] > 0
+
+
+async def test_influx_lines_are_posted(tmp_path: Path) -> None:
+    """Every sample is a line with tags, the field `value` and a time; the token has InfluxDB's own scheme."""
+    token = tmp_path / "token"
+    token.write_text("s3cret")
+    async with receiving() as receiver:
+        config = InfluxOutputConfig(url=receiver.url, interval=Duration("1h"), token=SecretFile(str(token)))
+        async with Adapter(pushing(config)) as adapter:
+            adapter.feed(b"a:7|c|#k:x y")
+            assert await adapter.page() == b"a_total,k=x\\ y value=7.0\n"
+        ((request, body),) = receiver.requests
+        assert re.fullmatch(rb"a_total,k=x\\ y value=7.0 [0-9]{13}000000\n", body)
+        assert request.headers["Authorization"] == "Token s3cret"
+    with pytest.raises(ValueError, match="precision"):
+        InfluxOutputConfig(url=Url("http://x/write?precision=s"))
+
+
+async def test_otlp_is_posted() -> None:
+    """One request for an interval, with the resource; nothing is sent where there is nothing to say."""
+    async with receiving() as receiver:
+        config = OtlpConfig(url=receiver.url, interval=Duration("1h"), resource={"service.name": "shop"})
+        async with Adapter(pushing(config)):
+            pass
+        assert not receiver.requests
+        async with Adapter(pushing(config)) as adapter:
+            adapter.feed(b"a:7|c")
+            assert json.loads(await adapter.page())["resourceMetrics"]
+        ((request, body),) = receiver.requests
+        (sent,) = json.loads(body)["resourceMetrics"]
+        assert sent["resource"]["attributes"] == [{"key": "service.name", "value": {"stringValue": "shop"}}]
+        assert sent["scopeMetrics"][0]["metrics"][0]["sum"]["dataPoints"][0]["asDouble"] == 7.0
+        assert request.headers["Content-Type"] == "application/json"
+
+
+async def test_graphite_lines_survive_a_broken_connection() -> None:
+    """A connection that the far side closes is opened anew, and the newest values come through it."""
+    seen: list[bytes] = []
+    connections = 0
+
+    async def carbon(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        seen.append(await reader.readline())
+        writer.close()
+
+    server = await asyncio.start_server(carbon, "127.0.0.1", 0)
+    address = Address(f"127.0.0.1:{server.sockets[0].getsockname()[1]}")
+    config = GraphiteOutputConfig(address=address, interval=Duration("5ms"), prefix="shop.")
+    async with Adapter(pushing(config)) as adapter:
+        adapter.feed(b"a:7|c|#k:v")
+        assert await adapter.page() == b"shop.a_total;k=v 7 -1\n"
+        await until(lambda: connections >= 3)
+    assert all(re.fullmatch(rb"shop\.a_total;k=v 7 [0-9]{10}\n", line) for line in seen if line)
+    assert seen[0]
+    server.close()
+
+
+@pytest.mark.parametrize(("field", "value"), [("prefix", "a b."), ("address", Address(":2003"))])
+def test_mistakes_in_a_graphite_output_are_named(field: str, value: object) -> None:
+    """Each blames its field."""
+    with pytest.raises(ValueError) as error:  # noqa: PT011 - the field is what counts
+        GraphiteOutputConfig(**{"address": Address("x:1"), field: value})  # type: ignore[arg-type]
+    assert error.value.field == field  # type: ignore[attr-defined]
 
 
 def test_waiting_is_bounded_and_in_order() -> None:

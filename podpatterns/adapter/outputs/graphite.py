@@ -1,0 +1,115 @@
+"""Graphite's plaintext lines, sent to Carbon."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Sequence
+from itertools import islice
+from typing import Annotated, ClassVar
+
+import msgspec
+
+from podpatterns.adapter.events import AdapterEvents
+from podpatterns.adapter.outputs import Output, Source
+from podpatterns.adapter.pushing import Push, PushConfig
+from podpatterns.errors import Retryable
+from podpatterns.formats import graphite
+from podpatterns.formats.families import Family
+from podpatterns.formats.points import Point, points
+from podpatterns.runtime.schema import InvalidField
+from podpatterns.runtime.units import Address
+
+LINES = 5000
+"""Lines per delivery: some 400 KB, so that one that fails repeats no more than that."""
+
+CONTENT_TYPE = "text/plain; charset=utf-8"
+
+
+class GraphiteConfig(PushConfig, frozen=True, kw_only=True):
+    """Sends Graphite lines over TCP: to Carbon, its relays, and everything that speaks its plaintext.
+
+    Carbon acknowledges nothing: a delivery counts when the kernel has taken it, and one during which the connection
+    breaks is repeated as a whole, which Graphite takes for the same values.
+    """
+
+    EXAMPLE: ClassVar[str] = """
+    type: graphite
+    address: graphite.monitoring:2003
+    prefix: shop.
+    """
+
+    address: Address
+    """Where Carbon listens: `host:port`, or `unix:/path`."""
+
+    prefix: Annotated[str, msgspec.Meta(max_length=200)] = ""
+    """What every name begins with, with the dot that ends it."""
+
+    tags: bool = True
+    """Whether labels become tags (`name;label=value`, Graphite 1.1 and later). Off: segments of the name,
+    `name.label.value`."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not re.fullmatch(r"[^\s;~]*", self.prefix):
+            raise InvalidField(
+                "prefix", f'"{self.prefix}" cannot begin a name in Graphite; use letters, digits and dots'
+            )
+        if self.address.path is None and not (self.address.host and self.address.port):
+            raise InvalidField("address", f'"{self.address}" must name host and port, such as "graphite:2003"')
+
+    def build(self, source: Source, events: AdapterEvents) -> Output:
+        """The output."""
+        return Graphite(self, source, events)
+
+
+class Graphite(Push):
+    """Holds one connection, and opens it anew when it breaks."""
+
+    def __init__(self, config: GraphiteConfig, source: Source, events: AdapterEvents) -> None:
+        super().__init__("graphite", config, source, events)
+        self.config = config
+        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+
+    async def deliver(self, body: bytes) -> None:
+        """Send it. Raises Retryable or OSError, and the next try begins with a new connection."""
+        reader, writer = self._streams or await self._connect()
+        self._streams = None
+        try:
+            if reader.at_eof() or writer.is_closing():
+                raise Retryable("Carbon has closed the connection", after=0)
+            writer.write(body)
+            await writer.drain()
+            self._streams = reader, writer
+        finally:
+            if self._streams is None:
+                writer.close()
+
+    async def stop(self) -> None:
+        """Close the connection; what was written is still sent."""
+        await super().stop()
+        if self._streams is not None:
+            self._streams[1].close()
+            self._streams = None
+
+    def encode(self, families: Sequence[Family], now: float) -> list[bytes]:
+        """Bodies of up to 5,000 lines."""
+        lines = graphite.render(map(self._named, points(families, now)), tags=self.config.tags)
+        bodies = []
+        while some := "".join(islice(lines, LINES)):
+            bodies.append(some.encode())
+        return bodies
+
+    def render(self, families: Sequence[Family], accept: str) -> tuple[bytes, str]:  # noqa: ARG002 - it has one form
+        """Every line, with -1 for the time: whoever reads it takes it as now."""
+        lines = graphite.render(map(self._named, points(families, None)), tags=self.config.tags)
+        return "".join(lines).encode(), CONTENT_TYPE
+
+    def _named(self, point: Point) -> Point:
+        return Point(self.config.prefix + point.name, point.labels, point.value, point.stamp)
+
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        address = self.config.address
+        if address.path is not None:
+            return await asyncio.open_unix_connection(address.path)
+        return await asyncio.open_connection(address.host, address.port)

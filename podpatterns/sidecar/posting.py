@@ -160,6 +160,18 @@ class PostingOutput(Output, Generic[T]):
         self._progress = None
         return progress.receipt()
 
+    async def divided(self, batches: Sequence[Batch], answer: Answer) -> Receipt:
+        """Deliver what was refused as a whole because of its contents, in halves."""
+        self._progress = progress = Progress(batches, self.items(batches))
+        everything = range(len(progress.items))
+        if len(everything) == 1:
+            progress.reject(everything, said(answer))
+        else:
+            middle = len(everything) // 2
+            await self._post(progress, everything[:middle])
+            await self._post(progress, everything[middle:])
+        return await self.deliver(batches)
+
     async def _post(self, progress: Progress[T], numbers: Sequence[int]) -> str:
         assert self._poster is not None, "started"
         busy, work = "", [numbers]

@@ -214,6 +214,21 @@ async def test_a_body_that_is_too_large_is_halved(tmp_path: Path, most: int) -> 
     assert all(check.ok for check in sidecar.status().checks)
 
 
+async def test_what_a_half_has_taken_is_not_sent_again(fake_server: FakeServer) -> None:
+    """The store is busy in the middle of the halves: the next try is about what is left, and only that."""
+    fake_server.will(Says(413), Says(200), Says(503), Says(413), Says(422, b"bad"))
+    output = posting(fake_server).build()
+    await output.start()
+    batches = [encoded("a", "b"), encoded("c", "d")]
+    with pytest.raises(Retryable, match="503"):
+        await output.deliver(batches)
+    receipt = await output.deliver(batches)
+    await output.stop()
+    sent = ["".join(messages(seen.body)) for seen in fake_server.seen]
+    assert sent == ["abcd", "ab", "cd", "cd", "c", "d"]
+    assert receipt.rejected == {(1, 0): "422 bad"}
+
+
 async def test_a_store_that_comes_back_gets_everything(tmp_path: Path) -> None:
     """While nobody listens, reading stops at the budget of memory; once the store is there, all arrives, in order."""
     lines = [f"{number:0400d}" for number in range(500)]

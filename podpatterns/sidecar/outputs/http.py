@@ -8,8 +8,9 @@ from typing import ClassVar
 from podpatterns.formats import jsonlines
 from podpatterns.runtime.units import Url
 from podpatterns.sidecar.batch import Batch
-from podpatterns.sidecar.outputs import ACCEPTED, Output, Receipt
-from podpatterns.sidecar.posting import Compression, Poster, PostingConfig, judged
+from podpatterns.sidecar.http_client import Answer
+from podpatterns.sidecar.outputs import ACCEPTED, Receipt
+from podpatterns.sidecar.posting import Compression, Poster, PostingConfig, PostingOutput, judged
 
 
 class HttpConfig(PostingConfig, frozen=True, kw_only=True):
@@ -31,12 +32,12 @@ class HttpConfig(PostingConfig, frozen=True, kw_only=True):
         return Http(self)
 
 
-class Http(Output):
-    """Posts over one connection that is kept."""
+class Http(PostingOutput[bytes]):
+    """Posts the batches as they are; only what is refused because of its contents is gone through in halves."""
 
     def __init__(self, config: HttpConfig) -> None:
+        super().__init__()
         self.config = config
-        self._poster: Poster | None = None
 
     async def start(self) -> None:
         """Read the certificates. Raises StartError."""
@@ -44,37 +45,26 @@ class Http(Output):
         self._poster = Poster(config, config.url, content_type="application/x-ndjson", compression=config.compression)
 
     async def deliver(self, batches: Sequence[Batch]) -> Receipt:
-        """Post; halve what is refused because of its contents until the records to blame are found."""
-        body = b"".join(self._records(batch) for batch in batches)
-        reason = await self._refused(body)
-        if reason is None:
+        """Post everything at once, and no more than that if it is taken. Raises Retryable, Rejected or OSError."""
+        if self._progress is not None and self._progress.is_of(batches):
+            return await super().deliver(batches)  # a part of it has been taken
+        assert self._poster is not None, "started"
+        answer = await self._poster.post(b"".join(map(self._records, batches)))
+        if self.judge(answer) is None:
             return ACCEPTED
-        places = [(at, index) for at, batch in enumerate(batches) for index in range(len(batch))]
-        rejected: dict[tuple[int, int], str] = {}
-        records = body.splitlines(keepends=True) if len(body.splitlines()) == len(places) else body.split(b"\n")[:-1]
-        records = [record if record.endswith(b"\n") else record + b"\n" for record in records]
-        work = [(0, len(records), reason)]
-        while work:
-            begin, end, why = work.pop()
-            if end - begin == 1:
-                rejected[places[begin]] = why
-                continue
-            middle = (begin + end) // 2
-            for half in ((begin, middle), (middle, end)):
-                refused = await self._refused(b"".join(records[half[0] : half[1]]))
-                if refused is not None:
-                    work.append((*half, refused))
-        return Receipt(rejected)
+        return await self.divided(batches, answer)
 
     def _records(self, batch: Batch) -> bytes:
         return jsonlines.with_ids(batch.ndjson, batch.ids) if self.config.event_id else batch.ndjson
 
-    async def _refused(self, body: bytes) -> str | None:
-        """Post; None if accepted, the reason if the body itself is refused. Raises Retryable, Rejected or OSError."""
-        assert self._poster is not None, "started"
-        return judged(await self._poster.post(body), self.config.hold)
+    def items(self, batches: Sequence[Batch]) -> list[bytes]:
+        """Records, each with its newline."""
+        return [record + b"\n" for batch in batches for record in jsonlines.split(self._records(batch))]
 
-    async def stop(self) -> None:
-        """Close the connection."""
-        if self._poster is not None:
-            self._poster.close()
+    def body(self, items: list[bytes]) -> bytes:
+        """Records, a line each."""
+        return b"".join(items)
+
+    def judge(self, answer: Answer) -> str | None:
+        """As HTTP says."""
+        return judged(answer, self.config.hold)

@@ -1,7 +1,7 @@
 """The same bytes to us, to HAProxy and to nginx: what both of them refuse we refuse, and nobody reads another request.
 
-Each proxy has several lanes, so that rows are tried at the same time: a port, and behind it an origin of its own, which
-reads with the oracle of `tests/fuzz` what arrives there.
+Each proxy has several lanes, so that rows are tried at the same time: a socket, and behind it an origin of its own,
+which reads with the oracle of `tests/fuzz` what arrives there.
 """
 
 import asyncio
@@ -108,8 +108,7 @@ def haproxy(folder, lanes):
         "defaults\n  mode http\n  http-reuse never\n  timeout connect 5s\n  timeout client 1s\n  timeout server 1s\n"
         "  timeout http-request 1s\n  timeout http-keep-alive 1s\n"
         + "".join(
-            f"listen lane{port}\n  bind 127.0.0.1:{port}\n  server origin 127.0.0.1:{origin}\n"
-            for port, origin in lanes
+            f"listen lane{origin}\n  bind unix@{place}\n  server origin 127.0.0.1:{origin}\n" for place, origin in lanes
         )
     )
     return ["haproxy", "-db", "-f", str(file)]
@@ -121,8 +120,8 @@ def nginx(folder, lanes):
         f"{name}_temp_path {folder}/{name};" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
     servers = "".join(
-        f"server {{ listen 127.0.0.1:{port}; location / {{ proxy_pass http://127.0.0.1:{origin}; }} }}\n"
-        for port, origin in lanes
+        f"server {{ listen unix:{place}; location / {{ proxy_pass http://127.0.0.1:{origin}; }} }}\n"
+        for place, origin in lanes
     )
     file.write_text(
         f"daemon off; master_process off; pid {folder}/pid; error_log stderr; events {{}}\n"
@@ -138,10 +137,10 @@ def ambassador(folder, lanes):
     file = folder / "ambassador.yaml"
     listeners = [
         {
-            "listen": f"127.0.0.1:{port}", "head_timeout": "1s", "idle": "1s",
+            "listen": f"unix:{place}", "head_timeout": "1s", "idle": "1s",
             "routes": [{"to": f"o{origin}", "retry": {"attempts": 0}}],
         }
-        for port, origin in lanes
+        for place, origin in lanes
     ]  # fmt: skip
     upstreams = {
         f"o{origin}": {"addresses": [f"127.0.0.1:{origin}"], "keep": "0s", "idle": "1s", "first_byte": "1s"}
@@ -153,22 +152,23 @@ def ambassador(folder, lanes):
 
 
 @asynccontextmanager
-async def proxy(command, folder, ports):
+async def proxy(command, folder):
     """One of them, with its origins: for each lane a function that sends bytes and says what was forwarded of them."""
     folder.mkdir()
-    origins = [Origin() for _ in ports]
+    places = [folder / f"{lane}.sock" for lane in range(LANES)]  # not ports: nobody else can take them first
+    origins = [Origin() for _ in places]
     for origin in origins:
         await origin.start()
-    lanes = list(zip(ports, (origin.port for origin in origins), strict=True))
+    lanes = list(zip(places, (origin.port for origin in origins), strict=True))
     child = await asyncio.create_subprocess_exec(
         *command(folder, lanes), stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL
     )
     try:
         async with asyncio.timeout(30):
-            for port in ports:
-                while not await reachable(port):  # noqa: ASYNC110 - they do not say when they are ready
+            for place in places:
+                while not await reachable(place):  # noqa: ASYNC110 - they do not say when they are ready
                     await asyncio.sleep(0.05)
-        yield [asker(port, origin) for port, origin in zip(ports, origins, strict=True)]
+        yield [asker(place, origin) for place, origin in zip(places, origins, strict=True)]
     finally:
         child.terminate()
         await child.wait()
@@ -176,9 +176,9 @@ async def proxy(command, folder, ports):
             origin.server.close()
 
 
-def asker(port, origin):
+def asker(place, origin):
     async def ask(data):
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        reader, writer = await asyncio.open_unix_connection(place)
         answer, reset = b"", False
         try:
             async with asyncio.timeout(20):
@@ -196,23 +196,22 @@ def asker(port, origin):
     return ask
 
 
-async def reachable(port):
+async def reachable(place):
     try:
-        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        _, writer = await asyncio.open_unix_connection(place)
     except OSError:
         return False
     writer.close()
     return True
 
 
-async def compared(folder, free_port, table):
+async def compared(folder, table):
     """What each of the three has made of each row: of the client's bytes, by their names."""
     commands = {"ours": ambassador, "haproxy": haproxy, "nginx": nginx}
     got = {name: {} for name in commands}
     async with AsyncExitStack() as running:
         lanes = {
-            name: await running.enter_async_context(proxy(command, folder / name, [free_port() for _ in range(LANES)]))
-            for name, command in commands.items()
+            name: await running.enter_async_context(proxy(command, folder / name)) for name, command in commands.items()
         }
 
         async def work(ask, name, rows):
@@ -228,10 +227,10 @@ async def compared(folder, free_port, table):
 
 
 @pytest.mark.holds("peers")
-async def test_nobody_reads_another_request(tmp_path, unused_tcp_port_factory):
+async def test_nobody_reads_another_request(tmp_path):
     """Of each row we forward no more than one of the peers does, and what two forward is the same request."""
     table = {row: payload.data + END for row, payload in PAYLOADS.items()}
-    got = await compared(tmp_path, unused_tcp_port_factory, table)
+    got = await compared(tmp_path, table)
     ours, laxer, otherwise = got.pop("ours"), {}, {}
     for row in PAYLOADS:
         peers = {name: each[row].requests for name, each in got.items()}
@@ -259,10 +258,10 @@ def passed_on(got):
 
 
 @pytest.mark.holds("peers")
-async def test_nobody_reads_another_response(tmp_path, unused_tcp_port_factory):
+async def test_nobody_reads_another_response(tmp_path):
     """We pass on no answer that both peers hold back or break off, and what two pass on has the same payload."""
     table = {row: b"GET " + path + b" HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n" for path, row in ROWS.items()}
-    got = await compared(tmp_path, unused_tcp_port_factory, table)
+    got = await compared(tmp_path, table)
     ours, laxer, otherwise = got.pop("ours"), {}, {}
     for row in ANSWERS:
         mine, peers = passed_on(ours[row]), {name: passed_on(each[row]) for name, each in got.items()}

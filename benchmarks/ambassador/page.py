@@ -22,8 +22,8 @@ TITLES = {"podpatterns": "podpatterns", "envoy": "Envoy", "haproxy": "HAProxy", 
 TEXT = """# The ambassador beside other proxies
 
 `make bench-ambassador` measures this again, on your machine, in ten minutes. It exits with 1 if one of the ratios at
-the end of this page does not hold. What counts is the ratio between proxies in the same run: the absolute figures are
-those of one small virtual machine.
+the end of this page does not hold. What counts is the ratio between proxies in the same run: the absolute figures,
+latencies above all, are those of one small virtual machine that had other work to do as well.
 
 ![CPU time of each proxy beside that of Envoy](ambassador.svg)
 

@@ -110,6 +110,13 @@ class Supervisor:
         return None
 
     async def _wind_down(self) -> None:
+        try:
+            await self._drain()
+        finally:
+            # Also where the drain was cancelled: nothing may go on behind the back of whoever left the block.
+            await self._stop()
+
+    async def _drain(self) -> None:
         deadline = Deadline(self._clock() + self.context.grace, self._clock)
         for service in reversed(self._started):
             task = self._tasks.get(service)
@@ -127,7 +134,9 @@ class Supervisor:
                 except (PodpatternsError, OSError) as error:
                     self.events.service_failed(service.name, error)
                     self.failure = self.failure or error
-        # Stopped only when all have drained: a service may still need one that was started before it.
+
+    async def _stop(self) -> None:
+        """Only when all have drained: a service may still need one that was started before it."""
         for service in reversed(self._started):
             task = self._tasks.get(service)
             if task is not None:

@@ -152,6 +152,23 @@ async def test_an_error_in_the_block_is_not_replaced():
     assert log[-1] == "one stop"
 
 
+async def test_a_drain_that_is_cancelled_still_stops_everything():
+    """Whoever leaves the block by a cancellation leaves nothing running behind."""
+    log = []
+
+    async def application():
+        async with Supervisor([Story("a", log), Story("b", log, drain_seconds=60)], context(grace=90)):
+            pass
+
+    task = asyncio.create_task(application())
+    while "b drain" not in log:  # noqa: ASYNC110 - the log is the event
+        await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert log[-4:] == ["b cancelled", "b stop", "a cancelled", "a stop"]
+
+
 async def test_a_service_that_is_meant_to_end_ends_the_process():
     """With `endless` false, the end of `run` is success."""
 

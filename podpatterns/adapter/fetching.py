@@ -1,0 +1,159 @@
+"""Sources that are fetched over HTTP whenever a page is wanted; whatever goes wrong becomes `<name>_up 0`."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Annotated
+from urllib.parse import urlsplit
+
+import msgspec
+
+from podpatterns.adapter.events import AdapterEvents
+from podpatterns.adapter.inputs import InputConfig, PullInput
+from podpatterns.formats.families import Family, block, labels_of
+from podpatterns.runtime.schema import InvalidField
+from podpatterns.runtime.service import Deadline
+from podpatterns.runtime.units import Duration, Size, Url
+
+if TYPE_CHECKING:
+    from aiohttp import ClientSession
+
+Name = Annotated[str, msgspec.Meta(pattern="^[a-z_][a-z0-9_]*$")]
+"""The beginning of a metric's name."""
+
+
+class SourceConfig(InputConfig, frozen=True, kw_only=True):
+    """What all sources that are asked have in common."""
+
+    timeout: Duration = Duration("5s")
+    """How long the source may take; never longer than whoever scrapes us waits."""
+
+    labels: dict[str, str] = {}
+    """Labels that every sample of this source gets, unless it has them already."""
+
+    remote: bool = False
+    """Whether the source may be elsewhere than on this pod's loopback. Off, so that a typing error does not make the
+    adapter a way into the network."""
+
+
+class FetchConfig(SourceConfig, frozen=True, kw_only=True):
+    """What all sources over HTTP have in common."""
+
+    url: Url
+    """Where the page is."""
+
+    max_size: Size = Size("16MiB")
+    """The longest page that is taken in; some 200,000 samples by default."""
+
+    def __post_init__(self) -> None:
+        refuse_elsewhere("url", urlsplit(self.url).hostname or "", remote=self.remote)
+
+
+def refuse_elsewhere(field: str, host: str, *, remote: bool) -> None:
+    """Blame `field` if the host is not this pod. Raises InvalidField."""
+    if not remote and not _is_loopback(host):
+        raise InvalidField(field, f'"{host}" is not this pod; set "remote: true" if that is meant')
+
+
+class Unusable(Exception):  # noqa: N818 - named after what the source has answered
+    """The source answered, but with nothing that can be used."""
+
+
+class Asked(PullInput):
+    """Asks a source, and says whether it answered."""
+
+    def __init__(self, name: str, config: SourceConfig, events: AdapterEvents) -> None:
+        self._called, self._settings, self._events = name, config, events
+        self._labelled: dict[str, str] = {}
+
+    @abstractmethod
+    async def ask(self) -> list[Family]:
+        """Everything that the source says. Raises Unusable, OSError or EOFError."""
+
+    async def collect(self, deadline: Deadline) -> list[Family]:
+        """The source's families, and whether it answered."""
+        up = Family(f"{self._called}_up", "gauge", f"Whether {self._called} answered with what was asked for.")
+        within = min(self._settings.timeout, deadline.remaining)
+        families: list[Family] = []
+        try:
+            async with asyncio.timeout(within):
+                families = await self.ask()
+        except TimeoutError:
+            self._events.collect_failed(self._called, f"no answer within {within:.3g} s")
+        except (OSError, EOFError, Unusable) as error:
+            self._events.collect_failed(self._called, str(error) or type(error).__name__)
+        up.add(float(bool(families)))
+        if self._settings.labels:
+            for family in families:
+                family.blocks = [self._labelled.get(text) or self._label(text) for text in family.blocks]
+        return [*families, up]
+
+    def _label(self, text: str) -> str:
+        if len(self._labelled) > 200_000:
+            self._labelled.clear()
+        new = self._labelled[text] = block({**self._settings.labels, **dict(labels_of(text))}.items())
+        return new
+
+
+class Fetch(Asked):
+    """Asks over a kept-alive connection."""
+
+    accept = "*/*"
+    """The Accept field."""
+
+    def __init__(self, name: str, config: FetchConfig, events: AdapterEvents) -> None:
+        super().__init__(name, config, events)
+        self._fetch = config
+        self._session: ClientSession | None = None
+
+    @abstractmethod
+    def read(self, body: bytes, content_type: str) -> list[Family]:
+        """The families of a page. Raises Unusable, or ValueError where it is not the page that was asked for."""
+
+    async def start(self) -> None:
+        """Prepare the client; the source itself may come up later."""
+        from aiohttp import ClientSession
+
+        self._session = ClientSession(headers={"Accept": self.accept, "User-Agent": "podpatterns-adapter"})
+
+    async def stop(self) -> None:
+        """Close the connection."""
+        if self._session is not None:
+            await self._session.close()
+
+    async def ask(self) -> list[Family]:
+        """Fetch the page, and read it."""
+        from aiohttp import ClientError
+
+        try:
+            body, content_type = await self._get()
+        except ClientError as error:
+            raise Unusable(str(error) or type(error).__name__) from None
+        try:
+            return self.read(body, content_type)
+        except ValueError as error:
+            raise Unusable(str(error)) from None
+
+    async def _get(self) -> tuple[bytes, str]:
+        assert self._session is not None
+        async with self._session.get(self._fetch.url, allow_redirects=False) as response:
+            if response.status != 200:
+                raise Unusable(f"answered {response.status} {response.reason}")
+            parts, size = [], 0
+            async for part in response.content.iter_any():
+                size += len(part)
+                if size > self._fetch.max_size:
+                    raise Unusable(f"the page is longer than {self._fetch.max_size}")
+                parts.append(part)
+            return b"".join(parts), response.content_type
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -51,8 +51,7 @@ async def soak(seconds, folder):
     try:
         for each in services:
             await each.start()
-        # Long enough for a service to come back, also on a busy machine: for that long requests wait for it.
-        upstreams = {each.name: {"addresses": [f"127.0.0.1:{each.port}"], "connect": "10s"} for each in services}
+        upstreams = {each.name: {"addresses": [f"127.0.0.1:{each.port}"]} for each in services}
         routes = [{"split": {"one": 50, "two": 50}, "sticky": {"header": "x-user"}}]
         config = {"listeners": [{"listen": "127.0.0.1:0", "routes": routes}], "upstreams": upstreams}
         async with launched(folder, config) as process:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pkgutil
+import re
 from collections.abc import Collection, Iterator
 from functools import cache
 from importlib import import_module
@@ -21,6 +22,8 @@ def rules() -> tuple[Rule, ...]:
     modules = sorted(module.name for module in pkgutil.iter_modules(package.__path__))
     return tuple(rule for name in modules for rule in import_module(f"{package.__name__}.{name}").RULES)
 
+
+_IGNORE = re.compile(r"#.*\bpodpatterns: ignore ([a-z-]+(?:, *[a-z-]+)*)")
 
 YAML = "yaml"
 """The name under which a text that cannot be read is reported."""
@@ -53,7 +56,17 @@ class Linter:
                 Finding(YAML, Severity.ERROR, Mark(each.file, each.line, each.column), each.message, "mend it first")
                 for each in error.problems
             ]
-        findings = [finding for document in documents for finding in self._document(document)]
+        ignored = {
+            number: {name.strip() for name in match[1].split(",")}
+            for number, line in enumerate(source.splitlines(), start=1)
+            if (match := _IGNORE.search(line))
+        }
+        findings = [
+            finding
+            for document in documents
+            for finding in self._document(document)
+            if finding.rule not in ignored.get(finding.mark.line or 0, ())
+        ]
         return sorted(findings, key=lambda each: (each.mark.line or 0, each.mark.column or 0))
 
     def _document(self, document: Node) -> Iterator[Finding]:

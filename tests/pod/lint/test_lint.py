@@ -157,6 +157,13 @@ def test_fix_writes_the_file_and_says_so(tmp_path):
     assert "livenessProbe" not in file.read_text("utf-8")
 
 
+def test_a_finding_can_be_accepted():
+    """By a comment in its line, for that rule alone."""
+    text = "apiVersion: v1\nkind: Pod\nmetadata: {name: Bad_Name}  # podpatterns: ignore %s\n"
+    assert [each.rule for each in Linter().lint(text % "port-twice, bad-name")] == []
+    assert [each.rule for each in Linter().lint(text % "port-twice")] == ["bad-name"]
+
+
 def test_yaml_that_cannot_be_read_is_a_finding():
     """A folder is linted to its end, whatever is in it."""
     assert [finding.rule for finding in Linter().lint("a: [")] == [YAML]

@@ -1,0 +1,110 @@
+"""Fewer series: labels are taken away, and what then is the same series is added up."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import ClassVar, Literal
+
+from podpatterns.adapter.transforms import Transform, TransformConfig
+from podpatterns.formats.families import Family, Rewritten, block, labels_of
+from podpatterns.runtime.schema import InvalidField
+
+_BOUNDS = ("le", "quantile")
+
+
+class AggregateConfig(TransformConfig, frozen=True, kw_only=True):
+    """Takes labels away and adds up what then is the same series: one series per route instead of one per user.
+
+    Counters, histograms and the counts and sums of summaries are added up; a summary's quantiles, which cannot be, are
+    left out, as are times of samples and exemplars. Histograms must have the same buckets.
+    """
+
+    EXAMPLE: ClassVar[str] = """
+    type: aggregate
+    metrics: ["shop_.*"]
+    without: [user, session]
+    """
+
+    metrics: list[str] = []
+    """Which metrics: regular expressions that match a name as a whole, as the page has it without `_bucket`, `_count`
+    and `_sum`. None named: all."""
+
+    without: list[str] = []
+    """The labels that go; all others stay."""
+
+    by: list[str] = []
+    """The labels that stay; all others go. Either this or `without`."""
+
+    gauges: Literal["sum", "max", "min", "avg"] = "sum"
+    """What becomes of gauges, which may be amounts (`sum`) or levels (`max`, `min`, `avg`)."""
+
+    def __post_init__(self) -> None:
+        if bool(self.without) == bool(self.by):
+            raise InvalidField("without", "exactly one of `without` and `by` must name labels")
+        for field, names in (("without", self.without), ("by", self.by)):
+            for name in names:
+                if name in _BOUNDS:
+                    raise InvalidField(field, f'"{name}" is part of a histogram or summary; relabelling can drop it')
+        for index, metric in enumerate(self.metrics):
+            try:
+                re.compile(metric)
+            except re.error as error:
+                raise InvalidField(f"metrics[{index}]", f'"{metric}" is no regular expression: {error}') from None
+
+    def build(self) -> Transform:
+        """The transform."""
+        return Aggregate(self)
+
+
+Combine = Callable[[Sequence[float]], float]
+_COMBINE: dict[str, Combine] = {
+    "sum": sum,
+    "max": max,
+    "min": min,
+    "avg": lambda values: sum(values) / len(values),
+}
+
+
+class Aggregate:
+    """Remembers what becomes of each label text."""
+
+    def __init__(self, config: AggregateConfig) -> None:
+        self._wanted = [re.compile(metric) for metric in config.metrics]
+        self._without, self._by = frozenset(config.without), frozenset((*config.by, *_BOUNDS)) if config.by else None
+        self._gauges = _COMBINE[config.gauges]
+        self._known = Rewritten(self._text)
+
+    def apply(self, families: list[Family]) -> list[Family]:
+        """The families, those that are wanted with fewer series."""
+        return [self._family(each) if self._wants(each.name) else each for each in families]
+
+    def _wants(self, name: str) -> bool:
+        return not self._wanted or any(pattern.fullmatch(name) for pattern in self._wanted)
+
+    def _text(self, text: str) -> str:
+        labels = labels_of(text)
+        if self._by is not None:
+            return block(pair for pair in labels if pair[0] in self._by)
+        return block(pair for pair in labels if pair[0] not in self._without)
+
+    def _family(self, family: Family) -> Family:
+        groups: dict[tuple[str, str], list[float]] = {}
+        suffixes = family.suffixes if family.suffixes is not None else [""] * len(family.values)
+        for suffix, text, value in zip(suffixes, family.blocks, family.values, strict=True):
+            if family.kind == "summary" and not suffix:
+                continue
+            groups.setdefault((suffix, self._known[text] or ""), []).append(value)
+        result = Family(family.name, family.kind, family.help, family.unit, source=family.source)
+        result.blocks = [text for _, text in groups]
+        result.values = [self._combine(family.kind, suffix)(values) for (suffix, _), values in groups.items()]
+        if family.suffixes is not None:
+            result.suffixes = [suffix for suffix, _ in groups]
+        return result
+
+    def _combine(self, kind: str, suffix: str) -> Combine:
+        if suffix == "_created":
+            return min  # the whole began with the first
+        if kind in ("gauge", "unknown"):
+            return self._gauges
+        return max if kind in ("info", "stateset") else sum

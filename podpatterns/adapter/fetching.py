@@ -88,7 +88,7 @@ class Asked(PullInput):
         if self._settings.labels:
             for family in families:
                 family.blocks = [self._labelled.get(text) or self._label(text) for text in family.blocks]
-        return [*families, up]
+        return [*(family for family in families if family.values), up]
 
     def _label(self, text: str) -> str:
         if len(self._labelled) > 200_000:

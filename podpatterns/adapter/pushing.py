@@ -261,7 +261,7 @@ class Post(Push):
         assert self._session is not None, "started"
         fields = self._fields
         if self._post.token is not None:
-            fields = {**fields, "Authorization": f"{self.scheme} {self._post.token.read()}"}
+            fields = {**fields, "Authorization": f"{self.scheme} {_token(self._post.token)}"}
         try:
             async with self._session.post(self._post.url, data=body, headers=fields, allow_redirects=False) as answer:
                 if answer.status < 300:
@@ -273,6 +273,16 @@ class Post(Push):
                 raise Rejected(problem)
         except ClientError as error:
             raise Retryable(str(error) or type(error).__name__) from None
+
+
+def _token(file: SecretFile) -> str:
+    try:
+        token = file.read()
+    except UnicodeDecodeError:
+        token = ""
+    if not token or not token.isascii() or not token.isprintable():
+        raise Retryable(f"{file} must hold a token: one line of ASCII")  # without what it holds: it may be a secret
+    return token
 
 
 def _seconds(text: str) -> float | None:

@@ -22,6 +22,7 @@ from podpatterns.adapter.outputs.otlp import OtlpConfig
 from podpatterns.adapter.outputs.remote_write import RemoteWriteConfig
 from podpatterns.adapter.pushing import PushConfig, Waiting
 from podpatterns.adapter.runtime import Adapter
+from podpatterns.errors import Retryable
 from podpatterns.formats import remote_write
 from podpatterns.runtime.units import Address, Duration, SecretFile, Size, Url
 
@@ -104,6 +105,24 @@ async def test_what_was_refused_for_now_is_delivered_later_in_order(tmp_path: Pa
         assert request.headers["X-Scope-OrgID"] == "me"
         assert request.headers["Content-Encoding"] == "snappy"
         assert adapter.events.lost == {}
+
+
+async def test_a_token_that_is_none_is_waited_for(tmp_path: Path) -> None:
+    """A file that is missing, empty or no line of text stops deliveries, not the adapter, until it is right."""
+    token = tmp_path / "token"
+    async with receiving() as receiver:
+        config = made(receiver.url, token=SecretFile(str(token)))
+        async with Adapter(config) as adapter:
+            adapter.feed(b"a:1|c")
+            for count, wrong in enumerate((None, b"", b"a\nb\n", b"\xff")):
+                if wrong is not None:
+                    token.write_bytes(wrong)
+                output = adapter.outputs[0]
+                with pytest.raises((Retryable, FileNotFoundError), match="token"):
+                    await output.deliver(b"")  # type: ignore[attr-defined]
+                assert not receiver.requests, count
+            token.write_text("s3cret")
+            await until(lambda: receiver.requests)
 
 
 async def test_the_last_samples_are_delivered_at_the_end() -> None:

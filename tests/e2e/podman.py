@@ -14,6 +14,8 @@ from pathlib import Path
 
 import yaml
 
+from podpatterns.pod.inject.outline import Dumper
+
 ROOT = Path(__file__).parents[2]
 NAMESPACE = "podpatterns-e2e"
 
@@ -36,7 +38,7 @@ def run(*command, inside=False, check=True, cwd=None):
 def classic(*texts):
     """The manifests as podman 4.3 can play them."""
     documents = [each for text in texts for each in yaml.safe_load_all(text) if each]
-    return yaml.safe_dump_all([_document(each) for each in documents])
+    return yaml.dump_all([_document(each) for each in documents], Dumper=Dumper, sort_keys=False)
 
 
 def _document(document):
@@ -50,6 +52,10 @@ def _document(document):
             "stringData": None,
         }
     spec = document.get("spec", {}).get("template", document).get("spec")
+    if document["kind"] == "Job":
+        # It knows no Jobs; what a Job runs is a Pod.
+        pod = {**document["spec"]["template"], "apiVersion": "v1", "kind": "Pod"}
+        return _document({**pod, "metadata": {"name": document["metadata"]["name"]}})
     if document["kind"] not in {"Pod", "Deployment"} or spec is None:
         return document
     inits = spec.pop("initContainers", [])

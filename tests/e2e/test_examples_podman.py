@@ -1,24 +1,48 @@
 """The smaller examples in real containers; the storefront and the injected Deployment have tests of their own."""
 
+import contextlib
 import re
+import sqlite3
 import sys
 
 import pytest
 
-from tests.e2e.podman import ROOT, classic, fetch, logs, played, run, status, wait_for
+from podpatterns.pod.inject.injection import Options, part
+from podpatterns.pod.inject.manifest import inject
+from tests.e2e.podman import ROOT, classic, fetch, logs, played, run, status, volume, wait_for
 
 EXAMPLES = ROOT / "examples"
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600), pytest.mark.usefixtures("images")]
 
 
+EXTRA = """\
+ambassador:
+  listeners: [{listen: "127.0.0.1:7999", routes: [{to: nobody}]}]
+  upstreams: {nobody: "127.0.0.1:9"}
+runtime: {admin: ":7998"}
+"""
+
+
 def manifests(example, *names):
     return [(EXAMPLES / example / name).read_text() for name in names]
 
 
+def injected(text, workload):
+    """With one more container of ours, in the classic form."""
+    options = Options(classic=True, pull="IfNotPresent")
+    return inject(text, [part("extra.yaml", EXTRA, options)], only=[workload]).source
+
+
+def the_injected_one_runs():
+    return wait_for("what was injected", lambda: fetch("http://localhost:7998/readyz"))
+
+
 def test_the_init_container(tmp_path):
     """The repository is cloned before the application starts, which reads it."""
-    with played(tmp_path, classic(*manifests("00-init-container", "pod.yaml"))):
+    (text,) = manifests("00-init-container", "pod.yaml")
+    with played(tmp_path, classic(injected(text, "Pod/sauce"))):
+        the_injected_one_runs()
         output = wait_for("the application", lambda: logs("sauce-app") if "running" in logs("sauce-app") else "")
         assert output.splitlines()[-1] == "The app is running!"
         assert len(output.splitlines()) > 1
@@ -26,7 +50,9 @@ def test_the_init_container(tmp_path):
 
 def test_the_canary(tmp_path):
     """The good version gets everything, the bad one is taken back, and its log says why."""
-    with played(tmp_path, classic(*manifests("02-canary", "app.yaml", "versions.yaml", "pod.yaml"))):
+    *others, text = manifests("02-canary", "app.yaml", "versions.yaml", "pod.yaml")
+    with played(tmp_path, classic(*others, injected(text, "Pod/shop"))):
+        the_injected_one_runs()
         wait_for("the end of both ramps", lambda: re.search(r"next +100%.*hasty +0%", logs("shop-shoppers")))
         back = next(line for line in logs("shop-canary").splitlines() if '"move":"back"' in line)
         assert '"version":"hasty"' in back
@@ -36,10 +62,29 @@ def test_the_canary(tmp_path):
 def test_the_access_details(tmp_path):
     """Plain requests of the application reach a service that wants TLS, a certificate and a token."""
     secrets = run(sys.executable, EXAMPLES / "03-access-details" / "make_secrets.py")
-    texts = [*manifests("03-access-details", "app.yaml", "service.yaml", "pod.yaml"), secrets]
-    with played(tmp_path, classic(*texts)):
+    *others, text = manifests("03-access-details", "app.yaml", "service.yaml", "pod.yaml")
+    with played(tmp_path, classic(*others, secrets, injected(text, "Pod/shop"))):
+        the_injected_one_runs()
         wait_for("an order", lambda: "success: order 1 is shipped" in logs("shop-shop"))
         assert status(9802)["facts"]["errors"] == 0
         shown = fetch("http://localhost:9802/ambassador") + fetch("http://localhost:9802/config")
         assert "orders" in shown
         assert "BEGIN" not in shown
+
+
+def test_the_log_of_a_job(tmp_path):
+    """The classic sidecar ships every line, and ends when the report has."""
+    with played(tmp_path, classic(*manifests("04-log-shipping", "classic.yaml"))):
+        ended = [
+            "podman",
+            "ps",
+            "--all",
+            "--filter",
+            "name=report-classic-",
+            "--format",
+            "{{.Names}} {{.ExitCode}} {{.State}}",
+        ]
+        wait_for("the end of both", lambda: run(*ended).count(" 0 Exited") == 2)
+        with contextlib.closing(sqlite3.connect(f"file:{volume('store')}/logs.sqlite?mode=ro", uri=True)) as store:
+            (stored,) = store.execute("SELECT count(*) FROM logs").fetchone()
+        assert stored == 403

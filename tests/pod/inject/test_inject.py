@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -404,6 +406,29 @@ def test_inject_and_uninject_in_place(folder):
     assert "podpatterns-sidecar" in file.read_text()
     assert run("uninject", file, "--in-place").exit_code == 0
     assert file.read_text() == manifest("Deployment")
+
+
+@pytest.mark.parametrize("options", [(), ("--in-place",)])
+def test_what_cannot_be_injected_is_left_as_it_is(folder, options):
+    """Exit 2 with file, line and remedy; not a byte is changed."""
+    file = folder / "shop.yaml"
+    source = file.read_text().replace("    spec:\n", "    spec:\n      hostNetwork: true\n")
+    file.write_text(source)
+    command = [
+        sys.executable,
+        "-m",
+        "podpatterns",
+        "pod",
+        "inject",
+        file,
+        "--config",
+        folder / "sidecar.yaml",
+        *options,
+    ]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert re.search(r"shop\.yaml:\d+:\d+: with hostNetwork .*; remove it", done.stderr)
+    assert file.read_text() == source
 
 
 def test_a_patch_for_kubectl(folder):

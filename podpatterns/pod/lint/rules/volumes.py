@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Final
 
@@ -12,6 +13,10 @@ from podpatterns.runtime.nodes import MapNode, ScalarNode
 
 RELOADING: Final = ("configMap", "secret", "projected", "downwardAPI")
 """Volumes whose files change while the pod runs."""
+
+
+_LOGS = re.compile(r"(?:^|/)logs?(?:/|$)")
+"""Folders that are shared for somebody to read; others may be a container's own."""
 
 
 def mount_without_volume(workload: Workload) -> Iterator[Found]:
@@ -66,11 +71,13 @@ def volume_without_reader(workload: Workload) -> Iterator[Found]:
         path = text(mount, "mountPath")
         if any(path.startswith(scratch) for scratch in ("/tmp", "/var/cache", "/var/run", "/run")):  # noqa: S108
             continue  # a writable folder beside a read-only root file system is for its container alone
-        if any(_mentions(other, path) for other in workload.containers if other is not each):
+        spoken = any(_mentions(other, path) for other in workload.containers if other is not each)
+        if spoken or (_LOGS.search(path) and value(mount, "readOnly") is not True):
+            why = f"another container speaks of {path}" if spoken else "nobody reads the logs in it"
             yield Found(
                 volume.entries["name"].mark,
-                f'the volume "{name}" is mounted by {each.title} alone, and another container speaks of {path}',
-                "mount it there as well",
+                f'the volume "{name}" is mounted by {each.title} alone, and {why}',
+                "mount it where it is read as well",
             )
 
 

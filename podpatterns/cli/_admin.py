@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 
@@ -23,6 +24,19 @@ option = click.option(
 
 class Unreachable(PodpatternsError):  # noqa: N818 - what the endpoint is
     """Nobody answers at the admin endpoint."""
+
+
+def address_in(files: tuple[Path, ...]) -> str | None:
+    """The admin endpoint that files configure; None without files. Raises UsageError if they configure none."""
+    if not files:
+        return None
+    from podpatterns.runtime import config
+
+    address = config.load(files).admin
+    if address is None or address.path is not None or not address.port:
+        raise click.UsageError(f"{', '.join(map(str, files))}: no admin endpoint with a port of its own; use --admin")
+    host = "127.0.0.1" if address.host in {"", "0.0.0.0", "::"} else address.host
+    return f"[{host}]:{address.port}" if ":" in host else f"{host}:{address.port}"
 
 
 def ask(

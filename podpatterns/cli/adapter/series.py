@@ -25,9 +25,8 @@ from podpatterns.errors import PodpatternsError
 def command(files: tuple[Path, ...], admin: str | None, top: int, output: str) -> None:
     """Show the series of the adapter that FILES configure; without FILES, of the one at port 9803 of this pod."""
     from podpatterns.cli.adapter import _page
-    from podpatterns.cli.ambassador._asking import address_in
 
-    address = admin or address_in(files)
+    address = admin or _admin.address_in(files)
     status, text = _admin.ask(address, "GET", f"/adapter/series?top={top}", timeout=5.0, defaults=("127.0.0.1:9803",))
     if status == 404:
         raise PodpatternsError(

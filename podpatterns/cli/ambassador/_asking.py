@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -38,19 +37,6 @@ def split_options(command: F) -> F:
             f"--{name}", metavar="NAME", help=f"The {name} that is meant, where several have such a split."
         )(command)
     return admin_option(command)
-
-
-def address_in(files: tuple[Path, ...]) -> str | None:
-    """The admin endpoint that files configure; None without files. Raises UsageError if they configure none."""
-    if not files:
-        return None
-    from podpatterns.runtime import config
-
-    address = config.load(files).admin
-    if address is None or address.path is not None or not address.port:
-        raise click.UsageError(f"{', '.join(map(str, files))}: no admin endpoint with a port of its own; use --admin")
-    host = "127.0.0.1" if address.host in {"", "0.0.0.0", "::"} else address.host
-    return f"[{host}]:{address.port}" if ":" in host else f"{host}:{address.port}"
 
 
 def ask(admin: str | None, method: str, path: str, body: dict[str, Any] | None = None) -> Any:

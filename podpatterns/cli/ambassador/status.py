@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from podpatterns.cli import _admin
 from podpatterns.cli.ambassador import _asking
 
 
@@ -27,7 +28,7 @@ def command(files: tuple[Path, ...], admin: str | None, output: str, watch: bool
     `share` is measured since the weights were last changed, `overall` since the start; success, p50 and p99 are since
     the start as well.
     """
-    address = admin or _asking.address_in(files)
+    address = admin or _admin.address_in(files)
     show = _text(clear=watch) if output == "text" else _json(indent=None if watch else 2)
     over = threading.Event()
     if watch:

@@ -71,9 +71,17 @@ def _document(document):
         # Probes by port name and published ports need podman's own network.
         for field in ("restartPolicy", "startupProbe", "readinessProbe", "livenessProbe", "ports"):
             container.pop(field, None)
+    named = {}
     for volume in spec.get("volumes", []):
         if "secret" in volume:
             volume["configMap"] = {"name": volume.pop("secret")["secretName"]}
+        if "configMap" in volume:
+            # podman knows a volume by its name alone, and two pods would write theirs over each other.
+            own = f"{document['metadata']['name']}-{volume['name']}"
+            named[volume["name"]], volume["name"] = own, own
+    for container in spec["initContainers"] + spec["containers"]:
+        for mount in container.get("volumeMounts", []):
+            mount["name"] = named.get(mount["name"], mount["name"])
     return document
 
 
@@ -118,8 +126,8 @@ def wait_for(what, true, seconds=60):
     while not (found := true()):
         if time.monotonic() > end:
             names = run("podman", "ps", "--all", "--format", "{{.Names}}").split()
-            logs = "\n".join(f"--- {name}\n{run('podman', 'logs', '--tail', '20', name)}" for name in names)
-            raise AssertionError(f"{what} has not come within {seconds} s\n{logs}")
+            said = "\n".join(f"--- {name}\n{logs(name)[-2000:]}" for name in names)
+            raise AssertionError(f"{what} has not come within {seconds} s\n{said}")
         time.sleep(0.2)
     return found
 

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import yaml
 
+from podpatterns.pod.inject.injection import Options, part
+from podpatterns.pod.inject.manifest import inject
 from podpatterns.pod.inject.outline import Dumper
 
 ROOT = Path(__file__).parents[2]
@@ -24,6 +26,14 @@ STAND_INS = {
     "docker.io/library/busybox": "docker.io/library/python:3.11-slim-bookworm",
 }
 """Images that have what others have, where there is no registry to pull those from."""
+
+
+EXTRA = """\
+ambassador:
+  listeners: [{listen: "127.0.0.1:7999", routes: [{to: nobody}]}]
+  upstreams: {nobody: "127.0.0.1:9"}
+runtime: {admin: ":7998"}
+"""
 
 
 def run(*command, inside=False, check=True, cwd=None):
@@ -85,6 +95,12 @@ def _document(document):
     return document
 
 
+def injected(text, workload):
+    """With one more container of ours, in the classic form."""
+    options = Options(classic=True, pull="IfNotPresent")
+    return inject(text, [part("extra.yaml", EXTRA, options)], only=[workload]).source
+
+
 def clean():
     """Remove every pod, volume and namespace of a test."""
     run("podman", "pod", "rm", "--force", "--all", check=False)
@@ -141,3 +157,8 @@ def logs(container):
 def volume(name):
     """The folder of a volume."""
     return Path(run("podman", "volume", "inspect", name, "--format", "{{.Mountpoint}}").strip())
+
+
+def the_injected_one_runs():
+    """Until what was injected is ready."""
+    return wait_for("what was injected", lambda: fetch("http://localhost:7998/readyz"))

@@ -7,35 +7,27 @@ import sys
 
 import pytest
 
-from podpatterns.pod.inject.injection import Options, part
-from podpatterns.pod.inject.manifest import inject
-from tests.e2e.podman import ROOT, classic, fetch, logs, played, run, status, volume, wait_for
+from tests.e2e.podman import (
+    ROOT,
+    classic,
+    fetch,
+    injected,
+    logs,
+    played,
+    run,
+    status,
+    the_injected_one_runs,
+    volume,
+    wait_for,
+)
 
 EXAMPLES = ROOT / "examples"
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600), pytest.mark.usefixtures("images")]
 
 
-EXTRA = """\
-ambassador:
-  listeners: [{listen: "127.0.0.1:7999", routes: [{to: nobody}]}]
-  upstreams: {nobody: "127.0.0.1:9"}
-runtime: {admin: ":7998"}
-"""
-
-
 def manifests(example, *names):
     return [(EXAMPLES / example / name).read_text() for name in names]
-
-
-def injected(text, workload):
-    """With one more container of ours, in the classic form."""
-    options = Options(classic=True, pull="IfNotPresent")
-    return inject(text, [part("extra.yaml", EXTRA, options)], only=[workload]).source
-
-
-def the_injected_one_runs():
-    return wait_for("what was injected", lambda: fetch("http://localhost:7998/readyz"))
 
 
 def test_the_init_container(tmp_path):
@@ -65,7 +57,7 @@ def test_the_access_details(tmp_path):
     *others, text = manifests("03-access-details", "app.yaml", "service.yaml", "pod.yaml")
     with played(tmp_path, classic(*others, secrets, injected(text, "Pod/shop"))):
         the_injected_one_runs()
-        wait_for("an order", lambda: "success: order 1 is shipped" in logs("shop-shop"))
+        wait_for("an order", lambda: "success: order 1 is shipped" in logs("shop-shop"), seconds=150)
         assert status(9802)["facts"]["errors"] == 0
         shown = fetch("http://localhost:9802/ambassador") + fetch("http://localhost:9802/config")
         assert "orders" in shown

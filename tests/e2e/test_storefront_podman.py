@@ -6,7 +6,18 @@ import sqlite3
 
 import pytest
 
-from tests.e2e.podman import ROOT, classic, fetch, played, run, status, volume, wait_for
+from tests.e2e.podman import (
+    ROOT,
+    classic,
+    fetch,
+    injected,
+    played,
+    run,
+    status,
+    the_injected_one_runs,
+    volume,
+    wait_for,
+)
 
 EXAMPLE = ROOT / "examples/01-storefront"
 
@@ -16,8 +27,12 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 @pytest.fixture(scope="module", autouse=True)
 def _pods(images, tmp_path_factory):
     """The example, running."""
-    names = ("app.yaml", "catalog.yaml", "pod.yaml", "visitors.yaml")
-    with played(tmp_path_factory.mktemp("podman"), classic(*((EXAMPLE / name).read_text() for name in names))):
+    app, catalog, pod, visitors = (
+        (EXAMPLE / name).read_text() for name in ("app.yaml", "catalog.yaml", "pod.yaml", "visitors.yaml")
+    )
+    texts = (app, catalog, injected(pod, "Pod/storefront"), visitors)
+    with played(tmp_path_factory.mktemp("podman"), classic(*texts)):
+        the_injected_one_runs()
         yield
 
 

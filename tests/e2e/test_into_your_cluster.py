@@ -8,7 +8,7 @@ import yaml
 from podpatterns.pod.lint import Linter
 from tests.e2e.podman import ROOT, classic, fetch, logs, played, run, status, wait_for
 
-EXAMPLE = ROOT / "examples/05-into-your-cluster"
+EXAMPLE = ROOT / "examples/08-into-your-cluster"
 PATTERNS = ("sidecar", "ambassador", "adapter", "init")
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]

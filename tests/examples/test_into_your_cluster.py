@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from podpatterns.cli import main
 from podpatterns.pod import LocalPod
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "05-into-your-cluster"
+EXAMPLE = Path(__file__).parents[2] / "examples" / "08-into-your-cluster"
 PATTERNS = ("sidecar", "ambassador", "adapter", "init")
 
 pytestmark = pytest.mark.timeout(120)

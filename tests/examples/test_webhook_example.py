@@ -8,7 +8,7 @@ import yaml
 from podpatterns.pod.inject.injection import ASK
 from podpatterns.pod.webhook import config
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "06-webhook"
+EXAMPLE = Path(__file__).parents[2] / "examples" / "09-webhook"
 
 
 @pytest.fixture

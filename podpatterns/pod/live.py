@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from podpatterns.pod import http_get
 from podpatterns.pod.environment import ADDRESS
 from podpatterns.pod.model import PodSpec
 from podpatterns.pod.runner import PodRunner
+from podpatterns.runtime import http_get
 
 LOOK = "podpatterns.dev/look-"
 _TIMEOUT = 1.0

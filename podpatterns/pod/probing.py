@@ -6,10 +6,10 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable
 
-from podpatterns.pod import http_get
 from podpatterns.pod.environment import ADDRESS
 from podpatterns.pod.model import Exec, Handler, HttpGet, TcpSocket
 from podpatterns.pod.process import LaunchFailed
+from podpatterns.runtime import http_get
 
 RunCommand = Callable[[tuple[str, ...], float], Awaitable[tuple[int, str]]]
 """Runs a command in the container, within some seconds; its exit code and output."""

@@ -25,8 +25,8 @@ from urllib.parse import urlsplit
 import msgspec
 
 from podpatterns.init import publish
-from podpatterns.init.command import NotRunnable, Outcome, TimedOut, execute
 from podpatterns.init.steps import Fatal, Step, StepConfig, StepContext, Transient
+from podpatterns.runtime.command import NotRunnable, Outcome, TimedOut, execute
 from podpatterns.runtime.schema import InvalidField
 from podpatterns.runtime.units import Duration, SecretFile
 

@@ -7,13 +7,13 @@ import re
 import socket
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
-from urllib.parse import urlsplit
 
 import msgspec
 
-from podpatterns.init.command import NotRunnable, TimedOut, execute
 from podpatterns.init.steps import Fatal, Step, StepConfig, StepContext, Transient
+from podpatterns.runtime import http_get
 from podpatterns.runtime.backoff import Backoff
+from podpatterns.runtime.command import NotRunnable, TimedOut, execute
 from podpatterns.runtime.schema import Config, InvalidField
 from podpatterns.runtime.units import Address, Duration, Url
 
@@ -189,37 +189,12 @@ async def _tcp(address: Address) -> None:
 
 
 async def _http(condition: ConditionConfig, url: Url) -> str | None:
-    """One GET, of which the status line is all that matters; a whole HTTP client would cost 12 MB for it."""
-    parts = urlsplit(url)
-    tls = parts.scheme == "https"
-    assert parts.hostname is not None
-    reader, writer = await asyncio.open_connection(parts.hostname, parts.port or (443 if tls else 80), ssl=tls or None)
+    """One GET, of which the status line is all that matters."""
     try:
-        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        host = parts.netloc.rpartition("@")[2]
-        fields = [
-            f"GET {target} HTTP/1.1",
-            f"Host: {host}",
-            "User-Agent: podpatterns",
-            "Accept: */*",
-            "Connection: close",
-        ]
-        if parts.username is not None:
-            from base64 import b64encode
-            from urllib.parse import unquote
-
-            pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-            fields.append(f"Authorization: Basic {b64encode(pair.encode()).decode()}")
-        writer.write("\r\n".join([*fields, "", ""]).encode())
-        line = await reader.readline()
-    except ValueError:
-        return "the answer is not HTTP"
-    finally:
-        writer.transport.abort()
-    match = re.match(rb"HTTP/1\.[01] ([1-5][0-9]{2})\b", line)
-    if match is None:
-        return "the answer is not HTTP" if line else "closed without an answer"
-    return None if condition.accepts(int(match[1])) else f"status {int(match[1])}"
+        status, _ = await http_get.get_url(url)
+    except http_get.BadAnswer as error:
+        return str(error)
+    return None if condition.accepts(status) else f"status {status}"
 
 
 def _said(error: OSError) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from podpatterns.pod import waiting
 from podpatterns.pod.lifecycle import Pod
 from podpatterns.pod.member import Member, Stage
 from podpatterns.pod.model import Kind
@@ -78,7 +79,7 @@ def _reason(member: Member) -> str:
 def _faults(pod: Pod, member: Member, then: tuple[bool, bool] | None) -> Iterator[str]:
     if member.run == 0:
         yield (
-            f"was never started: {pod.waits_for(member.name)}"
+            f"was never started: {waiting.why(pod, member.name)}"
             if pod.failure is None
             else f"was never started: {pod.failure}"
         )

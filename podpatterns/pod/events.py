@@ -39,22 +39,24 @@ class StartFailed:
     """It could not be started.
 
     With `retry` the fault is outside of the container (a volume that is missing): it is tried again whatever the
-    restart policy says; otherwise it counts as an exit with code 128.
+    restart policy says; otherwise it counts as an exit with code 128. `reason` is Kubernetes' word for it.
     """
 
     container: str
     run: int
     message: str
     retry: bool = False
+    reason: str = "CreateContainerError"
 
 
 @dataclass(frozen=True, slots=True)
 class Exited:
-    """The container's process has ended; a signal n counts as 128 + n."""
+    """The container's process has ended; a signal n counts as 128 + n. `message`: its termination message."""
 
     container: str
     run: int
     code: int
+    message: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,7 @@ from podpatterns.pod.events import (
     Tick,
     What,
 )
-from podpatterns.pod.member import STOPPING, Member, Stage
+from podpatterns.pod.member import CRASH_LOOP, STOPPING, TRY_AGAIN, Member, Stage, Termination
 from podpatterns.pod.model import Kind, PodSpec
 
 LAST_CHANCE = 2.0
@@ -106,20 +106,20 @@ class Pod:
         out, self._out = self._out, []
         return out
 
-    def waits_for(self, name: str) -> str:
-        """Why a container is not running, in words."""
-        member = self.members[name]
-        if member.stage is not Stage.WAITING:
-            return f"{name} is {member.stage.value}"
-        if member.run:
-            return f"{name} waits {max(0.0, member.not_before - self._now):.0f} s to restart ({member.reason})"
-        before = self.inits[: self.inits.index(member)] if member in self.inits else self.inits
-        for other in before:
-            if not other.initialized:
-                what = "has not completed" if other.kind is Kind.INIT else "has not started"
-                return f"{name} waits for {other.name}, which {what}"
-        starting = [other.name for other in self.members.values() if other.stage in (Stage.STARTING, Stage.POST_START)]
-        return f"{name} waits for {starting[0]}, which is being started" if starting else f"{name} is next"
+    def when(self, name: str, purpose: str) -> float | None:
+        """When something is to happen to a container (`kill`, `grace`, `restart`, a probe's name); None: it is not."""
+        return self._timers.get((name, purpose))
+
+    def before(self, member: Member) -> list[Member]:
+        """The init containers and sidecars that have to be through before this container may start."""
+        return self.inits[: self.inits.index(member)] if member.kind is not Kind.MAIN else self.inits
+
+    def outlives(self, member: Member) -> list[Member]:
+        """Those that still run and have to end before this container's turn to end comes."""
+        if member.kind is not Kind.SIDECAR:
+            return []
+        later = self.inits[self.inits.index(member) + 1 :]
+        return [other for other in (*self.mains, *later) if other.alive and other.kind is not Kind.INIT]
 
     # --- events ---------------------------------------------------------------------------------------------------
 
@@ -170,13 +170,20 @@ class Pod:
             return
         self._tell(What.FAILED, member, event.message)
         if event.retry:
-            self._forget(member)
-            member.ended_at = self._now
-            member.stage, member.reason = Stage.ENDED, "CreateContainerError"
-            if self.ending is None:
-                self._back_off(member, "CreateContainerError")
+            self._try_again(member, event)
         else:
-            self._end(member, 128, "StartError")
+            self._end(member, 128, "StartError", event.message)
+
+    def _try_again(self, member: Member, event: StartFailed) -> None:
+        """What the container needs is not there: look again every ten seconds; that is no restart."""
+        self._forget(member)
+        member.stage, member.reason, member.message = Stage.WAITING, event.reason, event.message
+        if self.ending is not None:
+            member.stage = Stage.ENDED
+            self._take_turns()
+            return
+        member.not_before = self._timers[member.name, "restart"] = self._now + TRY_AGAIN
+        self._tell(What.BACK_OFF, member, f"in {TRY_AGAIN:g} s ({event.reason})")
 
     def _exited(self, event: Exited) -> None:
         member = self._current(event)
@@ -188,10 +195,12 @@ class Pod:
         done = member.kind is Kind.INIT and event.code == 0 and self.ending is None
         why = f", {member.unhealthy}" if member.unhealthy else ", over its grace" if member.overran else ""
         self._tell(What.COMPLETED if done else What.ENDED, member, f"exit code {event.code}{why}", event.code)
-        self._end(member, event.code, reason)
+        self._end(member, event.code, reason, event.message)
 
-    def _end(self, member: Member, code: int, reason: str) -> None:
+    def _end(self, member: Member, code: int, reason: str, message: str) -> None:
         self._forget(member)
+        started = member.started_at if reason != "StartError" else self._now
+        member.ends.append(Termination(member.run, code, reason, message, started, self._now))
         member.stage, member.exit_code, member.reason, member.ended_at = Stage.ENDED, code, reason, self._now
         self._unready(member)
         if self.ending is not None:
@@ -199,7 +208,7 @@ class Pod:
         elif member.kind is Kind.INIT and code == 0:
             member.initialized = True
         elif member.kind is Kind.SIDECAR or self._restarts(member, code):
-            self._back_off(member, "CrashLoopBackOff")
+            self._back_off(member)
         elif member.kind is Kind.INIT:
             self._fail(f"the init container {member.name} failed with exit code {code}")
         elif not any(main.alive or main.stage is Stage.WAITING for main in self.mains):
@@ -211,7 +220,7 @@ class Pod:
             return False
         return member.kind is Kind.INIT or policy == "Always" or code != 0 or member.unhealthy is not None
 
-    def _back_off(self, member: Member, reason: str) -> None:
+    def _back_off(self, member: Member) -> None:
         limit = self.spec.backoff_limit
         restarts = sum(other.restarts for other in self.members.values() if other.kind is not Kind.SIDECAR)
         if limit is not None and member.kind is not Kind.SIDECAR and restarts >= limit:
@@ -220,9 +229,10 @@ class Pod:
         delay = member.backoff.wait(self._now)
         member.stage, member.not_before = Stage.WAITING, self._now + delay
         if delay:
-            member.reason = reason
+            member.reason = CRASH_LOOP
+            member.message = f"back-off {delay:g} s before it is started again"
             self._timers[member.name, "restart"] = member.not_before
-            self._tell(What.BACK_OFF, member, f"in {delay:g} s ({reason})")
+            self._tell(What.BACK_OFF, member, f"in {delay:g} s ({CRASH_LOOP})")
 
     def _hook_done(self, event: HookDone) -> None:
         member = self._current(event)
@@ -269,7 +279,7 @@ class Pod:
             return
         count = member.probes[event.probe]
         was = count.passing
-        settled = count.add(event.ok)
+        settled = count.add(event.ok, event.detail)
         self._timers[member.name, event.probe] = max(self._now, count.issued + count.probe.period)
         # Until it has passed once, a container is starting up, and a probe that fails says nothing new.
         news = count.row == 1 if count.passed else settled and (was or event.probe == "startup")
@@ -344,23 +354,15 @@ class Pod:
             self._await_turn(member)
 
     def _await_turn(self, member: Member) -> None:
-        if member.ordered and self._now < member.until and not self._has_turn(member):
+        if member.ordered and self._now < member.until and self.outlives(member):
             member.stage = Stage.TURN
             self._timers[member.name, "grace"] = member.until
         else:
             self._terminate(member)
 
-    def _has_turn(self, member: Member) -> bool:
-        if member.kind is not Kind.SIDECAR:
-            return True
-        later = self.inits[self.inits.index(member) + 1 :]
-        return not any(other.alive for other in self.mains) and not any(
-            other.alive for other in later if other.kind is Kind.SIDECAR
-        )
-
     def _take_turns(self) -> None:
         for member in self.members.values():
-            if member.stage is Stage.TURN and self._has_turn(member):
+            if member.stage is Stage.TURN and not self.outlives(member):
                 self._terminate(member)
 
     def _terminate(self, member: Member) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections import deque
 from dataclasses import dataclass, field
 
 from podpatterns.pod.events import ProbeKind
@@ -11,6 +12,10 @@ from podpatterns.pod.model import Container, Kind, Probe
 BACK_OFF = (10.0, 300.0, 600.0)
 """Seconds: the second restart's delay, the longest one, and the age after which a container starts afresh
 (kubelet: backOffPeriod, MaxContainerBackOff, and twice the latter)."""
+TRY_AGAIN = 10.0
+"""Seconds until what could not be created is tried again (kubelet: backOffPeriod of its pod workers)."""
+CRASH_LOOP = "CrashLoopBackOff"
+"""Kubernetes' reason of a container that waits to be started again."""
 
 
 class Stage(enum.Enum):
@@ -58,18 +63,33 @@ class ProbeCount:
     issued: float = 0
     passed: bool = False
     """It has passed at least once."""
-    _last: bool | None = None
+    last: bool | None = None
+    """The last answer; None before the first."""
     row: int = 0
+    detail: str = ""
+    """What the last answer said."""
 
-    def add(self, ok: bool) -> bool:
+    def add(self, ok: bool, detail: str = "") -> bool:
         """Count an answer; True if the result has been settled (again) by it."""
-        self.row = self.row + 1 if ok == self._last else 1
-        self._last = ok
+        self.row = self.row + 1 if ok == self.last else 1
+        self.last, self.detail = ok, detail
         self.passed = self.passed or ok
         if self.row >= (self.probe.success if ok else self.probe.failure):
             self.passing = ok
             return True
         return False
+
+
+@dataclass(frozen=True, slots=True)
+class Termination:
+    """How a run has ended; times in seconds on the pod's clock."""
+
+    run: int
+    code: int
+    reason: str
+    message: str
+    started_at: float
+    ended_at: float
 
 
 @dataclass(slots=True, eq=False)
@@ -80,6 +100,10 @@ class Member:
     stage: Stage = Stage.WAITING
     reason: str = "PodInitializing"
     """Why it waits or has ended, in Kubernetes' words."""
+    message: str = ""
+    """While it waits: what is wrong, in words."""
+    ends: deque[Termination] = field(default_factory=lambda: deque(maxlen=2))
+    """How its last two runs have ended, the last one at the end."""
     run: int = 0
     restarts: int = 0
     exit_code: int | None = None
@@ -123,11 +147,12 @@ class Member:
 
     def begin(self, now: float) -> None:
         """A new run: nothing of the earlier one counts any more."""
-        if self.run:
+        if self.ends:  # an attempt that came to nothing is not a run
             self.restarts += 1
             self.backoff.restarted(now)
         self.run += 1
-        self.stage, self.reason, self.exit_code = Stage.STARTING, "ContainerCreating", None
+        self.stage, self.reason, self.message = Stage.STARTING, "ContainerCreating", ""
+        self.exit_code = None
         self.ready = self.startup_passed = self.asked = self.overran = False
         self.unhealthy = None
         kinds: dict[ProbeKind, Probe | None] = {

@@ -8,12 +8,14 @@ import signal
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from podpatterns.pod import environment, process, volumes
+from podpatterns.pod import environment, process, status, volumes
+from podpatterns.pod.container_logs import ContainerLog, PodLogs
 from podpatterns.pod.environment import Unresolved
 from podpatterns.pod.events import (
     Action,
@@ -65,6 +67,7 @@ class Incarnation:
 
     number: int
     plan: Plan
+    log: ContainerLog
     process: Process | None = None
     tail: deque[str] = field(default_factory=lambda: deque(maxlen=LOG_LIMIT[0]))
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
@@ -82,7 +85,10 @@ class PodRunner:
         """For each container, whether it was alive and ready when the pod was told to end."""
         self.paths: dict[str, Path] = {}
         """The volumes' folders by name, once they are there."""
+        self.logs = PodLogs(surroundings.workspace.logs(spec.name))
+        self._conditions = status.Conditions()
         self._around = surroundings
+        self._began = self.now
         self._inbox: asyncio.Queue[Event] = asyncio.Queue()
         self._runs: dict[str, Incarnation] = {}
         self._tasks: asyncio.TaskGroup | None = None
@@ -113,6 +119,7 @@ class PodRunner:
             for run in self._runs.values():
                 if run.process is not None:
                     run.process.kill()
+            self.logs.close()
 
     def end(self, reason: str, grace: float | None = None) -> None:
         """End the pod in order."""
@@ -128,14 +135,35 @@ class PodRunner:
         if run is not None and run.process is not None:
             run.process.signal(number)
 
+    def status(self) -> dict[str, Any]:
+        """The pod as Kubernetes writes it, with metadata and status."""
+        pids = {
+            name: run.process.pid for name, run in self._runs.items() if self.pod.members[name].alive and run.process
+        }
+        return status.report(
+            self.pod, self._conditions, self._clock, address=environment.ADDRESS, started_at=self._began, pids=pids
+        )
+
+    def inside(self, container: str, command: Sequence[str]) -> Plan | None:
+        """How to run a command where a container is: its variables, directory and mounts; None: it does not run."""
+        run = self._runs.get(container)
+        if run is None or run.process is None or not self.pod.members[container].alive:
+            return None
+        return self._joining(run, run.process.pid, command)
+
     # --- time and events ------------------------------------------------------------------------------------------
 
-    def _now(self) -> float:
+    @property
+    def now(self) -> float:
+        """The time on the pod's clock, which runs as fast as `speed` says."""
         return time.monotonic() * self._around.speed
+
+    def _clock(self, at: float) -> datetime:
+        return datetime.now(UTC) - timedelta(seconds=(self.now - at) / self._around.speed)
 
     async def _next(self) -> Event:
         due = self.pod.due
-        wait = None if due is None else max(0.0, (due - self._now()) / self._around.speed)
+        wait = None if due is None else max(0.0, (due - self.now) / self._around.speed)
         try:
             async with asyncio.timeout(wait):
                 return await self._inbox.get()
@@ -145,8 +173,10 @@ class PodRunner:
     def _handle(self, event: Event) -> None:
         if isinstance(event, (Delete, KillNow)) and self.pod.ending is None:
             self.at_the_end = {name: (m.alive, m.ready) for name, m in self.pod.members.items()}
-        for action in self.pod.handle(event, self._now()):
+        now = self.now
+        for action in self.pod.handle(event, now):
             self._carry_out[type(action)](action)
+        self._conditions.observe(self.pod, now)
 
     def _spawn(self, work: Coroutine[Any, Any, None], run: Incarnation | None = None) -> None:
         assert self._tasks is not None
@@ -223,25 +253,29 @@ class PodRunner:
         try:
             plan = self._plan(container)
         except (Unresolved, OSError) as error:
-            self._inbox.put_nowait(StartFailed(name, number, str(error), retry=True))
+            reason = "CreateContainerConfigError" if isinstance(error, Unresolved) else "CreateContainerError"
+            self._inbox.put_nowait(StartFailed(name, number, str(error), retry=True, reason=reason))
             return
-        run = self._runs[name] = Incarnation(number, plan)
+        run = self._runs[name] = Incarnation(number, plan, self.logs.begin(name, number))
 
         def on_line(stream: str, line: str) -> None:
             run.tail.append(line)
+            run.log.write(stream, line)
             timeline.line(self.spec.name, name, stream, line)
 
         try:
             run.process = await Process.start(plan, on_line)
         except LaunchFailed as error:
             outside = error.stage in ("namespace", "mount", "start")
+            run.log.close()
             self._inbox.put_nowait(StartFailed(name, number, str(error), retry=outside))
             return
         self._inbox.put_nowait(Started(name, number))
         code = await asyncio.shield(run.process.ended)
         self._forget(run)
-        self.messages[name] = self._message(container, run, code)
-        self._inbox.put_nowait(Exited(name, number, code))
+        run.log.close()
+        message = self.messages[name] = self._message(container, run, code)
+        self._inbox.put_nowait(Exited(name, number, code, message))
 
     def _message(self, container: Container, run: Incarnation, code: int) -> str:
         path = self._around.workspace.termination_message(self.spec.name, container.name)
@@ -287,13 +321,14 @@ class PodRunner:
         """Runs a command where the container is: its variables, directory and mounts."""
 
         async def inside(command: tuple[str, ...], timeout: float) -> tuple[int, str]:  # noqa: ASYNC109
-            plan = run.plan
             assert run.process is not None
-            enter = run.process.pid if plan.root is not None else None
-            argv = [environment.expand(word, plan.env) for word in command]
-            return await process.run(Plan(argv, plan.env, plan.cwd, enter=enter), timeout)
+            argv = [environment.expand(word, run.plan.env) for word in command]
+            return await process.run(self._joining(run, run.process.pid, argv), timeout)
 
         return inside
+
+    def _joining(self, run: Incarnation, pid: int, command: Sequence[str]) -> Plan:
+        return Plan(command, run.plan.env, run.plan.cwd, enter=pid if run.plan.root is not None else None)
 
     # --- ending ---------------------------------------------------------------------------------------------------
 

@@ -39,6 +39,15 @@ class Workspace:
             return self.memory / pod / name
         return (self.kept or self.folder / "volumes") / pod / name
 
+    def logs(self, pod: str) -> Path:
+        """The folder for what a pod's containers write."""
+        return self.folder / "logs" / pod
+
+    @property
+    def control(self) -> Path:
+        """The socket at which the run is asked and told things from outside."""
+        return self.folder / "control.sock"
+
     def termination_message(self, pod: str, container: str) -> Path:
         """The file for a container's termination message."""
         folder = self.folder / "messages" / pod

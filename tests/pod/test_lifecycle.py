@@ -6,6 +6,7 @@ import pytest
 
 from podpatterns.pod.lifecycle import PodPhase
 from podpatterns.pod.member import Stage
+from podpatterns.pod.waiting import why
 
 HOOK = {"exec": {"command": ["true"]}}
 EXEC = {"exec": {"command": ["true"]}, "periodSeconds": 1}
@@ -94,7 +95,7 @@ def test_a_sidecar_holds_back_the_next_container_until_its_startup_probe_passes(
     """Started is not enough where there is a startupProbe."""
     probes = {("side", "startup"): lambda now: now >= 4}
     pod = play([play.sidecar("side", startupProbe={**EXEC, "failureThreshold": 9})], probes=probes).until(3)
-    assert "waits for side" in pod.pod.waits_for("main")
+    assert "waits for side" in why(pod.pod, "main", pod.now)
     assert pod.until(10).times["main starts"] == 4
 
 

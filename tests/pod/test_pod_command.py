@@ -105,7 +105,7 @@ def test_on_a_terminal_the_timeline_is_coloured():
     """With rich, or without it, a person sees the same lines."""
     example = Path(__file__).parents[2] / "examples/00-init-container/pod.yaml"
     ours, theirs = pty.openpty()
-    runner = subprocess.Popen([*CLI, example, "--for", "500ms"], stdout=theirs, stderr=theirs)
+    runner = subprocess.Popen([*CLI, example, "--for", "1500ms"], stdout=theirs, stderr=theirs)
     os.close(theirs)
     seen = b""
     while True:

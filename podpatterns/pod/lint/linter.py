@@ -10,7 +10,7 @@ from importlib import import_module
 
 from podpatterns.errors import ConfigError
 from podpatterns.pod.lint import rules as package
-from podpatterns.pod.lint.finding import Finding, Rule, Severity
+from podpatterns.pod.lint.finding import SCHEMA, Finding, Rule, Severity
 from podpatterns.pod.workload import TEMPLATES, Workload, text
 from podpatterns.runtime.decode import suggest
 from podpatterns.runtime.nodes import KIND, MapNode, Mark, Node, ScalarNode, parse
@@ -36,13 +36,13 @@ class Linter:
         self, *, only: Collection[str] = (), ignore: Collection[str] = (), kubernetes: str | None = None
     ) -> None:
         """`only`: rules by name, all if empty; `kubernetes`: `1.36`, None for no schema. Raises ValueError."""
-        known = [rule.name for rule in rules()] + ["schema"]
+        known = [rule.name for rule in rules()] + [SCHEMA]
         for name in (*only, *ignore):
             if name not in known:
                 raise ValueError(f'no rule is called "{name}"{suggest(name, known)}')
         self._rules = [rule for rule in rules() if (not only or rule.name in only) and rule.name not in ignore]
         self._schemas = None
-        if kubernetes is not None and (not only or "schema" in only) and "schema" not in ignore:
+        if kubernetes is not None and (not only or SCHEMA in only) and SCHEMA not in ignore:
             from podpatterns.pod.lint.schema import Schemas
 
             self._schemas = Schemas(kubernetes)
@@ -67,6 +67,9 @@ class Linter:
             for finding in self._document(document)
             if finding.rule not in ignored.get(finding.mark.line or 0, ())
         ]
+        # What a rule of ours says of a place, the schema need not say again.
+        ours = {each.mark for each in findings if each.rule != SCHEMA and each.severity is Severity.ERROR}
+        findings = [each for each in findings if each.rule != SCHEMA or each.mark not in ours]
         return sorted(findings, key=lambda each: (each.mark.line or 0, each.mark.column or 0))
 
     def _document(self, document: Node) -> Iterator[Finding]:

@@ -14,12 +14,10 @@ from importlib import resources
 from typing import Any
 
 from podpatterns.errors import StartError
-from podpatterns.pod.lint.finding import Edit, Finding, Replace, Severity
+from podpatterns.pod.lint.finding import SCHEMA, Edit, Finding, Replace, Severity
 from podpatterns.pod.workload import text
 from podpatterns.runtime.decode import suggest
 from podpatterns.runtime.nodes import ListNode, MapNode, Mark, Node, ScalarNode
-
-NAME = "schema"
 
 
 @cache
@@ -102,7 +100,7 @@ def _with(registry: Any, schema: Any) -> Any:
 
 
 def _finding(mark: Mark, message: str, remedy: str, edit: Edit | None = None) -> Finding:
-    return Finding(NAME, Severity.ERROR, mark, message, remedy, edit)
+    return Finding(SCHEMA, Severity.ERROR, mark, message, remedy, edit)
 
 
 def _explained(document: MapNode, error: Any) -> Iterator[Finding]:

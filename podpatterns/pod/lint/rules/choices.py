@@ -7,7 +7,6 @@ from typing import Final
 
 from podpatterns.pod.lint.finding import Found, Replace, Rule, Severity
 from podpatterns.pod.workload import Workload, at, mappings
-from podpatterns.runtime.decode import suggest
 from podpatterns.runtime.nodes import MapNode, ScalarNode
 
 POD: Final = {
@@ -19,6 +18,7 @@ POD: Final = {
 }
 
 CONTAINER: Final = {
+    "restartPolicy": ("Always", "OnFailure", "Never"),
     "imagePullPolicy": ("Always", "IfNotPresent", "Never"),
     "terminationMessagePolicy": ("File", "FallbackToLogsOnError"),
     "securityContext.seccompProfile.type": ("RuntimeDefault", "Localhost", "Unconfined"),
@@ -44,8 +44,8 @@ def _checked(node: MapNode, path: str, choices: tuple[str, ...]) -> Iterator[Fou
     meant = next((choice for choice in choices if choice.lower() == found.text.lower()), None)
     yield Found(
         found.mark,
-        f'{path} cannot be "{found.text}"{suggest(found.text, choices)}',
-        f"use one of {', '.join(choices)}",
+        f'{path} cannot be "{found.text}"',
+        f'did you mean "{meant}"?' if meant is not None else f"use one of {', '.join(choices)}",
         Replace(found.mark, found.text, meant) if meant is not None and found.plain else None,
     )
 

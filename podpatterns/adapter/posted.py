@@ -17,14 +17,14 @@ class TooLarge(ValueError):  # noqa: N818 - named after what is wrong
 
 
 class Posted(Input):
-    """Serves one handler."""
+    """Serves one handler; bodies have at most `max_body` bytes, compressed or not."""
 
-    def __init__(self, noun: str, listen: Address, answer: Handle, events: AdapterEvents) -> None:
+    def __init__(self, noun: str, listen: Address, answer: Handle, events: AdapterEvents, max_body: int) -> None:
         self.name = f"{noun} input on {listen}"
         self.address = listen
         """Where it listens; with the real port after `start` where the configured one is 0."""
         self._noun, self._events = noun, events
-        self._server = HttpServer(answer)
+        self._server = HttpServer(answer, max_body)
 
     async def start(self) -> None:
         """Listen. Raises StartError when the address is taken."""

@@ -11,7 +11,8 @@ import random
 import time
 from abc import abstractmethod
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from podpatterns.adapter.events import AdapterEvents
@@ -26,8 +27,8 @@ from podpatterns.runtime.units import Duration, SecretFile, Size, Url
 if TYPE_CHECKING:
     from aiohttp import ClientSession
 
-_AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
-"""Statuses after which the same body may be taken later."""
+_SAID = 4096
+"""Bytes of an answer that are looked at."""
 
 _LONGEST_PAUSE = 60.0
 """Seconds that a far side may ask us to pause; more would fill the queue for a typing error."""
@@ -88,6 +89,11 @@ class Waiting:
         count, self.size = len(self._bodies), 0
         self._bodies.clear()
         return count
+
+    def change(self, function: Callable[[bytes], bytes]) -> None:
+        """Say the same in another form; order and number stay."""
+        self._bodies = deque(map(function, self._bodies))
+        self.size = sum(map(len, self._bodies))
 
     def drop(self, body: bytes) -> None:
         """Take the first one out, if it is still this one: a delivery under way may have been overtaken by `put`."""
@@ -227,11 +233,37 @@ class PostConfig(PushConfig, frozen=True, kw_only=True):
                 raise InvalidField(f"headers.{name}", "a secret does not belong into a configuration; use `token`")
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the far side said; `body` is the beginning of it, names of `fields` are found in any case."""
+
+    status: int
+    reason: str
+    fields: Mapping[str, str]
+    body: bytes
+
+    def __str__(self) -> str:
+        text = self.body[:300].decode("utf-8", "replace").strip()
+        return f"answered {self.status} {self.reason}: {text}".rstrip(": ")
+
+
 class Post(Push):
     """Posts over a kept-alive connection."""
 
     scheme = "Bearer"
     """What stands in front of the token."""
+
+    def again(self, status: int) -> bool:
+        """Whether the same body may be taken later."""
+        return status >= 500 or status in (408, 425, 429)
+
+    def judge(self, answer: Answer) -> None:
+        """Return if the body was taken. Raises Retryable or Rejected."""
+        if answer.status < 300:
+            return
+        if self.again(answer.status):
+            raise Retryable(str(answer), after=_seconds(answer.fields.get("Retry-After", "")))
+        raise Rejected(str(answer))
 
     def __init__(
         self, noun: str, config: PostConfig, fields: dict[str, str], source: Source, events: AdapterEvents
@@ -264,13 +296,8 @@ class Post(Push):
             fields = {**fields, "Authorization": f"{self.scheme} {_token(self._post.token)}"}
         try:
             async with self._session.post(self._post.url, data=body, headers=fields, allow_redirects=False) as answer:
-                if answer.status < 300:
-                    return
-                text = (await answer.content.read(300)).decode("utf-8", "replace").strip()
-                problem = f"answered {answer.status} {answer.reason}: {text}".rstrip(": ")
-                if answer.status in _AGAIN:
-                    raise Retryable(problem, after=_seconds(answer.headers.get("Retry-After", "")))
-                raise Rejected(problem)
+                said = await answer.content.read(_SAID)
+                self.judge(Answer(answer.status, answer.reason or "", answer.headers, said))
         except ClientError as error:
             raise Retryable(str(error) or type(error).__name__) from None
 

@@ -8,11 +8,11 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, cast
 
 from podpatterns.ambassador.http1.body import Body, reader
-from podpatterns.ambassador.http1.errors import Refused
 from podpatterns.ambassador.http1.reply import refusal, reply
 from podpatterns.ambassador.http1.request import read_request
 from podpatterns.ambassador.overload import TURNED_AWAY
 from podpatterns.ambassador.sockets import reset
+from podpatterns.formats.http1 import Refused
 
 if TYPE_CHECKING:
     from podpatterns.ambassador.exchange import Exchange

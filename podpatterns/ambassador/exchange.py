@@ -16,7 +16,6 @@ from ssl import SSLError
 from typing import TYPE_CHECKING, Protocol, cast
 
 from podpatterns.ambassador.http1.body import CHUNKED, UNTIL_CLOSE, chunk, framed, last_chunk, reader
-from podpatterns.ambassador.http1.errors import Refused
 from podpatterns.ambassador.http1.fields import named
 from podpatterns.ambassador.http1.request import Request
 from podpatterns.ambassador.http1.response import Response
@@ -24,6 +23,7 @@ from podpatterns.ambassador.policies import Edit
 from podpatterns.ambassador.retry import CAUSES
 from podpatterns.ambassador.tls import explained
 from podpatterns.errors import UpstreamError
+from podpatterns.formats.http1 import Refused
 
 if TYPE_CHECKING:
     from podpatterns.ambassador.downstream import Downstream

@@ -10,7 +10,6 @@ from podpatterns.ambassador.balance.hash import slot, winner
 from podpatterns.ambassador.balance.key import HashConfig
 from podpatterns.ambassador.endpoints.names import fixed
 from podpatterns.ambassador.http1.body import CHUNKED
-from podpatterns.ambassador.http1.errors import Refused
 from podpatterns.ambassador.http1.limits import Limits
 from podpatterns.ambassador.http1.request import Request, read_request
 from podpatterns.ambassador.listeners.http import HttpConfig
@@ -23,6 +22,7 @@ from podpatterns.ambassador.ramp import ramped
 from podpatterns.ambassador.retry import Retry
 from podpatterns.ambassador.split import Split
 from podpatterns.ambassador.upstreams.hosts import HostsConfig
+from podpatterns.formats.http1 import Refused
 from podpatterns.runtime.schema import component_type
 
 if TYPE_CHECKING:

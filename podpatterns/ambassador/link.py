@@ -10,8 +10,8 @@ import asyncio
 from typing import TYPE_CHECKING, cast
 
 from podpatterns.ambassador.http1.body import Body, chunk, last_chunk
-from podpatterns.ambassador.http1.errors import Refused
 from podpatterns.ambassador.http1.response import read_response
+from podpatterns.formats.http1 import Refused
 
 if TYPE_CHECKING:
     from podpatterns.ambassador.endpoints.endpoint import Endpoint

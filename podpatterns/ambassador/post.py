@@ -13,11 +13,11 @@ from urllib.parse import urlsplit
 
 from podpatterns.ambassador.endpoints import origin
 from podpatterns.ambassador.http1.body import reader
-from podpatterns.ambassador.http1.errors import Refused
 from podpatterns.ambassador.http1.fields import named
 from podpatterns.ambassador.http1.limits import Limits
 from podpatterns.ambassador.http1.response import read_response
 from podpatterns.ambassador.tls import Tls
+from podpatterns.formats.http1 import Refused
 from podpatterns.runtime.units import Url
 
 _LIMITS = Limits()

@@ -43,6 +43,9 @@ REASONS = {
     "bad_line": "the line does not have the form that this input takes",
     "no_number": "none of the fields is a number; text cannot be a metric",
     "too_long": "the line is longer than is accepted",
+    "no_temporality": "the metric does not say whether its points are changes or sums",
+    "bad_buckets": "the buckets of the histogram do not fit together",
+    "out_of_order": "the point is not newer than the one before it",
 }
 """Every reason for which a line is refused, as it stands in the metric, with its explanation."""
 

@@ -1,7 +1,7 @@
-"""A small HTTP/1.1 server for the admin endpoint: a few requests a minute, from the kubelet, Prometheus and people.
+"""A small HTTP/1.1 server for the admin endpoint and for what is posted to a runtime, such as metrics.
 
 A framework would do as well, and would be the largest thing that a runtime imports: 11 MB in every pod. What is not
-served here is refused, not guessed: chunked request bodies, folded lines, fields that contradict each other.
+served here is refused, not guessed: folded lines, other codings than chunked, fields that contradict each other.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ from http import HTTPStatus
 from typing import Final
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from podpatterns.formats.http1 import ChunkBounds, ChunkedBody, Refused
 from podpatterns.runtime.units import Address
 
 MAX_HEAD = 16 * 1024
 """Bytes of a request's head; browsers send about one."""
 
 MAX_BODY = 1 << 20
-"""Bytes of a request's body; weights and levels need a few dozen."""
+"""Bytes of a request's body, where nobody says otherwise; weights and levels need a few dozen."""
 
 MAX_CLIENTS = 100
 """Connections at a time; probes and scrapes need a handful. The next one is closed at once."""
@@ -54,12 +55,13 @@ class HttpRequest:
     query: dict[str, str]
     fields: dict[str, str]
     persistent: bool
+    chunked: bool = False
     peer: str | None = None
     body: bytes = b""
 
     @property
     def length(self) -> int:
-        """Bytes of the body."""
+        """Bytes of the body, where they are known in advance."""
         return int(self.fields.get("content-length", "0"))
 
 
@@ -77,7 +79,7 @@ Handle = Callable[[HttpRequest], Awaitable[HttpReply]]
 """Answers a request; may raise BadRequest."""
 
 
-def read_head(head: bytes) -> HttpRequest:
+def read_head(head: bytes, max_body: int = MAX_BODY) -> HttpRequest:
     """The request whose head this is, up to and with the empty line. Pure.
 
     Raises:
@@ -96,8 +98,12 @@ def read_head(head: bytes) -> HttpRequest:
         if name in fields and name in _SINGLE:
             raise BadRequest(400, f"several {name} fields")
         fields[name] = f"{fields[name]}, {value}" if name in fields else value
-    if "transfer-encoding" in fields:
-        raise BadRequest(501, "a body must come with its Content-Length")
+    coding = fields.get("transfer-encoding")
+    if coding is not None:
+        if "content-length" in fields or line[3] != b"1":  # readers disagree about where such a body ends
+            raise BadRequest(400, "a body is chunked, in HTTP/1.1, or has a Content-Length")
+        if coding.lower() != "chunked":
+            raise BadRequest(501, "the only transfer coding that is known is chunked")
     if re.fullmatch("[0-9]{1,9}", fields.get("content-length", "0")) is None:
         raise BadRequest(400, "Content-Length must be a number")
     if line[3] == b"1" and "host" not in fields:
@@ -120,10 +126,15 @@ def read_head(head: bytes) -> HttpRequest:
         dict(parse_qsl(query, keep_blank_values=True)),
         fields,
         "close" not in options if line[3] == b"1" else "keep-alive" in options,
+        chunked=coding is not None,
     )
-    if request.length > MAX_BODY:
-        raise BadRequest(413, f"a body may have {MAX_BODY} bytes")
+    if request.length > max_body:
+        raise _too_large(max_body)
     return request
+
+
+def _too_large(max_body: int) -> BadRequest:
+    return BadRequest(413, f"a body may have {max_body} bytes")
 
 
 _SINGLE: Final = frozenset({"host", "content-length", "origin", "transfer-encoding"})
@@ -145,10 +156,10 @@ def write_reply(reply: HttpReply, *, persistent: bool, bodiless: bool, now: floa
 
 
 class HttpServer:
-    """Serves one handler, on one address."""
+    """Serves one handler, on one address. `max_body` bounds the bytes of a body as they come in."""
 
-    def __init__(self, handle: Handle) -> None:
-        self._handle = handle
+    def __init__(self, handle: Handle, max_body: int = MAX_BODY) -> None:
+        self._handle, self._max_body = handle, max_body
         self._server: asyncio.Server | None = None
         self._clients: dict[asyncio.Task[None], bool] = {}
         """The connections, and whether each is in the middle of a request."""
@@ -206,11 +217,15 @@ class HttpServer:
         persistent = bodiless = refused = False
         try:
             async with asyncio.timeout(PATIENCE):
-                request = read_head(await reader.readuntil(b"\r\n\r\n"))
+                request = read_head(await reader.readuntil(b"\r\n\r\n"), self._max_body)
                 self._clients[task] = True
                 if request.fields.get("expect", "").lower() == "100-continue":
                     writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-                request.body = await reader.readexactly(request.length)
+                if request.chunked:
+                    request.body, alone = await _chunks(reader, self._max_body)
+                    request.persistent &= alone
+                else:
+                    request.body = await reader.readexactly(request.length)
             peer = writer.get_extra_info("peername")
             request.peer = peer[0] if isinstance(peer, tuple) else None
             bodiless = request.method == "HEAD"
@@ -228,6 +243,29 @@ class HttpServer:
                 while await reader.read(MAX_HEAD):
                     pass
         return persistent
+
+
+async def _chunks(reader: asyncio.StreamReader, most: int) -> tuple[bytes, bool]:
+    """A chunked body, and whether nothing stood behind it.
+
+    A request that a client sends without waiting for the answer to a chunked one is not served: the connection is
+    closed behind the answer, and the client sends it again. No client that we know does so.
+    """
+    chunks, parts, size = ChunkedBody(ChunkBounds()), list[bytes](), 0
+    while True:
+        data = await reader.read(65_536)
+        if not data:
+            raise EOFError("the client has gone in the middle of a body")
+        try:
+            part, rest = chunks.feed(data)
+        except Refused as error:
+            raise BadRequest(error.status, str(error)) from None
+        size += len(part)
+        if size > most:
+            raise _too_large(most)
+        parts.append(part)
+        if rest is not None:
+            return b"".join(parts), not rest
 
 
 def _refusal(error: BadRequest) -> HttpReply:

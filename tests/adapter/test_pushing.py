@@ -57,7 +57,12 @@ class Receiver:
 
 @contextlib.asynccontextmanager
 async def receiving(*statuses: int) -> AsyncIterator[Receiver]:
-    receiver = Receiver(*statuses)
+    async with receiving_by(Receiver(*statuses)) as receiver:
+        yield receiver
+
+
+@contextlib.asynccontextmanager
+async def receiving_by(receiver: Receiver) -> AsyncIterator[Receiver]:
     app = web.Application()
     app.router.add_post("/write", receiver.handle)
     runner = web.AppRunner(app)
@@ -104,6 +109,51 @@ async def test_what_was_refused_for_now_is_delivered_later_in_order(tmp_path: Pa
         assert request.headers["Authorization"] == "Bearer s3cret"
         assert request.headers["X-Scope-OrgID"] == "me"
         assert request.headers["Content-Encoding"] == "snappy"
+        assert adapter.events.lost == {}
+
+
+class Second(Receiver):
+    """A receiver of remote write 2.0, or one that does not know it, and says so by 415 or not at all."""
+
+    def __init__(self, knows: bool | None) -> None:
+        super().__init__()
+        self.knows, self.versions = knows, []
+
+    async def handle(self, request: web.Request) -> web.Response:
+        body = await request.read()
+        version = request.headers["X-Prometheus-Remote-Write-Version"]
+        self.versions.append((version, request.headers["Content-Type"]))
+        if version == "2.0.0" and self.knows is False:
+            return web.Response(status=415, text="what is this?")
+        self.requests.append((request, body))
+        if not self.knows:
+            return web.Response(status=204)  # a receiver of 1.0 finds nothing that it knows, and is content
+        found = remote_write.read(bytes(cramjam.snappy.decompress_raw(body)), 2)
+        return web.Response(status=204, headers={"X-Prometheus-Remote-Write-Samples-Written": str(len(found))})
+
+
+@pytest.mark.parametrize("knows", [True, False, None])
+async def test_version_two_gives_way_to_one(knows: bool | None) -> None:
+    """A receiver that knows 2.0 gets it, with types; any other gets the same samples in 1.0, and nothing is lost."""
+    second = Second(knows)
+    async with receiving_by(second):
+        async with Adapter(made(second.url, interval="1h", version="2.0")) as adapter:
+            adapter.feed(b"a:7|c\ng:1|g")
+        bodies = [bytes(cramjam.snappy.decompress_raw(body)) for _, body in second.requests]
+        new = ("2.0.0", "application/x-protobuf;proto=io.prometheus.write.v2.Request")
+        old = ("0.1.0", "application/x-protobuf")
+        if knows:
+            samples, ends = (remote_write.read(body, 2) for body in bodies)
+            assert {(dict(each.labels)["__name__"], each.kind) for each in samples} == {
+                ("a_total", "counter"),
+                ("g", "gauge"),
+            }
+            assert second.versions == [new, new]
+        else:
+            samples, ends = (remote_write.read(body) for body in bodies[-2:])
+            assert {dict(each.labels)["__name__"] for each in samples} == {"a_total", "g"}
+            assert second.versions == [new, old, old]
+        assert all(each.samples[0][0] != each.samples[0][0] for each in ends)
         assert adapter.events.lost == {}
 
 

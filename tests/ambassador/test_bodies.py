@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from podpatterns.ambassador.http1.body import CHUNKED, UNTIL_CLOSE, chunk, framed, last_chunk, reader
-from podpatterns.ambassador.http1.errors import Refused
 from podpatterns.ambassador.http1.limits import Limits
+from podpatterns.formats.http1 import Refused
 
 LIMITS = Limits(chunk_line=64, extensions=100, trailers=256)
 

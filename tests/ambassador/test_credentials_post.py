@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from podpatterns.ambassador.http1.errors import Refused
 from podpatterns.ambassador.post import post
+from podpatterns.formats.http1 import Refused
 from podpatterns.runtime.units import Url
 
 HEAD = b"HTTP/1.1 200 OK\r\nRetry-After:  7 \r\n"

@@ -5,10 +5,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from podpatterns.ambassador.http1.body import CHUNKED
-from podpatterns.ambassador.http1.errors import Refused
 from podpatterns.ambassador.http1.grammar import REQUEST
 from podpatterns.ambassador.http1.limits import Limits
 from podpatterns.ambassador.http1.request import _unusual, read_request
+from podpatterns.formats.http1 import Refused
 
 LIMITS = Limits(head=1024, fields=10)
 

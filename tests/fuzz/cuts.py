@@ -10,8 +10,8 @@ from itertools import pairwise
 from typing import TypeVar
 
 from podpatterns.ambassador.http1.body import reader
-from podpatterns.ambassador.http1.errors import Refused
 from podpatterns.ambassador.http1.limits import Limits
+from podpatterns.formats.http1 import Refused
 
 T = TypeVar("T")
 

@@ -47,7 +47,10 @@ REFUSED = {
     "two Origins": (head(b"Origin: http://localhost", b"Origin: http://evil"), 400),
     "two lengths": (head(b"Content-Length: 1", b"content-length: 1"), 400),
     "a length that is no number": (head(b"Content-Length: +1"), 400),
-    "chunks": (head(b"Transfer-Encoding: chunked"), 501),
+    "another coding": (head(b"Transfer-Encoding: gzip, chunked"), 501),
+    "chunks of a length": (head(b"Transfer-Encoding: chunked", b"Content-Length: 1"), 400),
+    "chunks in HTTP/1.0": (head(b"Transfer-Encoding: chunked", line=b"PUT / HTTP/1.0"), 400),
+    "two codings": (head(b"Transfer-Encoding: chunked", b"Transfer-Encoding: chunked"), 400),
     "a large body": (head(b"Content-Length: 1048577"), 413),
     "space before the colon": (head(b"A : b"), 400),
     "folding": (head(b"A: b\r\n c"), 400),
@@ -115,6 +118,50 @@ async def test_one_connection_carries_many_requests(admin):
     assert answers.count(b"HTTP/1.1 200 OK\r\n") == 3
     assert answers.count(b'{"body":"hi","query":{"a":"b"}}\n') == 2
     assert answers.endswith(b'{"body":"","query":{}}\n')
+
+
+CHUNKED = head(b"Transfer-Encoding: chunked", line=b"PUT /echo HTTP/1.1", host=b"Host: localhost")
+
+
+async def test_a_chunked_body_is_taken(admin):
+    """Whole or byte by byte, with extensions and trailers; the connection goes on behind it."""
+    body = b"2;a=b\r\nhi\r\n1\r\n!\r\n0\r\nDigest: x\r\n\r\n"
+    reader, writer = await asyncio.open_connection("127.0.0.1", admin.port)
+    for data in (CHUNKED + body, CHUNKED, *(body[at : at + 1] for at in range(len(body)))):
+        writer.write(data)
+        if data != CHUNKED and len(data) > 1:
+            assert (await reader.readuntil(b"}}\n")).endswith(b'{"body":"hi!","query":{}}\n')
+        await asyncio.sleep(0)
+    assert (await reader.readuntil(b"}}\n")).endswith(b'{"body":"hi!","query":{}}\n')
+    writer.write(LAST)
+    assert (await reader.read()).endswith(b'{"body":"","query":{}}\n')
+    writer.close()
+    await writer.wait_closed()
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"2\nhi\r\n0\r\n\r\n", 400),
+        (b"+2\r\nhi\r\n0\r\n\r\n", 400),
+        (b"1\r\nhi\r\n0\r\n\r\n", 400),
+        (b"2;" + b"a" * 300 + b"\r\nhi\r\n0\r\n\r\n", 400),
+        (b"0\r\n a\r\n\r\n", 400),
+        (b"100000\r\n" + b"x" * 0x100000 + b"\r\n1\r\n!\r\n0\r\n\r\n", 413),
+    ],
+)
+async def test_chunks_are_read_strictly_and_bounded(admin, body, status):
+    """What two readers could read differently is refused, as is what is too long; nothing is served behind it."""
+    answer = await talk(admin, CHUNKED + body + LAST)
+    assert answer.startswith(b"HTTP/1.1 %d " % status)
+    assert answer.count(b"HTTP/1.1 ") == 1
+
+
+async def test_what_is_sent_along_with_chunks_is_left(admin):
+    """A request that did not wait for the answer to a chunked one is not served: the client sends it again."""
+    answer = await talk(admin, CHUNKED + b"0\r\n\r\n" + LAST)
+    assert answer.count(b"HTTP/1.1 200 OK") == 1
+    assert b"Connection: close\r\n" in answer
 
 
 async def test_a_head_alone(admin):

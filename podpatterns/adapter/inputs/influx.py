@@ -38,7 +38,7 @@ class InfluxConfig(InputConfig, frozen=True, kw_only=True):
     the other lines of such a request have been taken. `tcp` and `udp`: bare lines. `unix:` is HTTP or `udp`."""
 
     max_body: Size = Size("16MiB")
-    """Bytes that a request's body may have once it is decompressed; itself it may have 1MiB."""
+    """Bytes that a request's body may have, decompressed or not."""
 
     buffer: Size = Size("4MiB")
     """The kernel's receive buffer that is asked for with `udp`; datagrams beyond it are dropped by the kernel, and
@@ -52,7 +52,9 @@ class InfluxConfig(InputConfig, frozen=True, kw_only=True):
         """The input."""
         lines = InfluxLines(wiring.intake, wiring.events)
         if self.protocol == "http":
-            return Posted("influx", self.listen, InfluxWrites(lines, self.max_body).answer, wiring.events)
+            return Posted(
+                "influx", self.listen, InfluxWrites(lines, self.max_body).answer, wiring.events, self.max_body
+            )
         if self.protocol == "tcp":
             return Connections("influx", self.listen, lines, wiring.events)
         return Datagrams("influx", self.listen, self.buffer, lines, wiring.events)

@@ -1,27 +1,29 @@
-"""OpenTelemetry: metrics by OTLP over HTTP, in JSON."""
+"""OpenTelemetry: metrics by OTLP over HTTP."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar, Literal
 
 import msgspec
 
 from podpatterns.adapter.events import AdapterEvents
 from podpatterns.adapter.outputs import Output, Source
-from podpatterns.adapter.pushing import Post, PostConfig
-from podpatterns.formats import otlp_metrics
+from podpatterns.adapter.pushing import Answer, Post, PostConfig
+from podpatterns.formats import otlp_messages, otlp_metrics
 from podpatterns.formats.families import Family
+from podpatterns.formats.protobuf import decode, encode
 
-CONTENT_TYPE = "application/json"
+CONTENT_TYPES = {"json": "application/json", "protobuf": "application/x-protobuf"}
 
 
 class OtlpConfig(PostConfig, frozen=True, kw_only=True):
-    """Exports metrics by OTLP/HTTP in JSON: to an OpenTelemetry Collector, and everything that takes its protocol.
+    """Exports metrics by OTLP/HTTP: to an OpenTelemetry Collector, and everything that takes its protocol.
 
     Counters become monotonic sums, timers histograms, all of them cumulative; names stay as they are. Samples that are
-    not finite are left out.
+    not finite are left out. Only 429, 502, 503 and 504 are tried again, as the protocol has it; a request of which the
+    answer rejects a part is counted as lost with the reason `partly_rejected`.
     """
 
     EXAMPLE: ClassVar[str] = """
@@ -33,6 +35,9 @@ class OtlpConfig(PostConfig, frozen=True, kw_only=True):
     resource: dict[str, str] = {}
     """Attributes of the resource that all of it belongs to; `service.name` is what most stores ask for."""
 
+    encoding: Literal["json", "protobuf"] = "json"
+    """How requests are written. `protobuf` is what some stores insist on, and a third shorter."""
+
     def build(self, source: Source, events: AdapterEvents) -> Output:
         """The output."""
         return Otlp(self, source, events)
@@ -42,17 +47,46 @@ class Otlp(Post):
     """One request for each interval."""
 
     def __init__(self, config: OtlpConfig, source: Source, events: AdapterEvents) -> None:
-        super().__init__("otlp", config, {"Content-Type": CONTENT_TYPE}, source, events)
-        self._resource = config.resource
+        super().__init__("otlp", config, {"Content-Type": CONTENT_TYPES[config.encoding]}, source, events)
+        self._resource, self._encoding = config.resource, config.encoding
         self._began = time.time()
 
     def encode(self, families: Sequence[Family], now: float) -> list[bytes]:
         """One body, or none where there is nothing to say."""
         request = otlp_metrics.request(families, self._resource, now, min(self._began, now))
         metrics = request["resourceMetrics"][0]["scopeMetrics"][0]["metrics"]
-        return [msgspec.json.encode(request)] if metrics else []
+        return [self._written(request)] if metrics else []
 
     def render(self, families: Sequence[Family], accept: str) -> tuple[bytes, str]:  # noqa: ARG002 - it has one form
         """The same."""
         request = otlp_metrics.request(families, self._resource, time.time(), self._began)
-        return msgspec.json.encode(request), CONTENT_TYPE
+        return self._written(request), CONTENT_TYPES[self._encoding]
+
+    def again(self, status: int) -> bool:
+        """What the protocol allows, and nothing else."""
+        return status in (429, 502, 503, 504)
+
+    def judge(self, answer: Answer) -> None:
+        """Also a request that was taken may have parts that were not."""
+        super().judge(answer)
+        partial = _response(answer).partial_success
+        if partial is not None and partial.rejected_data_points:
+            self._events.deliveries_lost("otlp", "partly_rejected", 1)
+            self._events.delivery_failed(
+                "otlp", f"{partial.rejected_data_points} points rejected: {partial.error_message[:300]}"
+            )
+
+    def _written(self, request: dict[str, Any]) -> bytes:
+        if self._encoding == "json":
+            return msgspec.json.encode(request)
+        return encode(request, otlp_messages.Request)
+
+
+def _response(answer: Answer) -> otlp_messages.Response:
+    """What an answer says beyond its status; nothing where it is none of OTLP's, as some stores leave it empty."""
+    try:
+        if answer.fields.get("Content-Type", "").startswith(CONTENT_TYPES["json"]):
+            return msgspec.json.decode(answer.body, type=otlp_messages.Response, strict=False)
+        return decode(answer.body, otlp_messages.Response)
+    except (ValueError, msgspec.DecodeError):
+        return otlp_messages.Response()

@@ -13,7 +13,6 @@ from urllib.parse import urlsplit
 
 from podpatterns.ambassador.credentials import Credential, CredentialConfig, one_line
 from podpatterns.ambassador.endpoints import origin
-from podpatterns.ambassador.http1.errors import Refused
 from podpatterns.ambassador.post import post
 from podpatterns.ambassador.rotation import LOOK, Rotation
 from podpatterns.ambassador.tls import Tls, TlsConfig, explained
@@ -27,6 +26,7 @@ from podpatterns.ambassador.token_endpoint import (
     token_of,
     usable,
 )
+from podpatterns.formats.http1 import Refused
 from podpatterns.runtime.backoff import Backoff
 from podpatterns.runtime.schema import InvalidField
 from podpatterns.runtime.units import Duration, SecretFile, Url

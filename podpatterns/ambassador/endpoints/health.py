@@ -14,10 +14,10 @@ from podpatterns.ambassador.endpoints.endpoint import Endpoint
 from podpatterns.ambassador.endpoints.origin import AUTHORITY
 from podpatterns.ambassador.endpoints.roster import Roster
 from podpatterns.ambassador.events import AmbassadorEvents
-from podpatterns.ambassador.http1.errors import Refused
 from podpatterns.ambassador.http1.limits import Limits
 from podpatterns.ambassador.http1.response import read_response
 from podpatterns.errors import UpstreamError
+from podpatterns.formats.http1 import Refused
 from podpatterns.runtime.schema import Config, InvalidField
 from podpatterns.runtime.units import Duration
 

@@ -10,10 +10,9 @@ from __future__ import annotations
 import re
 from typing import Final, Protocol
 
-from podpatterns.ambassador.http1.errors import Refused
 from podpatterns.ambassador.http1.fields import NO_OPTIONS, trailers_without
-from podpatterns.ambassador.http1.grammar import CHUNK_SIZE, TRAILERS
 from podpatterns.ambassador.http1.limits import Limits
+from podpatterns.formats.http1 import LAST_CHUNK, Bounds, ChunkedBody
 
 CHUNKED: Final = -1
 """A length that stands for chunked framing."""
@@ -21,13 +20,8 @@ CHUNKED: Final = -1
 UNTIL_CLOSE: Final = -2
 """A length that stands for a response which ends with its connection."""
 
-LAST_CHUNK = b"0\r\n\r\n"
-
-_PLAIN_CHUNK = re.compile(rb"([1-9A-Fa-f][0-9A-Fa-f]{0,14})\r\n")
-"""The first line of most chunks: not the last one, no extensions."""
-
 _OWN_CHUNK = re.compile(rb"([1-9a-f][0-9a-f]{0,14})\r\n")
-"""The same as we write it ourselves."""
+"""The first line of a chunk as we write it ourselves."""
 
 _FEW = 64
 """Chunks of a body that may be passed on as it came; a body in smaller pieces is better joined."""
@@ -94,131 +88,27 @@ class CloseBody:
         return True
 
 
-class ChunkedBody:
-    """A chunked body (RFC 9112 7.1), read strictly: CRLF alone ends a line, nothing stands beside a size.
+class ProxiedChunks(ChunkedBody):
+    """A chunked body that is passed on: its trailers without what must not be.
 
     `options` are the names that the message's Connection lists: they concern this connection in the trailers as well.
     """
 
-    __slots__ = ("_extensions", "_held", "_limits", "_options", "_remaining", "_state", "trailers")
+    __slots__ = ("_options",)
 
-    def __init__(self, limits: Limits, options: frozenset[bytes] = NO_OPTIONS) -> None:
-        self._limits = limits
+    def __init__(self, limits: Bounds, options: frozenset[bytes] = NO_OPTIONS) -> None:
+        super().__init__(limits)
         self._options = options
-        self._state = "size"
-        self._held = b""
-        self._remaining = 0
-        self._extensions = 0
-        self.trailers = b""
 
-    def feed(self, data: bytes) -> tuple[bytes, bytes | None]:
-        """The payload of every chunk in `data`, joined."""
-        if self._held:
-            data, self._held = self._held + data, b""
-        pieces: list[bytes] = []
-        at, size = 0, len(data)
-        while at < size or self._state == "done":
-            if self._state == "data":
-                piece = data[at : at + self._remaining]
-                pieces.append(piece)
-                at += len(piece)
-                self._remaining -= len(piece)
-                if not self._remaining:
-                    self._state = "end"
-            elif self._state == "size":
-                at = self._whole(data, at, pieces)
-                if data.startswith(LAST_CHUNK, at):
-                    at += len(LAST_CHUNK)
-                    self._state = "done"
-                    continue
-                if at == size:
-                    break
-                end = self._line(data, at)
-                if end < 0:
-                    break
-                self._size(data[at:end])
-                at = end + 2
-            elif self._state == "end":
-                if data[at : at + 2] != b"\r\n":
-                    if data[at:] == b"\r":
-                        self._held = b"\r"
-                        break
-                    raise Refused(400, "chunk_framing", "a chunk is longer than its size says")
-                at += 2
-                self._state = "size"
-            elif self._state == "trailers":
-                end = self._trailers(data, at)
-                if end < 0:
-                    break
-                at = end
-            else:
-                return b"".join(pieces), data[at:]
-        return b"".join(pieces) if len(pieces) != 1 else pieces[0], None
-
-    def eof(self) -> bool:
-        """Only after the last chunk and the trailers."""
-        return self._state == "done"
-
-    @staticmethod
-    def _whole(data: bytes, at: int, pieces: list[bytes]) -> int:
-        """Take the chunks that have come in full and have no extensions; returns where something else starts."""
-        while (match := _PLAIN_CHUNK.match(data, at)) is not None:
-            start = match.end()
-            end = start + int(match[1], 16)
-            if data[end : end + 2] != b"\r\n":
-                break
-            pieces.append(data[start:end])
-            at = end + 2
-        return at
-
-    def _line(self, data: bytes, at: int) -> int:
-        """Where the line from `at` ends; -1, with the line kept, while that is not known."""
-        end = data.find(b"\r\n", at, at + self._limits.chunk_line)
-        if end >= 0:
-            return end
-        # In this order the reason is the same at any cut: the first mistake counts.
-        if data.find(b"\n", at, at + self._limits.chunk_line) >= 0:
-            raise Refused(400, "chunk_framing", "a chunk's first line must end with CRLF")
-        if len(data) - at >= self._limits.chunk_line:
-            raise Refused(400, "chunk_line_too_long", f"a chunk's first line exceeds {self._limits.chunk_line} bytes")
-        self._held = data[at:]
-        return -1
-
-    def _size(self, line: bytes) -> None:
-        match = CHUNK_SIZE.fullmatch(line)
-        if match is None:
-            raise Refused(400, "chunk_framing", "a chunk must start with its size in hexadecimal, below 2^60")
-        digits, extension = match.groups()
-        if extension:
-            self._extensions += len(extension)
-            if self._extensions > self._limits.extensions:
-                raise Refused(400, "chunk_extensions", f"chunk extensions exceed {self._limits.extensions} bytes")
-        self._remaining = int(digits, 16)
-        self._state = "data" if self._remaining else "trailers"
-
-    def _trailers(self, data: bytes, at: int) -> int:
-        if data.startswith(b"\r\n", at):
-            self._state = "done"
-            return at + 2
-        limit = self._limits.trailers
-        end = data.find(b"\r\n\r\n", at, at + limit)
-        if end < 0:
-            if len(data) - at >= limit:
-                raise Refused(431, "trailers_too_large", f"the trailers exceed {limit} bytes")
-            self._held = data[at:]
-            return -1
-        match = TRAILERS.fullmatch(data, at, end + 4)
-        if match is None:
-            raise Refused(400, "trailers", "the trailers are not well-formed fields")
-        self.trailers = trailers_without(_FORBIDDEN.sub(b"", data[at : end + 2]), self._options)
-        self._state = "done"
-        return end + 4
+    def kept(self, trailers: bytes) -> bytes:
+        """The trailers that concern the far side."""
+        return trailers_without(_FORBIDDEN.sub(b"", trailers), self._options)
 
 
 def reader(length: int, limits: Limits, options: frozenset[bytes] = NO_OPTIONS) -> Body:
     """The reader for a length as the framing tables give it, of a message whose Connection lists `options`."""
     if length == CHUNKED:
-        return ChunkedBody(limits, options)
+        return ProxiedChunks(limits, options)
     return CloseBody() if length == UNTIL_CLOSE else LengthBody(length)
 
 

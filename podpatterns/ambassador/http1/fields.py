@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Final
 
-from podpatterns.ambassador.http1.errors import Refused
 from podpatterns.ambassador.http1.grammar import TOKEN
+from podpatterns.formats.http1 import Refused
 
 _KNOWN = frozenset({b"close", b"keep-alive", b"upgrade", b"te", b"proxy-connection", b"transfer-encoding"})
 """Connection options whose fields are dealt with anyway."""

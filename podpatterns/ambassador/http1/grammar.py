@@ -33,8 +33,6 @@ RESPONSE = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: " + _VALUE + rb"*)?
 SPACED_COLON = re.compile(rb"(\r\n" + _TOKEN + rb"+)[ \t]+:")
 """In a response the space before a colon is removed (RFC 9112 5.1); in a request it is refused."""
 
-TRAILERS = re.compile(_LINES)
-
 REQUEST_FIELDS = re.compile(
     rb"\r\n(?=[hcvtuekpHCVTUEKP]|[xX]-[rR])(?i:(host|connection|content[-_]length|transfer[-_]encoding|via|expect|upgrade|te"
     rb"|keep-alive|proxy-connection|http2-settings|x-request-id)):([^\r\n]*)"
@@ -58,9 +56,6 @@ ABSOLUTE = re.compile(rb"(?i:http)://([^/?@]*)(/[^?]*)?(\?.*)?")
 
 LENGTH = re.compile(rb"[0-9]{1,18}")
 """A Content-Length: digits alone, below 2⁶³."""
-
-CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})(;" + _VALUE + rb"*)?")
-"""A chunk's first line without its CRLF: size in hexadecimal below 2⁶⁰, extensions (which are dropped)."""
 
 # --- what most heads are ----------------------------------------------------------------------------------------------
 #

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from http import HTTPStatus
 
-from podpatterns.ambassador.http1.errors import Refused
+from podpatterns.formats.http1 import Refused
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 

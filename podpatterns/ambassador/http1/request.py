@@ -11,7 +11,6 @@ import re
 from msgspec import Struct
 
 from podpatterns.ambassador.http1.body import CHUNKED
-from podpatterns.ambassador.http1.errors import Refused
 from podpatterns.ambassador.http1.fields import NO_OPTIONS, connection_options, named, spans, without
 from podpatterns.ambassador.http1.grammar import (
     ABSOLUTE,
@@ -23,6 +22,7 @@ from podpatterns.ambassador.http1.grammar import (
     TOKEN,
 )
 from podpatterns.ambassador.http1.limits import Limits
+from podpatterns.formats.http1 import Refused
 
 IDEMPOTENT = frozenset({b"GET", b"HEAD", b"PUT", b"DELETE", b"OPTIONS"})
 """Methods that may be sent again (RFC 9110 9.2.2); TRACE is not forwarded at all."""

@@ -7,10 +7,10 @@ import re
 from msgspec import Struct
 
 from podpatterns.ambassador.http1.body import CHUNKED, UNTIL_CLOSE
-from podpatterns.ambassador.http1.errors import Refused
 from podpatterns.ambassador.http1.fields import NO_OPTIONS, connection_options, spans, without
 from podpatterns.ambassador.http1.grammar import LENGTH, RESPONSE, RESPONSE_FIELDS, SPACED_COLON
 from podpatterns.ambassador.http1.limits import Limits
+from podpatterns.formats.http1 import Refused
 
 _VERSION = b"HTTP/1.1"
 _BODILESS = frozenset({204, 304})

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 from msgspec import Meta
 
-from podpatterns.ambassador.http1.errors import Refused
 from podpatterns.ambassador.http1.fields import named
 from podpatterns.ambassador.http1.request import Request
 from podpatterns.ambassador.policies import PolicyConfig, Site, Step
+from podpatterns.formats.http1 import Refused
 from podpatterns.runtime.decode import suggest
 from podpatterns.runtime.schema import InvalidField
 from podpatterns.runtime.units import Duration, Share, Size

@@ -5,10 +5,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from podpatterns.ambassador.http1.body import CHUNKED, UNTIL_CLOSE, reader
-from podpatterns.ambassador.http1.errors import Refused
 from podpatterns.ambassador.http1.limits import Limits
 from podpatterns.ambassador.http1.request import read_request
 from podpatterns.ambassador.http1.response import read_response
+from podpatterns.formats.http1 import Refused
 from tests.fuzz import cuts, oracle
 from tests.fuzz.answers import ANSWERS
 from tests.fuzz.payloads import CHUNKS, PAYLOADS

@@ -1,0 +1,271 @@
+"""What a request of OTLP says, point by point: the series it belongs to under Prometheus' names, and its value.
+
+    for point in points(request, Naming()):
+        ...
+
+Exponential histograms get classic buckets whose bounds are powers of two: every scale from 0 on divides these, so
+that no count is guessed, and series of any scale can be added up. Source: OpenTelemetry's metrics data model, and
+"Prometheus and OpenMetrics Compatibility".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from math import inf, isfinite, ldexp
+from typing import Any
+
+import msgspec
+
+from podpatterns.formats import otlp_messages as otlp
+from podpatterns.formats import otlp_names
+from podpatterns.formats.families import Kind, block
+from podpatterns.formats.statsd import Refused
+
+_LOWEST, _HIGHEST = -1074, 1023
+"""Exponents of two that a double has."""
+
+_MOST = 4096
+"""Buckets of one point; SDKs keep to 160."""
+
+
+@dataclass(frozen=True, slots=True)
+class Naming:
+    """What of a resource and of a library becomes labels."""
+
+    target_info: bool = True
+    scope: bool = True
+    promote: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Buckets:
+    """A histogram: how many lie in the bucket that ends at each bound (not below it), the last at infinity; the sum.
+
+    `powers` says that the bounds are powers of two, of which others may come later.
+    """
+
+    counts: Mapping[float, float]
+    total: float | None
+    powers: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Quantiles:
+    """A summary."""
+
+    count: float
+    total: float
+    values: Sequence[tuple[float, float]]
+
+
+Value = float | Buckets | Quantiles
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The metric that a point belongs to."""
+
+    name: str
+    kind: Kind
+    help: str
+    unit: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One point: its labels as a block, its times in nanoseconds, what it says; None where the series has ended.
+
+    `delta` says that the value is what came since the point before.
+    """
+
+    head: Head
+    labels: str
+    start: int
+    time: int
+    value: Value | None
+    delta: bool = False
+
+
+def points(request: otlp.Request, naming: Naming) -> Iterator[Point | Refused]:
+    """Every point in its order, or why it cannot be one."""
+    for resource in request.resource_metrics:
+        described = _attributes(resource.resource.attributes) if resource.resource else {}
+        common, info = _resource(described, naming)
+        latest = 0
+        for scope in resource.scope_metrics:
+            labels = {**common, **_scope(scope.scope, naming)}
+            for metric in scope.metrics:
+                for point in _points(metric, labels):
+                    if isinstance(point, Point):
+                        latest = max(latest, point.time)
+                    yield point
+        if info and latest and naming.target_info:
+            yield Point(_TARGET, block({**info, **common}.items()), 0, latest, 1.0)
+
+
+_TARGET = Head("target_info", "info", "Attributes of what is measured.", "", "")
+
+
+def _resource(described: Mapping[str, str], naming: Naming) -> tuple[dict[str, str], dict[str, str]]:
+    """The labels that every series of a resource gets, and those of its `target_info`."""
+    rest = dict(described)
+    service, namespace = rest.pop("service.name", ""), rest.pop("service.namespace", "")
+    common = {"job": f"{namespace}/{service}" if namespace and service else service}
+    common["instance"] = rest.pop("service.instance.id", "")
+    promoted = otlp_names.labels((name, value) for name, value in rest.items() if name in naming.promote)
+    return {**promoted, **common}, otlp_names.labels(rest.items())
+
+
+def _scope(scope: otlp.Scope | None, naming: Naming) -> dict[str, str]:
+    if scope is None or not naming.scope:
+        return {}
+    return {"otel_scope_name": scope.name, "otel_scope_version": scope.version}
+
+
+def _attributes(attributes: Iterable[otlp.KeyValue]) -> dict[str, str]:
+    return {each.key: text(each.value) for each in attributes}
+
+
+def text(value: otlp.AnyValue | None) -> str:
+    """A value as a label: text as it is, all others as JSON has them."""
+    if value is None:
+        return ""
+    if value.string_value is not None:
+        return value.string_value
+    return msgspec.json.encode(_plain(value)).decode()
+
+
+def _plain(value: otlp.AnyValue | None) -> Any:
+    if value is None:
+        return None
+    if value.array_value is not None:
+        return [_plain(each) for each in value.array_value.values]
+    if value.kvlist_value is not None:
+        return {each.key: _plain(each.value) for each in value.kvlist_value.values}
+    for each in (value.string_value, value.bool_value, value.int_value, value.double_value):
+        if each is not None:
+            return each
+    return None
+
+
+# --- metrics ----------------------------------------------------------------------------------------------------------
+
+
+def _points(metric: otlp.Metric, common: Mapping[str, str]) -> Iterator[Point | Refused]:
+    data, kind, temporality = _data(metric)
+    if data is None:
+        return
+    name = otlp_names.metric(metric.name, metric.unit, kind)
+    head = Head(name, kind, metric.description, otlp_names.unit_name(metric.unit), metric.name)
+    wrong = "" if name.strip("_") else "no_name"
+    if temporality not in (otlp.DELTA, otlp.CUMULATIVE):
+        wrong = "no_temporality"
+    for each in data:
+        if wrong:
+            yield Refused(wrong, metric.name[:80])
+            continue
+        try:
+            value = None if each.flags & otlp.NO_VALUE else _value(each)
+        except Refused as refused:
+            yield Refused(refused.reason, metric.name[:80])
+            continue
+        own = otlp_names.labels(_attributes(each.attributes).items())
+        if own and _RESERVED & own.keys():
+            own = {f"exported_{label}" if label in _RESERVED else label: own[label] for label in own}
+        labels = block({**own, **common}.items())
+        yield Point(
+            head, labels, each.start_time_unix_nano, each.time_unix_nano, value, delta=temporality == otlp.DELTA
+        )
+
+
+_RESERVED = {"le", "quantile", "__name__"}
+
+_Data = otlp.NumberDataPoint | otlp.HistogramDataPoint | otlp.ExponentialHistogramDataPoint | otlp.SummaryDataPoint
+
+
+def _data(metric: otlp.Metric) -> tuple[Sequence[_Data] | None, Kind, int]:
+    """The points of a metric, the kind that it becomes, and whether they are changes."""
+    if metric.sum is not None:
+        kind: Kind = "counter" if metric.sum.is_monotonic else "gauge"
+        return metric.sum.data_points, kind, metric.sum.aggregation_temporality
+    histogram = metric.histogram or metric.exponential_histogram
+    if histogram is not None:
+        return histogram.data_points, "histogram", histogram.aggregation_temporality
+    if metric.summary is not None:
+        return metric.summary.data_points, "summary", otlp.CUMULATIVE
+    if metric.gauge is not None:
+        return metric.gauge.data_points, "gauge", otlp.CUMULATIVE
+    return None, "unknown", otlp.CUMULATIVE
+
+
+def _value(point: _Data) -> Value:
+    if isinstance(point, otlp.NumberDataPoint):
+        value = point.as_double if point.as_double is not None else point.as_int
+        if value is None:
+            raise Refused("no_value")
+        return _finite(float(value))
+    if isinstance(point, otlp.HistogramDataPoint):
+        return _explicit(point)
+    if isinstance(point, otlp.ExponentialHistogramDataPoint):
+        return _exponential(point)
+    values = [(each.quantile, each.value) for each in point.quantile_values if isfinite(each.value)]
+    return Quantiles(float(point.count), _finite(point.sum), values)
+
+
+def _finite(value: float) -> float:
+    if not isfinite(value):
+        raise Refused("not_finite")
+    return value
+
+
+def _explicit(point: otlp.HistogramDataPoint) -> Buckets:
+    bounds = [*map(_finite, point.explicit_bounds), inf]
+    counts = point.bucket_counts or [point.count] if len(bounds) == 1 else point.bucket_counts
+    if len(counts) != len(bounds) or sorted(set(bounds)) != bounds or min(counts) < 0 or sum(counts) != point.count:
+        raise Refused("bad_buckets")
+    total = None if point.sum is None else _finite(point.sum)
+    return Buckets(dict(zip(bounds, map(float, counts), strict=True)), total)
+
+
+def _exponential(point: otlp.ExponentialHistogramDataPoint) -> Buckets:
+    """Each bucket between the powers of two in which it lies; both stand there, so that a quantile is as exact."""
+    scale = point.scale
+    if not -32 <= scale <= 64:
+        raise Refused("bad_buckets")
+    counts: dict[float, float] = {inf: 0.0}
+
+    def add(lower: float, upper: float, count: int) -> None:
+        if lower != -inf:
+            counts.setdefault(lower, 0.0)
+        counts[upper] = counts.get(upper, 0.0) + count
+
+    for at, count in _counted(point.negative):
+        near = at >> scale if scale >= 0 else at << -scale
+        add(-_power(near + (1 if scale >= 0 else 1 << -scale)), -min(_power(near), _power(_HIGHEST)), count)
+    if point.zero_count:
+        add(-point.zero_threshold or 0.0, point.zero_threshold, point.zero_count)
+    for at, count in _counted(point.positive):
+        near = at >> scale if scale >= 0 else at << -scale
+        add(_power(near), _power(near + (1 if scale >= 0 else 1 << -scale)), count)
+    if sum(counts.values()) != point.count or not 0 <= point.zero_threshold < inf:
+        raise Refused("bad_buckets")
+    total = None if point.sum is None else _finite(point.sum)
+    return Buckets(dict(sorted(counts.items())), total, powers=True)
+
+
+def _counted(buckets: otlp.Buckets | None) -> Iterator[tuple[int, int]]:
+    if buckets is None:
+        return
+    if len(buckets.bucket_counts) > _MOST:
+        raise Refused("bad_buckets")
+    for at, count in enumerate(buckets.bucket_counts, buckets.offset):
+        if count:
+            if count < 0:
+                raise Refused("bad_buckets")
+            yield at, count
+
+
+def _power(exponent: int) -> float:
+    return inf if exponent > _HIGHEST else ldexp(1.0, max(exponent, _LOWEST))

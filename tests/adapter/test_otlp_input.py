@@ -1,0 +1,278 @@
+"""Laws of metrics that come in by OTLP, with OpenTelemetry's own SDK and exporter as the client."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+
+import pytest
+from aiohttp import ClientSession
+from opentelemetry.exporter.otlp.proto.http import Compression
+from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsServiceRequest,
+    ExportMetricsServiceResponse,
+)
+from opentelemetry.sdk.metrics import Counter, Histogram, MeterProvider
+from opentelemetry.sdk.metrics.export import AggregationTemporality, PeriodicExportingMetricReader
+from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation, View
+from opentelemetry.sdk.resources import Resource
+
+from podpatterns.adapter.config import AdapterConfig, SeriesConfig
+from podpatterns.adapter.inputs.otlp import OtlpConfig
+from podpatterns.adapter.inputs.statsd import StatsdConfig
+from podpatterns.adapter.outputs.otlp import OtlpConfig as OtlpOutputConfig
+from podpatterns.adapter.outputs.prometheus import PrometheusConfig
+from podpatterns.adapter.runtime import Adapter
+from podpatterns.adapter.streams import Streams
+from podpatterns.formats.otlp_points import Buckets, Head, Point
+from podpatterns.formats.statsd import Refused
+from podpatterns.runtime.units import Address, Duration, Size, Url
+
+ANY = Address("127.0.0.1:0")
+
+
+def receiving(**more: object) -> AdapterConfig:
+    series = more.pop("series", SeriesConfig())
+    page = PrometheusConfig(listen=ANY, final_scrape=Duration("0s"))
+    return AdapterConfig(
+        inputs=[OtlpConfig(listen=ANY, **more)],  # type: ignore[arg-type]
+        outputs=[page],
+        own_metrics=False,
+        series=series,  # type: ignore[arg-type]
+    )
+
+
+def url(adapter: Adapter) -> str:
+    return f"http://{adapter.inputs[0].address}/v1/metrics"  # type: ignore[attr-defined]
+
+
+async def page(adapter: Adapter) -> list[str]:
+    return [line for line in (await adapter.page()).decode().splitlines() if not line.startswith("# HELP")]
+
+
+def exporting(exporter: OTLPMetricExporter, views: tuple[View, ...] = ()) -> MeterProvider:
+    reader = PeriodicExportingMetricReader(exporter, export_interval_millis=3_600_000)
+    resource = Resource({"service.name": "shop", "service.instance.id": "a", "region": "ch"})
+    return MeterProvider([reader], resource, views=views)
+
+
+@pytest.mark.parametrize("compression", [Compression.NoCompression, Compression.Gzip])
+@pytest.mark.parametrize("delta", [False, True])
+async def test_the_real_sdk_is_understood(compression: Compression, delta: bool) -> None:
+    """Every kind of instrument, twice, cumulative or as changes: what it measured stands on the page."""
+    temporality = AggregationTemporality.DELTA if delta else AggregationTemporality.CUMULATIVE
+    async with Adapter(receiving(scope_labels=False)) as adapter:
+        exporter = OTLPMetricExporter(
+            url(adapter),
+            compression=compression,
+            preferred_temporality={Counter: temporality, Histogram: temporality},
+        )
+        provider = exporting(
+            exporter, (View(instrument_name="exponential", aggregation=ExponentialBucketHistogramAggregation()),)
+        )
+        meter = provider.get_meter("lib", "1.0")
+        orders = meter.create_counter("orders", "1", "How many.")
+        up_down = meter.create_up_down_counter("queue.length", "{order}")
+        gauge = meter.create_gauge("load", "1")
+        duration = meter.create_histogram("duration", "ms", explicit_bucket_boundaries_advisory=[10.0, 100.0])
+        exponential = meter.create_histogram("exponential", "s")
+        for turn in range(2):
+            orders.add(3, {"country.code": "ch"})
+            up_down.add(-1)
+            gauge.set(0.5 + turn)
+            for value in (5, 50, 500):
+                duration.record(value)
+            for seconds in (0.75, 3.0, 3.5):
+                exponential.record(seconds)
+            assert await asyncio.to_thread(provider.force_flush)
+        lines = await page(adapter)
+        await asyncio.to_thread(provider.shutdown)
+        assert adapter.events.refused == {}
+    same = 'instance="a",job="shop"'
+    assert "# TYPE orders_total counter" in lines
+    assert f'orders_total{{country_code="ch",{same}}} 6' in lines
+    assert f"queue_length{{{same}}} -2" in lines
+    assert f"load_ratio{{{same}}} 1.5" in lines
+    for bound, count in (("10", 2), ("100", 4), ("+Inf", 6)):
+        assert f'duration_milliseconds_bucket{{{same},le="{bound}"}} {count}' in lines
+    assert f"duration_milliseconds_sum{{{same}}} 1110" in lines
+    for bound, count in (("0.5", 0), ("1", 2), ("2", 2), ("4", 6), ("+Inf", 6)):
+        assert f'exponential_seconds_bucket{{{same},le="{bound}"}} {count}' in lines
+    assert f"exponential_seconds_count{{{same}}} 6" in lines
+    assert any(line.startswith(f'target_info{{{same},region="ch"') for line in lines)
+
+
+async def post(adapter: Adapter, body: bytes, kind: str = "application/json", **fields: str) -> tuple[int, bytes]:
+    async with (
+        ClientSession() as session,
+        session.post(url(adapter), data=body, headers={"Content-Type": kind, **fields}) as answer,
+    ):
+        assert answer.content_type == (kind if kind.startswith("application/") else "application/json")
+        return answer.status, await answer.read()
+
+
+def request(*metrics: object) -> bytes:
+    return json.dumps({"resourceMetrics": [{"scopeMetrics": [{"metrics": metrics}]}]}).encode()
+
+
+def total(value: object, time: int, **more: object) -> dict[str, object]:
+    point = {"asInt": value, "timeUnixNano": str(time), **more}
+    return {"name": "a", "sum": {"aggregationTemporality": 1, "isMonotonic": True, "dataPoints": [point]}}
+
+
+async def test_what_is_refused_is_said() -> None:
+    """In partial_success with number and reason; what else the request holds is taken; all is counted."""
+    async with Adapter(receiving()) as adapter:
+        status, body = await post(adapter, request(total("3", 5), {"name": "g", "gauge": {"dataPoints": [{}]}}))
+        assert status == 200
+        partial = json.loads(body)["partialSuccess"]
+        assert partial["rejectedDataPoints"] == "1"
+        assert "no value" in partial["errorMessage"]
+        assert await post(adapter, request(total(4, 6))) == (200, b"{}")
+        # A change that comes a second time would count twice.
+        status, body = await post(adapter, request(total("4", 6)))
+        assert json.loads(body)["partialSuccess"]["rejectedDataPoints"] == "1"
+        assert await page(adapter) == ["# TYPE a_total counter", "a_total 7"]
+        assert adapter.events.refused == {"no_value": 1, "out_of_order": 1}
+        assert adapter.events.lines == 4
+
+
+async def test_protobuf_is_answered_in_protobuf() -> None:
+    """An empty response for what was taken, a Status for what was not."""
+    async with Adapter(receiving()) as adapter:
+        kind = "application/x-protobuf"
+        assert await post(adapter, b"", kind) == (200, b"")
+        status, body = await post(adapter, b"\x0a\x05x", kind)
+        assert status == 400
+        assert b"cut short" in body
+        sent = ExportMetricsServiceRequest()
+        sent.resource_metrics.add().scope_metrics.add().metrics.add(name="g").gauge.data_points.add()
+        status, body = await post(adapter, sent.SerializeToString(), kind)
+        response = ExportMetricsServiceResponse.FromString(body)
+        assert (status, response.partial_success.rejected_data_points) == (200, 1)
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "fields", "status"),
+    [
+        (b"{", "application/json", {}, 400),
+        (b'{"resourceMetrics": 5}', "application/json", {}, 400),
+        (b"x", "text/plain", {}, 415),
+        (gzip.compress(b" " * 70_000), "application/json", {"Content-Encoding": "gzip"}, 413),
+        (b" " * 70_000, "application/json", {}, 413),
+        (b"nonsense", "application/json", {"Content-Encoding": "gzip"}, 400),
+        (b"{}", "application/json", {"Content-Encoding": "br"}, 400),
+    ],
+)
+async def test_requests_that_are_none_are_refused(body: bytes, kind: str, fields: dict[str, str], status: int) -> None:
+    """With the status that tells the exporter why, and that it need not try again."""
+    async with Adapter(receiving(max_body=Size("64KiB"))) as adapter, ClientSession() as session:
+        headers = {"Content-Type": kind, **fields}
+        async with session.post(url(adapter), data=body, headers=headers) as answer:
+            assert answer.status == status
+        async with session.post(url(adapter) + "x", data=b"{}", headers={"Content-Type": "application/json"}) as answer:
+            assert answer.status == 404
+        async with session.get(url(adapter)) as answer:
+            assert answer.status == 405
+
+
+async def test_chunked_requests_are_taken() -> None:
+    """Some exporters do not know the length of what they send."""
+
+    async def parts():
+        for byte in request(total("3", 5)):
+            yield bytes([byte])
+
+    async with Adapter(receiving()) as adapter, ClientSession() as session:
+        headers = {"Content-Type": "application/json"}
+        async with session.post(url(adapter), data=parts(), headers=headers) as answer:
+            assert answer.status == 200
+        assert (await page(adapter))[1] == "a_total 3"
+
+
+async def test_one_adapter_exports_to_another() -> None:
+    """What we send is what we take, in both encodings; there is nothing rejected."""
+    for encoding in ("json", "protobuf"):
+        async with Adapter(receiving()) as taker:
+            output = OtlpOutputConfig(url=Url(url(taker)), interval=Duration("1h"), encoding=encoding)  # type: ignore[arg-type]
+            config = AdapterConfig(inputs=[StatsdConfig(listen=ANY)], outputs=[output], own_metrics=False)
+            async with Adapter(config) as giver:
+                giver.feed(b"a:3|c|#k:v\nt:30|ms\ng:-1.5|g")
+            assert giver.events.lost == {}
+            scope = 'otel_scope_name="podpatterns.adapter"'
+            lines = await page(taker)
+            assert f'a_total{{k="v",{scope}}} 3' in lines
+            assert f"g{{{scope}}} -1.5" in lines
+            assert f't_seconds_bucket{{{scope},le="0.05"}} 1' in lines
+
+
+async def test_what_the_far_side_rejects_is_counted() -> None:
+    """partial_success of an answer is a loss, with its reason in the log; the adapter goes on."""
+    async with Adapter(receiving(series=SeriesConfig(budget=1))) as taker:
+        output = OtlpOutputConfig(url=Url(url(taker)), interval=Duration("1h"), encoding="protobuf")
+        config = AdapterConfig(inputs=[StatsdConfig(listen=ANY)], outputs=[output], own_metrics=False)
+        async with Adapter(config) as giver:
+            giver.feed(b"a:3|c\nb:3|c")
+        assert giver.events.lost == {"otlp: partly_rejected": 1}
+        assert taker.events.refused == {"series_budget": 1}
+
+
+# --- streams, alone ---------------------------------------------------------------------------------------------------
+
+COUNTER = Head("a_total", "counter", "", "", "a")
+HISTOGRAM = Head("h", "histogram", "", "", "h")
+
+
+def shown(streams: Streams, now: float = 0.0) -> dict[str, float]:
+    return {
+        each.base + suffix + text if suffix else each.name + text: value
+        for each in streams.families(now)
+        for suffix, text, value in zip(each.suffixes or [""] * len(each.values), each.blocks, each.values, strict=True)
+    }
+
+
+def test_buckets_that_were_there_stay() -> None:
+    """A bucket that is empty in a later point keeps its bound; other explicit bounds begin anew."""
+    streams = Streams(10, 10, None)
+    inf = float("inf")
+    streams.take(Point(HISTOGRAM, "", 0, 1, Buckets({1.0: 1.0, 2.0: 0.0, inf: 0.0}, 1.0, powers=True)), 0)
+    streams.take(Point(HISTOGRAM, "", 0, 2, Buckets({2.0: 1.0, inf: 0.0}, 2.0, powers=True)), 0)
+    assert shown(streams)['h_bucket{le="1"}'] == 0
+    streams.take(Point(HISTOGRAM, "", 0, 3, Buckets({4.0: 2.0, inf: 0.0}, 2.0, powers=True), delta=True), 0)
+    assert [shown(streams)[f'h_bucket{{le="{bound}"}}'] for bound in ("1", "2", "4", "+Inf")] == [0, 1, 3, 3]
+    streams.take(Point(HISTOGRAM, "", 0, 4, Buckets({7.0: 5.0, inf: 0.0}, None), delta=True), 0)
+    assert shown(streams) == {'h_bucket{le="7"}': 5, 'h_bucket{le="+Inf"}': 5, "h_count": 5}
+
+
+def test_series_expire_and_sums_of_changes_come_back() -> None:
+    """A cumulative series frees its place; a sum of ours is only hidden; a point without a value ends its series."""
+    streams = Streams(2, 10, 60.0)
+    streams.take(Point(COUNTER, '{k="a"}', 0, 1, 3.0), 0)
+    streams.take(Point(COUNTER, '{k="b"}', 0, 1, 3.0, delta=True), 0)
+    with pytest.raises(Refused, match="budget"):
+        streams.take(Point(COUNTER, '{k="c"}', 0, 1, 3.0), 0)
+    assert len(shown(streams, 60)) == 2
+    assert shown(streams, 61) == {}
+    assert streams.count == 1
+    streams.take(Point(COUNTER, '{k="b"}', 0, 2, 4.0, delta=True), 70)
+    assert shown(streams, 70) == {'a_total{k="b"}': 7}
+    streams.take(Point(COUNTER, '{k="b"}', 0, 3, None), 70)
+    assert (shown(streams, 70), streams.count) == ({}, 0)
+
+
+def test_contradictions_are_refused() -> None:
+    """Another kind under the same name, an older point, a sum beyond all numbers."""
+    streams = Streams(10, 1, None)
+    streams.take(Point(COUNTER, "", 0, 5, 1e308, delta=True), 0)
+    for point, reason in (
+        (Point(Head("a_total", "gauge", "", "", "a"), "", 0, 6, 1.0), "type_conflict"),
+        (Point(COUNTER, "", 0, 4, 1.0), "out_of_order"),
+        (Point(COUNTER, "", 0, 6, 1.7e308, delta=True), "not_finite"),
+        (Point(COUNTER, '{k="v"}', 0, 6, 1.0), "series_budget"),
+    ):
+        with pytest.raises(Refused) as refused:
+            streams.take(point, 0)
+        assert refused.value.reason == reason
+    assert shown(streams) == {"a_total": 1e308}

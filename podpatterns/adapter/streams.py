@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import accumulate
+from math import isfinite
 
 from podpatterns.formats.families import Family, with_label
 from podpatterns.formats.numbers import number
@@ -99,10 +100,9 @@ class Streams:
 def _added(old: Value, change: Value) -> Value:
     """The sum of a value and what came since; other buckets than before begin anew."""
     if isinstance(old, float) and isinstance(change, float):
-        total = old + change
-        if total - total != 0.0:
+        if not isfinite(old + change):
             raise Refused("not_finite")
-        return total
+        return old + change
     if isinstance(old, Buckets) and isinstance(change, Buckets) and _alike(old, change):
         counts = dict(old.counts)
         for bound, count in change.counts.items():

@@ -117,64 +117,78 @@ def _decode(data: bytes, cls: type[S], depth: int) -> S:
         raise ValueError(f"messages are nested deeper than {DEPTH}")
     slots = _slots(cls)
     found: dict[str, Any] = {}
+    for number, wire, raw in _scan(data):
+        slot = slots.get(number)
+        if slot is None:
+            continue
+        value: Any
+        if wire == 2 and slot.message is not None:
+            value = _decode(raw, slot.message, depth - 1)  # type: ignore[arg-type]  # bytes, as the wire type says
+        else:
+            read = _READ.get((wire, slot.kind))
+            if read is not None:
+                value = read(raw)
+            elif wire == 2 and slot.many and slot.kind in _WRITE:
+                found.setdefault(slot.attribute, []).extend(_packed(raw, slot.kind))  # type: ignore[arg-type]
+                continue
+            else:
+                raise ValueError(f"field {number} ({slot.name}) is of another type than it should be")
+        if slot.many:
+            found.setdefault(slot.attribute, []).append(value)
+        else:
+            found[slot.attribute] = value
+    return cls(**found)
+
+
+def _scan(data: bytes) -> Iterator[tuple[int, int, int | bytes]]:
+    """Number, wire type and payload of each field: a number without its sign, or bytes."""
     at, end = 0, len(data)
     while at < end:
         key = data[at]
         at += 1
         if key > 0x7F:
             key, at = _varint(data, at - 1)
-        slot = slots.get(key >> 3)
         wire = key & 7
-        if wire == 2:
-            size, at = _varint(data, at)
-            payload = data[at : at + size]
-            if len(payload) < size:
-                raise ValueError(f"field {key >> 3} is cut short")
-            at += size
-            if slot is None:
-                continue
-            if slot.message is not None:
-                value: Any = _decode(payload, slot.message, depth - 1)
-            elif slot.kind == "string":
-                value = _text(payload)
-            elif slot.kind == "bytes":
-                value = payload
-            elif slot.many:
-                found.setdefault(slot.attribute, []).extend(_packed(payload, slot.kind))
-                continue
-            else:
-                raise ValueError(f"field {slot.number} ({slot.name}) should be a number")
-        elif wire == 0:
-            number, at = _varint(data, at)
-            if slot is None:
-                continue
-            read = _NUMBERS.get(slot.kind)
-            if read is None:
-                raise ValueError(f"field {slot.number} ({slot.name}) is a number of another type than it should be")
-            value = read(number)
-        elif wire == 1:
-            if end - at < 8:
-                raise ValueError(f"field {key >> 3} is cut short")
-            if slot is not None:
-                unpack = _EIGHTS.get(slot.kind)
-                if unpack is None:
-                    raise ValueError(f"field {slot.number} ({slot.name}) is a number of another type than it should be")
-                value = unpack.unpack_from(data, at)[0]
-            at += 8
-            if slot is None:
-                continue
-        elif wire == 5 and slot is None:
-            at += 4
-            if at > end:
-                raise ValueError(f"field {key >> 3} is cut short")
+        if wire == 0:
+            value, at = _varint(data, at)
+            yield key >> 3, 0, value
             continue
+        if wire == 2:
+            size = data[at] if at < end else 0x80
+            at += 1
+            if size > 0x7F:
+                size, at = _varint(data, at - 1)
+        elif wire in _SIZES:
+            size = _SIZES[wire]
         else:
             raise ValueError(f"field {key >> 3} is of the wire type {wire}, which is not known here")
-        if slot.many:
-            found.setdefault(slot.attribute, []).append(value)
+        start, at = at, at + size
+        if at > end:
+            raise ValueError(f"field {key >> 3} is cut short")
+        yield key >> 3, wire, data[start:at]
+
+
+_SIZES = {1: 8, 5: 4}
+"""Bytes of a payload, by wire type."""
+
+
+def fields(message: bytes) -> Iterator[tuple[int, int | float | bytes]]:
+    """The fields of a message in their order, for a closer look than a struct allows: number, and what it holds.
+
+    Whole numbers are read as int64, eight bytes as a double.
+
+    Raises:
+        ValueError: the message is cut short, or holds a type that none of ours does.
+    """
+    for number, wire, raw in _scan(message):
+        if wire == 0:
+            yield number, _signed(raw)  # type: ignore[arg-type]  # a number, as the wire type says
+        elif wire == 1:
+            yield number, _DOUBLE.unpack(raw)[0]  # type: ignore[arg-type]  # bytes
+        elif wire == 2:
+            yield number, raw
         else:
-            found[slot.attribute] = value
-    return cls(**found)
+            raise ValueError(f"field {number} is of the wire type {wire}, which is not known here")
 
 
 def encode(fields: Mapping[str, Any], cls: type[msgspec.Struct]) -> bytes:
@@ -230,6 +244,29 @@ _WRITE: dict[Kind, Callable[[Any], bytes]] = {
 }
 
 
+@lru_cache(maxsize=4096)
+def _short(payload: bytes) -> str:
+    return payload.decode()
+
+
+def _text(payload: bytes) -> str:
+    # The same names and labels come again and again; UnicodeDecodeError is a ValueError.
+    return _short(payload) if len(payload) <= 100 else payload.decode()
+
+
+def _unpacking(eight: struct.Struct) -> Callable[[bytes], Any]:
+    return lambda raw: eight.unpack(raw)[0]
+
+
+_READ: dict[tuple[int, Kind], Callable[[Any], Any]] = {
+    **{(0, kind): read for kind, read in _NUMBERS.items()},
+    **{(1, kind): _unpacking(eight) for kind, eight in _EIGHTS.items()},
+    (2, "string"): _text,
+    (2, "bytes"): bytes,
+}
+"""What reads a payload, by wire type and kind."""
+
+
 def _packed(payload: bytes, kind: Kind) -> Iterator[Any]:
     eight = _EIGHTS.get(kind)
     if eight is not None:
@@ -254,9 +291,3 @@ def _varint(message: bytes, at: int) -> tuple[int, int]:
         if byte < 0x80:
             return number & _MASK, at
     raise ValueError("a number is longer than ten bytes")
-
-
-@lru_cache(maxsize=4096)
-def _text(payload: bytes) -> str:
-    # The same names and labels come again and again; UnicodeDecodeError is a ValueError.
-    return payload.decode()

@@ -12,7 +12,17 @@ from hypothesis import strategies as st
 
 from podpatterns.formats import remote_write
 from podpatterns.formats.families import Family
-from podpatterns.formats.protobuf import chunk, varint
+from podpatterns.formats.protobuf import chunk, double, fields, varint, whole
+
+int64 = st.integers(-(2**63), 2**63 - 1)
+entries = st.lists(
+    st.tuples(st.integers(1, 2**29 - 1), int64 | st.floats(allow_nan=False) | st.binary(max_size=300)), max_size=10
+)
+
+
+def written(each: list[tuple[int, int | float | bytes]]) -> bytes:
+    writers = {int: whole, float: double, bytes: chunk}
+    return b"".join(writers[type(value)](number, value) for number, value in each)  # type: ignore[operator]
 
 
 def test_varints_are_those_of_the_specification() -> None:
@@ -21,6 +31,23 @@ def test_varints_are_those_of_the_specification() -> None:
     assert varint(150) == b"\x96\x01"
     assert varint(-2) == b"\xfe" + b"\xff" * 8 + b"\x01"
     assert chunk(2, b"testing") == bytes.fromhex("120774657374696e67")
+
+
+@given(entries)
+def test_messages_are_read_as_they_were_written(each: list[tuple[int, int | float | bytes]]) -> None:
+    """parse(render(x)) = x."""
+    assert list(fields(written(each))) == each
+
+
+@given(entries, st.data())
+def test_a_message_that_is_cut_short_says_so(each: list[tuple[int, int | float | bytes]], data: st.DataObject) -> None:
+    """Cut anywhere, a message is either whole fields or an error, never nonsense."""
+    message = written(each)
+    at = data.draw(st.integers(0, len(message)))
+    found = []
+    with contextlib.suppress(ValueError):
+        found.extend(fields(message[:at]))
+    assert found == each[: len(found)]
 
 
 @given(st.binary(max_size=60))

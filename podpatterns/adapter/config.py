@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 
+from podpatterns.adapter.health import HealthConfig
 from podpatterns.adapter.inputs import InputConfig
 from podpatterns.adapter.mapping import MappingRuleConfig
 from podpatterns.adapter.outputs import OutputConfig
@@ -77,9 +78,12 @@ class SeriesConfig(Config, frozen=True, kw_only=True):
 
 
 class AdapterConfig(PatternConfig, frozen=True, kw_only=True):
-    """The adapter: metrics in the form that an application puts out, in the form that others expect."""
+    """The adapter: what an application puts out, in the form that others expect: metrics, logs, and whether it is well.
 
-    inputs: list[InputConfig]
+    Metrics go from `inputs` to `outputs`; `health` is one endpoint out of many checks. Each can stand alone.
+    """
+
+    inputs: list[InputConfig] = []
     """Where metrics come from; what they bring is merged."""
 
     mapping: list[MappingRuleConfig] = []
@@ -90,8 +94,11 @@ class AdapterConfig(PatternConfig, frozen=True, kw_only=True):
     transforms: list[TransformConfig] = []
     """What is changed on the way, in this order. A function marked with `@podpatterns.transform` can stand here."""
 
-    outputs: list[OutputConfig]
+    outputs: list[OutputConfig] = []
     """Where metrics go; each output shows all of them."""
+
+    health: HealthConfig | None = None
+    """One HTTP endpoint that says whether the application is well. None: there is none."""
 
     series: SeriesConfig = SeriesConfig()
     """How pushed samples become series, and how many there may be."""
@@ -101,9 +108,12 @@ class AdapterConfig(PatternConfig, frozen=True, kw_only=True):
     rest. They are on the admin endpoint's `/metrics` in any case."""
 
     def __post_init__(self) -> None:
-        for field, example in (("inputs", "statsd"), ("outputs", "prometheus")):
-            if not getattr(self, field):
-                raise InvalidField(field, f'at least one is needed, such as "- type: {example}"')
+        if not (self.inputs or self.outputs or self.health):
+            raise ValueError("nothing to adapt: name inputs and outputs for metrics, or health")
+        if self.outputs and not (self.inputs or self.health):
+            raise InvalidField("inputs", 'at least one is needed, such as "- type: statsd"')
+        if self.inputs and not (self.outputs or self.health):
+            raise InvalidField("outputs", 'at least one is needed, such as "- type: prometheus"')
 
     def build(self, context: Context) -> Adapter:
         """The adapter's runtime."""

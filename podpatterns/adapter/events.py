@@ -15,7 +15,7 @@ class AdapterEvents:
     """Counters stand on the adapter's own page as well: whoever scrapes it sees what was refused and left out."""
 
     def __init__(self, telemetry: Telemetry) -> None:
-        self._log = telemetry.log
+        self._telemetry, self._log = telemetry, telemetry.log
         counter, gauge = telemetry.counter, telemetry.gauge
         self._lines = counter(f"{_PREFIX}lines", "Lines received, refused and skipped ones included.")
         self._line = self._lines.cell()
@@ -227,26 +227,10 @@ class AdapterEvents:
         return sorted(self._lasting, key=lambda item: (item.family, item.reason))
 
     def families(self) -> Iterator[Family]:
-        """The adapter's own metrics, for its page."""
-        for each in (
-            self._lines,
-            self._refused,
-            self._skipped,
-            self._dropped,
-            self._overflow,
-            self._unwanted,
-            self._expired,
-            self._series,
-            self._quarantined,
-            self._scrapes,
-            self._failures,
-            self._connections,
-            self._delivered,
-            self._delivery_failures,
-            self._lost,
-            self._waiting,
-            self._reloads,
-        ):
+        """The adapter's own metrics, those of its logs and checks included, for its page."""
+        for each in self._telemetry.families.values():
+            if not (isinstance(each, Counter) and each.name.startswith(_PREFIX)):
+                continue
             family = _own(each)
             for values, number in each.series.items():
                 family.add(number, zip(each.labels, values, strict=True))

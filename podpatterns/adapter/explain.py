@@ -28,7 +28,11 @@ shop.orders:NaN|c
 
 
 def explain(config: AdapterConfig, sample: str | None) -> Iterator[str]:
-    """Each line by itself: a gauge's change, for instance, starts from zero here."""
+    """What the health endpoint asks; and each line by itself: a gauge's change, for instance, starts from zero here."""
+    if config.health is not None:
+        yield from config.health.explain()
+    if not config.inputs and not config.mapping:
+        return
     transforms = [(component_type(type(each)), each.build()) for each in config.transforms]
     mapper = Mapper(config.mapping)
     for rule, reason in mapper.unreachable():

@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from itertools import chain
 from typing import TypeVar
 
+from podpatterns.adapter.checks import CheckContext
 from podpatterns.adapter.config import AdapterConfig
 from podpatterns.adapter.events import AdapterEvents
 from podpatterns.adapter.expiry import Expiry
+from podpatterns.adapter.health import Health, HealthConfig
+from podpatterns.adapter.health_events import HealthEvents
 from podpatterns.adapter.inputs import Input, InputConfig, PullInput, Wiring
 from podpatterns.adapter.intake import Intake
 from podpatterns.adapter.mapping import Mapper
@@ -19,15 +23,15 @@ from podpatterns.adapter.page import Page, Transform, compose
 from podpatterns.adapter.store import Store
 from podpatterns.errors import ServiceError, StartError
 from podpatterns.formats.families import Blocks, Family
-from podpatterns.runtime.schema import ComponentConfig, component_type
+from podpatterns.runtime.schema import Config, component_type
 from podpatterns.runtime.service import Check, Context, Deadline, Pattern, Reply, Request, Route, Status
 
 COLLECT_WITHIN = 10.0
 """Seconds that sources have to answer where the scraper does not say: Prometheus' own default."""
 
-Part = Input | Output
-P = TypeVar("P", Input, Output)
-C = TypeVar("C", bound=ComponentConfig)
+Part = Input | Health | Output
+P = TypeVar("P", Input, Health, Output)
+C = TypeVar("C", bound=Config)
 
 
 class Adapter(Pattern[AdapterConfig]):
@@ -51,8 +55,11 @@ class Adapter(Pattern[AdapterConfig]):
         self._blocks = Blocks()
         self._wiring = Wiring(self.store, Intake(self.store, self.events), self._blocks, self.events)
         self._transforms = _transforms(self.config)
-        self.inputs: list[Input] = [each.build(self._wiring) for each in self.config.inputs]
-        self.outputs: list[Output] = [each.build(self, self.events) for each in self.config.outputs]
+        self._health_events = HealthEvents(self.context.telemetry)
+        self.inputs: list[Input] = list(map(self._feeding, self.config.inputs))
+        self.health: list[Health] = list(map(self._checking, _given(self.config.health)))
+        """The health endpoint, if there is one."""
+        self.outputs: list[Output] = list(map(self._showing, self.config.outputs))
         self._tasks: dict[Part, asyncio.Task[None]] = {}
         self._group: asyncio.TaskGroup | None = None
 
@@ -134,7 +141,16 @@ class Adapter(Pattern[AdapterConfig]):
             self.events.rule_unreachable(rule.number, rule.config.match, reason)
 
     def _parts(self) -> list[Part]:
-        return [*self.inputs, *self.outputs]
+        return [*self.inputs, *self.health, *self.outputs]
+
+    def _feeding(self, config: InputConfig) -> Input:
+        return config.build(self._wiring)
+
+    def _checking(self, config: HealthConfig) -> Health:
+        return Health(config, CheckContext(self.collect), self._health_events)
+
+    def _showing(self, config: OutputConfig) -> Output:
+        return config.build(self, self.events)
 
     async def reload(self, config: AdapterConfig) -> None:
         """Put changed inputs, transforms and outputs in force; the store and its counters survive.
@@ -146,27 +162,25 @@ class Adapter(Pattern[AdapterConfig]):
             raise StartError("adapter.series cannot change while running: counters would lose what they hold; restart")
         transforms, old = _transforms(config), self.config
 
-        def feeding(each: InputConfig) -> Input:
-            return each.build(self._wiring)
+        async with AsyncExitStack() as undo:
+            # What was exchanged before something could not start is exchanged back.
+            async def exchange(running: list[P], before: list[C], after: list[C], build: Callable[[C], P]) -> None:
+                await self._exchange(running, before, after, build)
+                undo.push_async_callback(self._exchange, running, after, before, build)
 
-        def showing(each: OutputConfig) -> Output:
-            return each.build(self, self.events)
-
-        inputs = await self._exchange(self.inputs, old.inputs, config.inputs, feeding)
-        try:
-            outputs = await self._exchange(self.outputs, old.outputs, config.outputs, showing)
-        except StartError:
-            self.inputs = await self._exchange(inputs, config.inputs, old.inputs, feeding)
-            raise
-        self.inputs, self.outputs, self._transforms = inputs, outputs, transforms
+            await exchange(self.inputs, old.inputs, config.inputs, self._feeding)
+            await exchange(self.health, _given(old.health), _given(config.health), self._checking)
+            await exchange(self.outputs, old.outputs, config.outputs, self._showing)
+            undo.pop_all()
+        self._transforms = transforms
         self.config = config
         if config.mapping != old.mapping:
             self.store.mapper = Mapper(config.mapping)
             self._wiring.intake.forget()
             self._warn()
-        self.events.config_applied(len(transforms), len(outputs))
+        self.events.config_applied(len(transforms), len(self.outputs))
 
-    async def _exchange(self, running: list[P], old: Sequence[C], new: Sequence[C], build: Callable[[C], P]) -> list[P]:
+    async def _exchange(self, running: list[P], old: Sequence[C], new: Sequence[C], build: Callable[[C], P]) -> None:
         """Parts for `new`: those whose configuration is the same go on untouched, the others are stopped and started.
 
         A part that cannot start puts those that were stopped for it back, and raises StartError.
@@ -196,7 +210,7 @@ class Adapter(Pattern[AdapterConfig]):
                 running[running.index(part)] = again = build(config)
                 await self._open(again)
             raise
-        return [part for part in kept if part is not None]
+        running[:] = [part for part in kept if part is not None]
 
     async def _open(self, part: Part) -> None:
         await part.start()
@@ -251,6 +265,8 @@ class Adapter(Pattern[AdapterConfig]):
         facts: dict[str, str | int | float] = {"lines": lines, "series": series, "refused": sum(refused.values())}
         if self.url:
             facts["page"] = self.url
+        for health in self.health:
+            facts["health"] = f"{health.overall.status}, {len(health.checks)} checks at {health.url}"
         meant = lines == 0 or bool(self.events.unwanted or self.events.expired)  # all may be gone for a reason
         checks = [
             Check("metrics present", series > 0 or meant, f"{series} series from {lines} lines"),
@@ -259,6 +275,10 @@ class Adapter(Pattern[AdapterConfig]):
             Check("no delivery lost", not self.events.lost, _listed(self.events.lost)),
         ]
         return Status(facts, checks)
+
+
+def _given(config: C | None) -> list[C]:
+    return [] if config is None else [config]
 
 
 def _listed(counts: Mapping[str, int]) -> str:

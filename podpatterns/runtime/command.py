@@ -18,6 +18,9 @@ from podpatterns.errors import PodpatternsError
 TERM_GRACE = 2.0
 """Seconds between SIGTERM and SIGKILL; git and most tools remove their temporary files in less."""
 
+REAPS = 100
+"""Looks, a hundredth of a second apart, for killed processes to be gone; it takes a few unless the machine is stuck."""
+
 KEPT = 64 * 1024
 """Bytes of output that are kept, the last ones: the reason of a failure stands at the end."""
 
@@ -128,6 +131,22 @@ async def _end_group(process: asyncio.subprocess.Process) -> None:
             await waiting
     else:
         _signal_group(process.pid, signal.SIGKILL)
+    await _reap(process.pid)
+
+
+async def _reap(group: int) -> None:
+    """Take leave of what the program has started and not waited for.
+
+    Where we are process 1 of a container, as an image's entry point is, orphans are ours, and stay as zombies until
+    they are waited for. The program itself has been: what is left in its group are others.
+    """
+    for _ in range(REAPS):
+        try:
+            while os.waitpid(-group, os.WNOHANG)[0]:
+                pass
+        except ChildProcessError:
+            return  # none is left, or they are another process' to wait for
+        await asyncio.sleep(0.01)
 
 
 def _signal_group(pid: int, number: signal.Signals) -> None:

@@ -80,7 +80,7 @@ class _Schema:
         return leaf if hint in (str, Any, types.NoneType) else {"anyOf": [leaf, _VARIABLE]}
 
     def _reference(self, cls: type[Config]) -> dict[str, Any]:
-        name = cls.__qualname__ if not issubclass(cls, ComponentConfig) else f"{cls.__module__}.{cls.__qualname__}"
+        name = f"{cls.__module__}.{cls.__qualname__}"  # patterns may use the same word: both know a HealthConfig
         if name not in self.definitions:
             self.definitions[name] = {}  # the place is taken first: a class may contain itself
             self.definitions[name] = self._slot(cls) if is_slot(cls) else self._struct(cls)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 from typing import ClassVar
 
 from podpatterns.adapter.events import AdapterEvents
 from podpatterns.adapter.fetching import Asked, SourceConfig, Unusable, refuse_elsewhere
 from podpatterns.adapter.inputs import Input, Wiring
+from podpatterns.adapter.redis_client import ask
 from podpatterns.formats import server_status
 from podpatterns.formats.families import Family
-from podpatterns.formats.resp import BadReply, ErrorReply, Replies, Value, command
 from podpatterns.runtime.schema import InvalidField
 from podpatterns.runtime.units import Address, SecretFile
 
@@ -57,37 +55,8 @@ class Redis(Asked):
     async def ask(self) -> list[Family]:
         """INFO, perhaps with AUTH before it."""
         config = self.config
-        words = [command(b"INFO", b"all")]
-        if config.password is not None:
-            words.insert(0, command(b"AUTH", config.user.encode(), config.password.read().encode()))
-        if config.address.path is not None:
-            reader, writer = await asyncio.open_unix_connection(config.address.path)
-        else:
-            reader, writer = await asyncio.open_connection(config.address.host or "localhost", config.address.port)
-        try:
-            writer.write(b"".join(words))
-            replies = await _replies(reader, len(words))
-        except BadReply as error:
-            raise Unusable(str(error)) from None
-        finally:
-            writer.close()
-            with contextlib.suppress(OSError):
-                await writer.wait_closed()
-        for reply in replies:
-            if isinstance(reply, ErrorReply):
-                raise Unusable(f"Redis says: {reply}")
-        answer = replies[-1]
+        answer = await ask(config.address, b"INFO", b"all", user=config.user, password=config.password)
         try:
             return server_status.redis(answer.decode("utf-8", "replace") if isinstance(answer, bytes) else "")
         except ValueError as error:
             raise Unusable(str(error)) from None
-
-
-async def _replies(reader: asyncio.StreamReader, count: int) -> list[Value]:
-    parser, found = Replies(), list[Value]()
-    while len(found) < count:
-        data = await reader.read(65_536)
-        if not data:
-            raise EOFError("Redis has closed the connection")
-        found += parser.feed(data)
-    return found

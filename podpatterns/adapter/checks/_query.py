@@ -1,0 +1,23 @@
+"""What the checks of databases have in common: a query, and what its answer should be."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import msgspec
+
+from podpatterns.adapter.checks import Failed
+
+Query = Annotated[str, msgspec.Meta(min_length=1, pattern=r"(?is)^\s*(select|with|values|show|pragma|explain)\b")]
+"""A statement that reads. Databases are asked in a way in which they refuse to write, too."""
+
+
+def judge(row: Sequence[Any] | None, expect: str | None) -> None:
+    """Compare the first value of the first row, as text; None of a row where there is none. Raises Failed."""
+    if expect is None:
+        return
+    if row is None:
+        raise Failed("the query gives no row")
+    if str(row[0]) != expect:
+        raise Failed("the query gives another value than is expected")

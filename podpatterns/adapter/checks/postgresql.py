@@ -1,0 +1,110 @@
+"""Whether PostgreSQL answers."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Annotated, ClassVar, Literal
+
+import msgspec
+
+from podpatterns.adapter.checks import Check, CheckContext, ConnectingConfig, Failed
+from podpatterns.adapter.checks._query import Query, judge
+from podpatterns.adapter.fetching import refuse_elsewhere
+from podpatterns.errors import StartError
+from podpatterns.runtime.schema import InvalidField
+from podpatterns.runtime.units import Address, SecretFile
+
+CLOSE = 0.2
+"""Seconds for the farewell, before the connection is cut."""
+
+
+class PostgresqlConfig(ConnectingConfig, frozen=True, kw_only=True):
+    """Passes if PostgreSQL lets us in and answers a query, in a transaction that may not write.
+
+    It needs the extra `podpatterns[postgresql]`, which is in the adapter's image.
+    """
+
+    EXAMPLE: ClassVar[str] = """
+type: postgresql
+address: 127.0.0.1:5432
+user: health
+password: /var/run/secrets/postgresql/password
+"""
+
+    address: Address = Address("127.0.0.1:5432")
+    """Where it listens: the pod's own loopback on the usual port by default. For a socket, the folder in which it lies:
+    `unix:/var/run/postgresql`."""
+
+    user: Annotated[str, msgspec.Meta(min_length=1)] = "postgres"
+    """Who asks. A role that may connect and nothing else is enough for the default query."""
+
+    password: SecretFile | None = None
+    """A file with the password, read anew each time. None: PostgreSQL asks for none."""
+
+    database: Annotated[str, msgspec.Meta(min_length=1)] = "postgres"
+    """Where the query is asked."""
+
+    query: Query = "SELECT 1"
+    """What is asked."""
+
+    expect: str | None = None
+    """What the first value of the first row must be, as text. None: any answer passes, as long as there is no error."""
+
+    tls: Literal["disable", "prefer", "require", "verify-full"] = "prefer"
+    """As `sslmode` of PostgreSQL's own clients: `verify-full` checks the certificate and its name."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.address.path is None:
+            if not self.address.port:
+                raise InvalidField("address", f'"{self.address}" has no port')
+            refuse_elsewhere("address", self.address.host or "localhost", remote=self.remote)
+
+    def build(self, context: CheckContext) -> Check:  # noqa: ARG002 - it needs nothing of the adapter
+        """The check. Raises StartError where the client is not installed."""
+        return Postgresql(self)
+
+    def asks(self) -> str:
+        """What is asked."""
+        return f"ask PostgreSQL at {self.address}, as {self.user} in {self.database}: {self.query}"
+
+
+class Postgresql(Check):
+    """Connects for each question, so that a server that lets nobody in any more fails."""
+
+    def __init__(self, config: PostgresqlConfig) -> None:
+        try:
+            import asyncpg  # type: ignore[import-untyped]
+        except ImportError:
+            raise StartError(
+                "the postgresql check needs a client that is not installed: pip install 'podpatterns[postgresql]'"
+            ) from None
+        self._config, self._client = config, asyncpg
+
+    async def probe(self) -> None:
+        """Connect, ask, hang up."""
+        config = self._config
+        password = None if config.password is None else config.password.read()
+        try:
+            connection = await self._client.connect(
+                host=config.address.path or config.address.host or "localhost",
+                port=config.address.port or 5432,
+                user=config.user,
+                password=password,
+                database=config.database,
+                ssl="disable" if config.address.path else config.tls,
+                timeout=config.timeout,
+                server_settings={"application_name": "podpatterns", "default_transaction_read_only": "on"},
+            )
+            try:
+                row = await connection.fetchrow(config.query)
+            except BaseException:
+                connection.terminate()  # also where our time is over: a farewell would take more of it
+                raise
+            with contextlib.suppress(TimeoutError):
+                await connection.close(timeout=CLOSE)
+        except self._client.PostgresError as error:
+            raise Failed(f"PostgreSQL says: {error}") from None
+        except self._client.InterfaceError as error:
+            raise Failed(str(error)) from None
+        judge(row, config.expect)

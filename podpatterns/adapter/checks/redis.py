@@ -1,0 +1,58 @@
+"""Whether Redis answers."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from podpatterns.adapter.checks import Check, CheckContext, ConnectingConfig, Failed
+from podpatterns.adapter.fetching import Unusable, refuse_elsewhere
+from podpatterns.adapter.redis_client import ask
+from podpatterns.runtime.schema import InvalidField
+from podpatterns.runtime.units import Address, SecretFile
+
+
+class RedisConfig(ConnectingConfig, frozen=True, kw_only=True):
+    """Passes if Redis, Valkey or one of their kin answers PING with PONG; while it is loading its data it does not."""
+
+    EXAMPLE: ClassVar[str] = "{type: redis, address: 127.0.0.1:6379}"
+
+    address: Address = Address("127.0.0.1:6379")
+    """Where it listens: the pod's own loopback on the usual port by default, or `unix:/path`."""
+
+    password: SecretFile | None = None
+    """A file with the password, read anew each time. None: Redis asks for none."""
+
+    user: str = "default"
+    """The user of the password, where Redis has several (ACL)."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.address.path is None:
+            if not self.address.port:
+                raise InvalidField("address", f'"{self.address}" has no port')
+            refuse_elsewhere("address", self.address.host or "localhost", remote=self.remote)
+
+    def build(self, context: CheckContext) -> Check:  # noqa: ARG002 - it needs nothing of the adapter
+        """The check."""
+        return Redis(self)
+
+    def asks(self) -> str:
+        """What is asked."""
+        return f"PING Redis at {self.address}"
+
+
+class Redis(Check):
+    """Connects for each question."""
+
+    def __init__(self, config: RedisConfig) -> None:
+        self._config = config
+
+    async def probe(self) -> None:
+        """PING, perhaps with AUTH before it."""
+        config = self._config
+        try:
+            reply = await ask(config.address, b"PING", user=config.user, password=config.password)
+        except (Unusable, EOFError) as error:
+            raise Failed(str(error)) from None
+        if reply != b"PONG":
+            raise Failed("the answer is not PONG")

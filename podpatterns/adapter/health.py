@@ -55,10 +55,11 @@ class HealthConfig(Config, frozen=True, kw_only=True):
     """What is asked."""
 
     def __post_init__(self) -> None:
-        names = Counter(name for name, _ in self.named())
+        seen: set[str] = set()
         for index, (name, _) in enumerate(self.named()):
-            if names[name] > 1:
+            if name in seen:
                 raise InvalidField(f"checks[{index}].name", f'"{name}" is the name of two checks; give each its own')
+            seen.add(name)
 
     def named(self) -> Iterator[tuple[str, CheckConfig]]:
         """Each check with its name: the type, with a number from the second of a type on."""

@@ -142,7 +142,7 @@ async def _reap(group: int) -> None:
     """
     for _ in range(REAPS):
         try:
-            while os.waitpid(-group, os.WNOHANG)[0]:
+            while os.waitpid(-group, os.WNOHANG)[0]:  # noqa: ASYNC222 - with WNOHANG it does not block
                 pass
         except ChildProcessError:
             return  # none is left, or they are another process' to wait for

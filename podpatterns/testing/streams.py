@@ -196,10 +196,10 @@ class FakeSyslog(FakeStream):
 
 
 class FakeRedis(FakeStream):
-    """A server that knows AUTH, SELECT and XADD.
+    """A server that knows AUTH, SELECT, PING and XADD.
 
     Strict: arrays of bulk strings, `XADD key [MAXLEN ~ n] * field value …`. `errors` are answered to the next commands
-    of a stream, one each. `streams` are the entries by key; `records` the JSON in their field `record`.
+    of a stream and to PING, one each. `streams` are the entries by key; `records` the JSON in their field `record`.
     """
 
     def __init__(self, password: str | None = None) -> None:
@@ -240,6 +240,8 @@ class FakeRedis(FakeStream):
                 return b"-WRONGPASS invalid username-password pair\r\n", known
             case _ if not known:
                 return b"-NOAUTH Authentication required.\r\n", known
+            case ["PING"]:
+                return f"-{self.errors.popleft()}\r\n".encode() if self.errors else b"+PONG\r\n", known
             case ["SELECT", number] if number.isdigit():
                 return b"+OK\r\n", known
             case ["XADD", _, *_] if self.errors:

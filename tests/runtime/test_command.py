@@ -5,7 +5,7 @@ import sys
 import textwrap
 
 SCRIPT = textwrap.dedent("""
-    import asyncio, ctypes, sys
+    import ctypes, uvloop
     from pathlib import Path
     from podpatterns.runtime.command import TimedOut, execute
 
@@ -22,7 +22,7 @@ SCRIPT = textwrap.dedent("""
         children = Path("/proc/self/task").glob("*/children")
         print("left:", *(file.read_text() for file in children))
 
-    asyncio.run(main())
+    uvloop.run(main())
 """)
 
 

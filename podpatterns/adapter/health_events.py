@@ -30,7 +30,7 @@ class HealthEvents:
     def checked(self, name: str, took: float, *, passed: bool, state: State) -> None:
         """A check was made; too frequent to be logged, unless it is being looked into."""
         self._runs.add(name, "passed" if passed else "failed")
-        self._states[name,] = state is State.PASSING
+        self._states[name,] = float(state is State.PASSING)
         self._times[name,] = took
         self._log.debug("adapter.check.made", check=name, passed=passed, seconds=round(took, 6))
 

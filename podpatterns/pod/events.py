@@ -161,6 +161,8 @@ class What(enum.Enum):
     ENDED = "ended"
     BACK_OFF = "waits to restart"
     RESTARTED = "restarted"
+    SIGNALLED = "signalled"
+    """A signal was sent by hand."""
     FINISHED = "finished"
 
 

@@ -71,12 +71,7 @@ class Process:
         order = os.memfd_create("plan", 0)
         outputs = {"stdout": os.pipe(), "stderr": os.pipe()}
         try:
-            what = {
-                "argv": list(plan.argv), "env": dict(plan.env), "cwd": plan.cwd, "status": write_status,
-                "parent": os.getpid(), "mounts": list(plan.mounts), "root": plan.root, "enter": plan.enter,
-            }  # fmt: skip
-            os.write(order, marshal.dumps(what))
-            os.lseek(order, 0, os.SEEK_SET)
+            _write_order(order, plan, write_status)
             # Blocks until the launcher is executed (vfork), some milliseconds; asyncio's own does the same.
             child = subprocess.Popen(  # noqa: ASYNC220, S603 - see above; running what the manifest says is the point
                 [sys.executable, "-I", "-S", str(LAUNCHER), str(order)],
@@ -110,8 +105,13 @@ class Process:
         return process
 
     def signal(self, number: int) -> None:
-        """Send a signal to the main process; nothing happens if it has ended."""
-        if self._pidfd is not None:
+        """Send a signal to the main process; nothing happens if it has ended.
+
+        SIGSTOP and SIGCONT go to its whole group, so that a container that hangs hangs as a whole.
+        """
+        if self._pidfd is not None and number in (signal.SIGSTOP, signal.SIGCONT):
+            os.killpg(self.pid, number)
+        elif self._pidfd is not None:
             signal.pidfd_send_signal(self._pidfd, number)
 
     def kill(self) -> None:
@@ -199,6 +199,42 @@ class _Pipe:
             self._rest = b""
         if not self.closed.done():
             self.closed.set_result(None)
+
+
+def _write_order(descriptor: int, plan: Plan, status: int) -> None:
+    """What the launcher reads."""
+    what = {
+        "argv": list(plan.argv), "env": dict(plan.env), "cwd": plan.cwd, "status": status,
+        "parent": os.getpid(), "mounts": list(plan.mounts), "root": plan.root, "enter": plan.enter,
+    }  # fmt: skip
+    os.write(descriptor, marshal.dumps(what))
+    os.lseek(descriptor, 0, os.SEEK_SET)
+
+
+def attached(plan: Plan) -> int:
+    """Run a command with this process's own input, output and terminal; its exit code. Raises LaunchFailed."""
+    read_status, write_status = os.pipe()
+    order = os.memfd_create("plan", 0)
+    try:
+        _write_order(order, plan, write_status)
+        child = subprocess.Popen(  # noqa: S603 - running what the person says is the point
+            [sys.executable, "-I", "-S", str(LAUNCHER), str(order)], pass_fds=(write_status, order), env=dict(plan.env)
+        )
+    finally:
+        os.close(order)
+        os.close(write_status)
+    # Ctrl-C on the terminal is the command's affair, and reaches it by itself.
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with os.fdopen(read_status, "rb") as status:
+            failure = status.read().decode("utf-8", "replace")
+        code = child.wait()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if failure:
+        stage, _, message = failure.partition(": ")
+        raise LaunchFailed(stage, message)
+    return code if code >= 0 else 128 - code
 
 
 async def run(plan: Plan, timeout: float) -> tuple[int, str]:  # noqa: ASYNC109 - kills what has not ended by then

@@ -129,11 +129,23 @@ class PodRunner:
         """End it at once."""
         self._inbox.put_nowait(KillNow())
 
-    def signal(self, container: str, number: int = signal.SIGKILL) -> None:
-        """Send a signal to a container's main process, as if from outside."""
+    def signal(self, container: str, number: int = signal.SIGKILL) -> bool:
+        """Send a signal to a container's main process, as if from outside; False if it does not run."""
         run = self._runs.get(container)
-        if run is not None and run.process is not None:
-            run.process.signal(number)
+        if run is None or run.process is None or not self.pod.members[container].alive:
+            return False
+        run.process.signal(number)
+        return True
+
+    @property
+    def age(self) -> float:
+        """Seconds on the pod's clock since the run began."""
+        return self.now - self._began
+
+    @property
+    def speed(self) -> float:
+        """How many times as fast as a clock on the wall the pod's clock is."""
+        return self._around.speed
 
     def status(self) -> dict[str, Any]:
         """The pod as Kubernetes writes it, with metadata and status."""

@@ -49,7 +49,7 @@ def _waiting(pod: Pod, member: Member, now: float) -> Explanation:
     if member.message and member.reason != CRASH_LOOP:
         return said(member.reason, f"{member.message}; looked at again {_in(member.not_before, now)}")
     if member.ends:
-        return said(member.reason, f"{_ended(member)}; started again {_in(member.not_before, now)}")
+        return said(member.reason, f"{_ended(member)}, and is started again {_in(member.not_before, now)}")
     for other in pod.before(member):
         if not other.initialized:
             return said("waiting", f"waits for {other.name}, {_not_through(pod, other, now)}")
@@ -74,7 +74,8 @@ def _not_through(pod: Pod, other: Member, now: float) -> str:
     if pod.ending is None and other.kind is Kind.SIDECAR and other.stage is Stage.RUNNING:
         return f"whose startup probe has not passed: {_probe(pod, other, 'startup', now)}"
     what = "completed" if other.kind is Kind.INIT else "started"
-    return f"which has not {what}" + (_since(other, now) if other.stage is Stage.RUNNING and pod.ending is None else "")
+    runs = other.stage is Stage.RUNNING and pod.ending is None
+    return f"which has not {what}" + (f" ({_running_for(other, now)})" if runs else "")
 
 
 def _starting(_pod: Pod, member: Member, _now: float) -> Explanation:
@@ -88,7 +89,7 @@ def _post_start(_pod: Pod, member: Member, now: float) -> Explanation:
 
 def _running(pod: Pod, member: Member, now: float) -> Explanation:
     if member.kind is Kind.INIT:
-        why = f"it has not completed{_since(member, now)}; what comes after it waits"
+        why = f"{_running_for(member, now)}, and has not completed; what comes after it waits"
         return Explanation(member.name, member.kind, "running", why, held_up=True)
     if not member.startup_passed:
         why = f"its startup probe has not passed: {_probe(pod, member, 'startup', now)}"
@@ -159,6 +160,10 @@ def _probe(pod: Pod, member: Member, kind: ProbeKind, now: float) -> str:
 
 def _since(member: Member, now: float) -> str:
     return f" for {max(0.0, now - member.started_at):.0f} s"
+
+
+def _running_for(member: Member, now: float) -> str:
+    return f"it has been running{_since(member, now)}"
 
 
 def _due(pod: Pod, member: Member, purpose: str, now: float) -> str:

@@ -18,6 +18,9 @@ from podpatterns.pod import guard
 GUARD = Path(__file__).with_name("guard.py")
 MARK = "PODPATTERNS_RUN"
 """The variable that every process of a run carries."""
+PREFIX = "podpatterns-"
+"""The beginning of the name of every run's folder."""
+CONTROL = "control.sock"
 _OURS = ".made-by-podpatterns"
 
 
@@ -46,7 +49,7 @@ class Workspace:
     @property
     def control(self) -> Path:
         """The socket at which the run is asked and told things from outside."""
-        return self.folder / "control.sock"
+        return self.folder / CONTROL
 
     def termination_message(self, pod: str, container: str) -> Path:
         """The file for a container's termination message."""
@@ -68,7 +71,7 @@ def workspace(keep: Path | None = None) -> Iterator[Workspace]:
         PodpatternsError: `keep` holds somebody else's files.
     """
     kept = None if keep is None else _prepare_kept(keep)
-    folder = Path(tempfile.mkdtemp(prefix="podpatterns-"))
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX))
     run = secrets.token_hex(8)
     read_end, write_end = os.pipe()
     try:

@@ -92,6 +92,7 @@ async def _run(
     manifest: Manifest, writer: Writer, *, seconds: float | None, mounts: str, speed: float, keep: Path | None
 ) -> bool:
     from podpatterns.pod.closing import judge
+    from podpatterns.pod.control import serving
     from podpatterns.pod.session import session
     from podpatterns.pod.timeline import Timeline
     from podpatterns.runtime.signals import handled
@@ -99,7 +100,7 @@ async def _run(
     timeline = Timeline()
     timeline.listen(writer.entry)
     loop = asyncio.get_running_loop()
-    async with session(manifest, timeline, mounts=mounts, speed=speed, keep=keep) as running:
+    async with session(manifest, timeline, mounts=mounts, speed=speed, keep=keep) as running, serving(running):
         with handled(lambda signal: running.end(f"{signal} received"), lambda: running.end("")):
             if seconds is not None:
                 loop.call_later(seconds, _time_is_over, running, seconds)

@@ -13,6 +13,7 @@ from podpatterns.pod.events import (
     RunProbe,
     Start,
     Started,
+    StartFailed,
     Tell,
     Terminate,
     Tick,
@@ -28,12 +29,13 @@ class Simulation:
     told to end, which takes `ending[name]` (seconds, exit code): at once with 143 unless given.
     """
 
-    def __init__(self, spec, script=None, ending=None, hooks=None, probes=None):
+    def __init__(self, spec, script=None, ending=None, hooks=None, probes=None, missing=None):
         self.pod = Pod(spec)
         self.script = {name: list(runs) for name, runs in (script or {}).items()}
         self.ending = ending or {}
         self.hooks = hooks or {}
         self.probes = probes or {}
+        self.missing = missing or {}  # for each container, how often what it needs is not there
         self.now = 0.0
         self.later = []
         self.story = []
@@ -92,6 +94,12 @@ class Simulation:
     def _act(self, action):
         match action:
             case Start(name, run):
+                if self.missing.get(name):
+                    self.missing[name] -= 1
+                    self._note(f"{name} cannot be created")
+                    reason = "CreateContainerConfigError"
+                    self._in(0, StartFailed(name, run, "there is no ConfigMap", retry=True, reason=reason))
+                    return
                 self._note(f"{name} starts")
                 self._in(0, Started(name, run))
                 runs = self.script.get(name)
@@ -132,14 +140,14 @@ def sidecar(name, **more):
 def play():
     """`play(inits, mains, restartPolicy=…, script=…)`: a launched simulation of such a pod."""
 
-    def begin(inits=(), mains=None, *, script=None, ending=None, hooks=None, probes=None, **spec):
+    def begin(inits=(), mains=None, *, script=None, ending=None, hooks=None, probes=None, missing=None, **spec):
         document = {
             "apiVersion": "v1",
             "kind": "Pod",
             "metadata": {"name": "test"},
             "spec": {"initContainers": list(inits), "containers": list(mains or [container("main")]), **spec},
         }
-        return Simulation(of(document).pods[0], script, ending, hooks, probes).launch()
+        return Simulation(of(document).pods[0], script, ending, hooks, probes, missing).launch()
 
     begin.container, begin.sidecar = container, sidecar
     return begin

@@ -29,7 +29,7 @@ class Simulation:
     told to end, which takes `ending[name]` (seconds, exit code): at once with 143 unless given.
     """
 
-    def __init__(self, spec, script=None, ending=None, hooks=None, probes=None, missing=None):
+    def __init__(self, spec, *, script=None, ending=None, hooks=None, probes=None, missing=None):
         self.pod = Pod(spec)
         self.script = {name: list(runs) for name, runs in (script or {}).items()}
         self.ending = ending or {}
@@ -147,7 +147,9 @@ def play():
             "metadata": {"name": "test"},
             "spec": {"initContainers": list(inits), "containers": list(mains or [container("main")]), **spec},
         }
-        return Simulation(of(document).pods[0], script, ending, hooks, probes, missing).launch()
+        return Simulation(
+            of(document).pods[0], script=script, ending=ending, hooks=hooks, probes=probes, missing=missing
+        ).launch()
 
     begin.container, begin.sidecar = container, sidecar
     return begin

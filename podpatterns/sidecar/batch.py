@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from itertools import accumulate, compress
+from itertools import compress
 from typing import Any, Self
 
 from podpatterns.formats import jsonlines
+from podpatterns.formats.lines import line_offsets
 
 MESSAGE = "message"
 """The field that holds a line's text, unless a transform has parsed it into others."""
@@ -280,8 +281,3 @@ class Batch:
         """The records as encoded; each ends with a newline."""
         assert self._ndjson is not None, "the pipeline encodes a batch before it reaches an output"
         return self._ndjson
-
-
-def line_offsets(lines: Sequence[bytes], start: int) -> list[int]:
-    """Where each line begins, in bytes from the start of the source, for lines that are one newline apart."""
-    return list(accumulate((len(line) + 1 for line in lines[:-1]), initial=start)) if lines else []

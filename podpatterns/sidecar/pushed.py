@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from podpatterns.formats.lines import Lines, clean
 from podpatterns.sidecar.batch import MESSAGE, Batch, Source
-from podpatterns.sidecar.files.lines import Lines, clean
 from podpatterns.sidecar.inputs import Emit, Input, InputContext
 from podpatterns.sidecar.ledger import Account
 

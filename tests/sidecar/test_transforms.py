@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from podpatterns.errors import ConfigError
+from podpatterns.formats.lines import line_offsets
 from podpatterns.runtime.decode import decode
 from podpatterns.runtime.nodes import parse
-from podpatterns.sidecar.batch import Batch, Source, line_offsets
+from podpatterns.sidecar.batch import Batch, Source
 from podpatterns.sidecar.transforms import Transform, TransformConfig
 
 SOURCE = Source("app.log", "1-2-3/0", {"file": "app.log"})

@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from podpatterns.formats.lines import Lines, clean
 from podpatterns.sidecar.batch import Batch, Source
-from podpatterns.sidecar.files.lines import Lines, clean
 from podpatterns.sidecar.ledger import Account
 
 CHUNK = 256 * 1024

@@ -13,13 +13,13 @@ from typing import Annotated, Any, ClassVar
 import msgspec
 
 from podpatterns.errors import StartError
+from podpatterns.formats.lines import newline_is_plain
 from podpatterns.runtime.schema import InvalidField
 from podpatterns.runtime.service import Check
 from podpatterns.runtime.units import Duration, Size
 from podpatterns.sidecar.batch import Batch
 from podpatterns.sidecar.files.discovery import Discovery, Found, neighbours
 from podpatterns.sidecar.files.follower import BEFORE, Entry, Follower, Mark, Truncated, fresh, hashed
-from podpatterns.sidecar.files.lines import newline_is_plain
 from podpatterns.sidecar.files.unpacked import SUFFIX, unpacked
 from podpatterns.sidecar.inputs import Emit, Input, InputConfig, InputContext
 from podpatterns.sidecar.ledger import Account

@@ -6,21 +6,11 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
-from podpatterns.formats import combined, cri, docker, jsonlines, logfmt, syslog
+from podpatterns.formats import cri, docker
+from podpatterns.formats.parsers import PARSERS, Parser
 from podpatterns.runtime.schema import InvalidField
 from podpatterns.sidecar.batch import MESSAGE, Batch
 from podpatterns.sidecar.transforms import Gathered, Gathering, TransformConfig
-
-Parser = Callable[[bytes], dict[str, Any] | None]
-PARSERS: Mapping[str, Parser] = {
-    "json": jsonlines.parse,
-    "logfmt": logfmt.parse,
-    "combined": combined.parse,
-    "cri": cri.parse,
-    "docker": docker.parse,
-    "syslog": syslog.parse,
-}
-
 
 PARTS: Mapping[str, Callable[[str], object]] = {
     "cri": lambda text: any(part in text for part in cri.PARTS),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import accumulate
 from typing import NamedTuple
-
-from podpatterns.sidecar.batch import line_offsets
 
 MARKER = b"...[truncated]"
 """Ends a line that was too long."""
@@ -91,3 +91,8 @@ def newline_is_plain(encoding: str) -> bool:
         return "\n".encode(encoding) == b"\n" and "A\n".encode(encoding) == b"A\n"
     except UnicodeError:
         return False
+
+
+def line_offsets(lines: Sequence[bytes], start: int) -> list[int]:
+    """Where each line begins, in bytes from the start of the source, for lines that are one newline apart."""
+    return list(accumulate((len(line) + 1 for line in lines[:-1]), initial=start)) if lines else []

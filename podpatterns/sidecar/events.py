@@ -115,6 +115,11 @@ class SidecarEvents:
         self._files.add("unreadable")
         self._log.warning("sidecar.file.unreadable", path=path, reason=reason, next="it is tried again")
 
+    def directory_polled(self, directory: str, reason: str) -> None:
+        """What happens in a directory is not told by the kernel: its files are looked at again and again."""
+        self._files.add("polled")
+        self._log.warning("sidecar.directory.polled", path=directory, reason=reason, next="its files are polled")
+
     def nothing_to_read(self, paths: tuple[str, ...]) -> None:
         """No file matches yet."""
         self._files.add("none_yet")

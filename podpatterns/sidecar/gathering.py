@@ -51,6 +51,10 @@ def held(transforms: Sequence[Transform], text: bytes) -> int:
             cut = min(cut, spans[open_from][0])
         batch = transform.join(batch, members)
         spans = [(spans[places[0]][0], max(spans[place][1] for place in places)) for places in members]
+        # What an open group will say is not known: for those who gather after this one, the text ends in front of it.
+        whole = sum(places[0] < open_from for places in members)
+        batch = batch.keep([place < whole for place in range(len(members))])
+        del spans[whole:]
     for first, last in reversed(spans or []):
         if first < cut <= last:
             cut = first

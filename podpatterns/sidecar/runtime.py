@@ -68,6 +68,7 @@ class Sidecar(Pattern[SidecarConfig]):
                     self.checkpoint.touch,
                     self._closed.add,
                     self.checkpoint.path.parent,
+                    lambda: self.pipeline.linger,
                     self.pipeline.held,
                 )
             )

@@ -17,7 +17,8 @@ from podpatterns.formats.lines import MARKER, clean
 from podpatterns.runtime.units import Duration, Size
 from podpatterns.sidecar.config import SidecarConfig
 from podpatterns.sidecar.files import follower as module
-from podpatterns.sidecar.files.follower import Follower, Truncated, fresh
+from podpatterns.sidecar.files.follower import Follower, Truncated
+from podpatterns.sidecar.files.identity import fresh
 from podpatterns.sidecar.inputs.tail import TailConfig
 from podpatterns.sidecar.outputs.file import FileConfig
 from podpatterns.sidecar.runtime import Sidecar

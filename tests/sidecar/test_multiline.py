@@ -107,6 +107,8 @@ def docker(text: str, stream: str = "stdout") -> str:
         ([CRI, PYTHON], [cri("stdout", "F", "x"), *(cri("stderr", "F", line) for line in TRACE)], 5),
         ([CRI, PYTHON], [*(cri("stderr", "F", line) for line in TRACE), cri("stdout", "F", "x")], 6),
         ([CRI, PYTHON], [*(cri("stderr", "F", line) for line in TRACE), cri("stderr", "F", "x")], 0),
+        # The part of a line may turn out to be one of the trace's.
+        ([CRI, PYTHON], [cri("stderr", "F", TRACE[0]), cri("stderr", "P", "")], 2),
         ([DOCKER], [docker("a\n"), docker("b")], 1),
         ([DOCKER], [docker("a"), docker("b\n")], 0),
         ([DOCKER], [docker('"\\'), docker('"\n')], 0),

@@ -1,9 +1,7 @@
 """One file, in one generation, from its first byte to its last.
 
-A file is recognised by device and inode, by its first bytes and by the bytes just before the position that was
-reached: inodes are used again, and a file that was truncated and filled again may be longer than before. When a
-file turns out to have been truncated, its generation ends: a new follower takes over the descriptor, and the old one
-keeps its account, and reads on in the copy if rotation has left one.
+When a file turns out to have been truncated, its generation ends: a new follower takes over the descriptor, and the old
+one keeps its account, and reads on in the copy if rotation has left one.
 """
 
 from __future__ import annotations
@@ -11,77 +9,18 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from hashlib import blake2b
 from typing import Any, NamedTuple
-
-import msgspec
 
 from podpatterns.formats.lines import Lines, clean
 from podpatterns.sidecar.batch import Batch, Source
-from podpatterns.sidecar.ledger import Account
+from podpatterns.sidecar.files.identity import BEFORE, PREFIX, Entry, hashed
 
 CHUNK = 256 * 1024
 """Bytes in a read: large enough that the work per batch does not count, small enough for the processor's cache."""
-PREFIX = 1024
-"""Bytes at the start of a file that tell it from others."""
-BEFORE = 64
-"""Bytes before the position that tell whether the file is still the one that was read."""
 
 
 class Truncated(Exception):  # noqa: N818 - what has happened to the file
     """The file no longer holds what was read from it."""
-
-
-class Entry(msgspec.Struct, omit_defaults=True):
-    """A follower in the checkpoint."""
-
-    id: str
-    generation: int
-    path: str
-    dev: int
-    ino: int
-    offset: int
-    """Everything before it has been acknowledged."""
-    size: int
-    """How long the file was known to be."""
-    prefix: tuple[int, str]
-    """Length and hash of the first bytes."""
-    before: tuple[int, str]
-    """Length and hash of the bytes just before `offset`."""
-    open_line: bool = False
-    """The part of a line before `offset` has been shipped without its end."""
-    account: Account = msgspec.field(default_factory=Account)
-
-    def describes(self, descriptor: int) -> bool:
-        """Whether an open file is the one, as far as it had been read."""
-        if os.fstat(descriptor).st_size < self.offset:
-            return False
-        length, digest = self.prefix
-        if hashed(os.pread(descriptor, length, 0)) != digest:
-            return False
-        length, digest = self.before
-        return hashed(os.pread(descriptor, length, self.offset - length)) == digest
-
-
-def hashed(data: bytes) -> str:
-    """A short hash; what is hashed never leaves the pod's logs this way."""
-    return blake2b(data, digest_size=8).hexdigest()
-
-
-def fresh(identity: str, generation: int, path: str, dev: int, ino: int) -> Entry:
-    """The entry of a file of which nothing has been read."""
-    nothing = 0, hashed(b"")
-    return Entry(
-        id=identity,
-        generation=generation,
-        path=path,
-        dev=dev,
-        ino=ino,
-        offset=0,
-        size=0,
-        prefix=nothing,
-        before=nothing,
-    )
 
 
 class Mark(NamedTuple):
@@ -121,6 +60,8 @@ class Follower:
         """Nothing is left to read but, perhaps, a line without an end."""
         self.missing_since: float | None = None
         self.grown_at = 0.0
+        self.due: float | None = None
+        """When lines that are kept back will have waited long enough for more, unless more comes."""
         self._fields = fields
         self._held, self._hold = held, hold
         self._limit, self._encoding = limit, encoding
@@ -134,6 +75,8 @@ class Follower:
             self._before = os.pread(descriptor, entry.before[0], self.offset - entry.before[0])
         self._committed_before = self._before
         self._saved_prefix = entry.prefix
+        self._entry: Entry | None = None
+        self._entry_state: tuple[int, ...] = ()
         self.source = Source(self.path, f"{self.id}/{self.generation}", fields)
 
     def __repr__(self) -> str:
@@ -166,21 +109,26 @@ class Follower:
         return True
 
     def entry(self) -> Entry:
-        """For the checkpoint."""
-        prefix = (len(self._prefix), hashed(self._prefix)) if self._prefix else self._saved_prefix
-        return Entry(
-            id=self.id,
-            generation=self.generation,
-            path=self.path,
-            dev=self.dev,
-            ino=self.ino,
-            offset=self.committed,
-            size=self.size,
-            prefix=prefix,
-            before=(len(self._committed_before), hashed(self._committed_before)),
-            open_line=self._committed_open_line,
-            account=self.account.saved(),
-        )
+        """For the checkpoint; made anew only when something has changed, since there may be a thousand quiet files."""
+        account = self.account
+        state = self.committed, self.size, len(self._prefix), self.ino, account.settled, account.lost_bytes
+        if self._entry is None or state != self._entry_state:
+            prefix = (len(self._prefix), hashed(self._prefix)) if self._prefix else self._saved_prefix
+            self._entry_state = state
+            self._entry = Entry(
+                id=self.id,
+                generation=self.generation,
+                path=self.path,
+                dev=self.dev,
+                ino=self.ino,
+                offset=self.committed,
+                size=self.size,
+                prefix=prefix,
+                before=(len(self._committed_before), hashed(self._committed_before)),
+                open_line=self._committed_open_line,
+                account=account.saved(),
+            )
+        return self._entry
 
     def commit(self, batch: Batch, dead: int) -> None:
         """A batch of this file is settled."""
@@ -214,6 +162,7 @@ class Follower:
         elif self.at_end and not final:
             return None
         self.size, self._mtime = status.st_size, status.st_mtime_ns
+        self.due = None
         data = self._pread(CHUNK)
         if self.generation and not self.offset and data.startswith(b"\0"):
             return self._hole(data)
@@ -249,6 +198,7 @@ class Follower:
             if end < 0:
                 end = data.rfind(b"\n")
                 if len(data) - begin < CHUNK:
+                    self.due = self.grown_at + self._hold
                     return None  # all of it may belong together with what comes
         return self._batch(data[begin:end], self.offset, end + 1 - begin, data)
 

@@ -9,7 +9,7 @@ import zlib
 from pathlib import Path
 
 from podpatterns.errors import StartError
-from podpatterns.sidecar.files.follower import Entry, hashed
+from podpatterns.sidecar.files.identity import Entry, hashed
 
 SUFFIX = ".gz"
 PIECE = 1 << 20

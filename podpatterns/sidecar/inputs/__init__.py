@@ -37,6 +37,8 @@ class InputContext:
     """Takes the account of a source that is gone for good."""
     directory: Path = Path()
     """Where it may keep what it needs for a while: the checkpoint's directory."""
+    linger: Callable[[], float] = lambda: 0.0
+    """Seconds that a line may wait for others: to look for more of them in less time is of little use."""
     held: Callable[[bytes, int, int], int] = lambda _data, _begin, _end: 0
     """How many of the last lines of a piece of some bytes may belong together with lines to come, and should wait."""
 

@@ -4,31 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import resource
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, ClassVar
 
 import msgspec
 
-from podpatterns.errors import StartError
-from podpatterns.formats.lines import newline_is_plain
+from podpatterns.formats.lines import Lines, newline_is_plain
 from podpatterns.runtime.schema import InvalidField
 from podpatterns.runtime.service import Check
 from podpatterns.runtime.units import Duration, Size
 from podpatterns.sidecar.batch import Batch
-from podpatterns.sidecar.files.discovery import Discovery, Found, neighbours
-from podpatterns.sidecar.files.follower import BEFORE, Entry, Follower, Mark, Truncated, fresh, hashed
-from podpatterns.sidecar.files.unpacked import SUFFIX, unpacked
+from podpatterns.sidecar.files.discovery import Discovery
+from podpatterns.sidecar.files.followed import Followed
+from podpatterns.sidecar.files.follower import Follower, Mark, Truncated
+from podpatterns.sidecar.files.identity import Entry
+from podpatterns.sidecar.files.watches import Watches
 from podpatterns.sidecar.inputs import Emit, Input, InputConfig, InputContext
 from podpatterns.sidecar.ledger import Account
 
-_ROTATED = re.compile(r"([.-]\d+)+$")
+SETTLE = 0.05
+"""Seconds between two looks at what has been written, or `linger` if that is shorter: what many writes have added in
+between is one batch, not many."""
 LOOK = 1.0
-"""Seconds between two looks for new files while nothing else calls for one."""
-LOOKS = 20
-"""Looks at a directory before a file of the checkpoint counts as gone."""
+"""Seconds between two looks for new files in directories that cannot be watched."""
+RELOOK = 10.0
+"""Seconds between two looks at everything for which nothing calls: what is written through a memory map is not told."""
 
 Path = Annotated[str, msgspec.Meta(min_length=1)]
 
@@ -68,7 +70,9 @@ class TailConfig(InputConfig, frozen=True, kw_only=True):
     """The field that holds the file's path in each record; None for none."""
 
     poll: Duration = Duration("100ms")
-    """How often the open files are looked at (one `fstat` each). Half of it is what polling adds to a line's way."""
+    """How often files are looked at (one `fstat` each) of which the kernel does not say that they have grown: on
+    network file systems, or when it has no watch left to give. All others are read as soon as they grow, and cost
+    nothing while they do not."""
 
     release: Duration = Duration("1m")
     """How long a file that was deleted or moved out of reach is held after its last line has been read and
@@ -98,89 +102,30 @@ class TailConfig(InputConfig, frozen=True, kw_only=True):
 
 
 class Tail(Input):
-    """Follows files."""
+    """Follows files: when to look, and in which order to read."""
 
     def __init__(self, config: TailConfig, context: InputContext) -> None:
         self.config = config
         self._events = context.events
         self._context = context
         self._read_bytes = context.events.read_bytes(context.name)
-        self._discovery = Discovery(config.paths, config.exclude, config.rotated)
-        self._files: dict[tuple[int, int], Follower] = {}
-        self._ended: list[Follower] = []
-        """Generations whose file was truncated: their last batches are still on their way, or a copy is being read."""
-        self._complained: dict[str, str] = {}
-        self._looked = float("-inf")
-        self._draining = asyncio.Event()
+        self._watches = Watches(context.events.directory_polled)
+        self._followed = Followed(
+            Discovery(config.paths, config.exclude, config.rotated),
+            self._watches,
+            self._follower,
+            events=context.events,
+            retire=context.retire,
+            directory=context.directory,
+        )
+        self._ready: dict[Follower, None] = {}
+        """Files that have something to read, or may have; in the order in which they are."""
+        self._waiting: dict[Follower, float] = {}
+        """Files with lines that are kept back, and until when."""
+        self._settled = self._polled = float("-inf")
+        self._next_look = float("-inf")
+        self._draining = False
         self._drained = asyncio.Event()
-
-    # --- start ----------------------------------------------------------------------------------------------------
-
-    async def start(self, entries: Any) -> None:
-        """Find what the checkpoint knows, and what is new."""
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        if soft < hard:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # a descriptor per file
-        known = msgspec.convert(entries or [], list[Entry])
-        found = self._discovery.look()
-        if not found:
-            self._events.nothing_to_read(self.config.paths)
-        self._resume(known, found)
-        first_time = entries is None
-        self._follow(found, at_end=first_time and self.config.start == "end")
-        self._complain()
-
-    def _resume(self, entries: list[Entry], found: list[Found]) -> None:
-        """Match entries of the checkpoint with files, by what is in them. Raises StartError."""
-        at = {(file.dev, file.ino): file.path for file in found}
-        rest: list[Entry] = []
-        for entry in sorted(entries, key=lambda entry: -entry.generation):
-            key = entry.dev, entry.ino
-            path = None if key in self._files else self._locate(entry, at.get(key))
-            if path is None or not self._reopen(entry, path):
-                rest.append(entry)
-        for entry in rest:
-            old = self._follower(entry, None)
-            copy = self._adopt_copy(old) or self._adopt_compressed(old, entry)
-            lost = old.unread if copy is None else 0
-            if lost:
-                old.account.lose("gone while not running", lost)
-            if copy is None:
-                self._context.retire(old.account)
-            self._events.file_gone(entry.path, lost)
-
-    def _locate(self, entry: Entry, path: str | None) -> int | None:
-        """Open the file with the entry's inode, whatever its name is by now; None if there is none. Raises StartError.
-
-        Rotation may be going on: a name that was seen may lead to another file by the time that it is opened, and a
-        file that is renamed may be missing from one look at the directory. Hence several looks.
-        """
-        for _ in range(LOOKS):
-            names = [name for name, *where in neighbours(entry.path) if where == [entry.dev, entry.ino]]
-            for name in [path, *names] if path else names:
-                descriptor = self._descriptor(name)
-                if descriptor is None and name in self._discovery.unreadable:
-                    raise StartError(
-                        f"{name} cannot be read any more: {self._discovery.unreadable[name]}; "
-                        f"the checkpoint knows unread lines in it, so give uid {os.getuid()} access to it"
-                    )
-                if descriptor is None:
-                    continue
-                status = os.fstat(descriptor)
-                if (status.st_dev, status.st_ino) == (entry.dev, entry.ino):
-                    return descriptor
-                os.close(descriptor)
-        return None
-
-    def _reopen(self, entry: Entry, descriptor: int) -> bool:
-        """Go on with a file; False if its contents are others, and a new generation of it has begun."""
-        same = entry.describes(descriptor)
-        key = entry.dev, entry.ino
-        # The same inode with other contents: truncated, or used for another file. Either way a new generation.
-        now = entry if same else fresh(entry.id, entry.generation + 1, entry.path, *key)
-        self._files[key] = self._follower(now, descriptor)
-        self._events.file_found(entry.path, now.offset)
-        return same
 
     def _follower(self, entry: Entry, descriptor: int | None) -> Follower:
         field = self.config.file_field
@@ -194,174 +139,88 @@ class Tail(Input):
             hold=self.config.hold,
         )
 
-    def _descriptor(self, path: str) -> int | None:
-        try:
-            return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK)
-        except OSError as error:
-            if not isinstance(error, FileNotFoundError):
-                self._discovery.unreadable[path] = error.strerror or str(error)
-            return None
+    async def start(self, entries: Any) -> None:
+        """Find what the checkpoint knows, and what is new. Raises StartError."""
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if soft < hard:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # a descriptor per file
+        self._followed.resume(msgspec.convert(entries or [], list[Entry]))
+        self._look(time.monotonic(), at_end=entries is None and self.config.start == "end")
+        if not self._followed.files:
+            self._events.nothing_to_read(self.config.paths)
 
-    # --- finding files --------------------------------------------------------------------------------------------
-
-    def _follow(self, found: Iterable[Found], *, at_end: bool = False) -> bool:
-        """Open what is new; True if there was something."""
-        opened = False
-        for file in found:
-            if not file.size or (file.dev, file.ino) in self._files or self._is_copy(file):
-                continue
-            opened = self._open(file.path, at_end=at_end) or opened
-        return opened
-
-    def _open(self, path: str, *, at_end: bool) -> bool:
-        descriptor = self._descriptor(path)
-        if descriptor is None:
-            return False
-        status = os.fstat(descriptor)
-        key = status.st_dev, status.st_ino
-        if key in self._files:
-            os.close(descriptor)  # renamed between the look and the opening
-            return False
-        # Unique for ever, as inodes are not: and on disk before the first line is delivered, so that it stays the same.
-        entry = fresh(f"{key[0]:x}-{key[1]:x}-{time.time_ns():x}", 0, path, *key)
-        entry.size = status.st_size
-        if at_end:
-            entry.offset = _last_line_end(descriptor, status.st_size)
-            length = min(BEFORE, entry.offset)
-            entry.before = length, hashed(os.pread(descriptor, length, entry.offset - length))
-        self._files[key] = self._follower(entry, descriptor)
-        self._events.file_found(path, entry.offset)
-        return True
-
-    def _is_copy(self, file: Found) -> bool:
-        """Whether copytruncate is making, or has made, this file of one that is followed: its lines are read there."""
-        for other in (*self._files.values(), *self._ended):
-            if not (other.prefix and file.path != other.path and file.path.startswith(other.path)):
-                continue
-            descriptor = self._descriptor(file.path)
-            if descriptor is None:
-                return True
-            try:
-                if os.pread(descriptor, len(other.prefix), 0) == other.prefix:
-                    return True
-            finally:
-                os.close(descriptor)
-        return False
-
-    def _adopt_copy(self, old: Follower) -> Follower | None:
-        """After a truncation: read on in the copy that rotation has made, if there is one that holds what is unread."""
-        entry = old.entry()
-        for path, dev, ino in neighbours(old.path):
-            if (dev, ino) in self._files or path == old.path or not path.startswith(old.path):
-                continue
-            descriptor = self._descriptor(path)
-            if descriptor is None:
-                continue
-            size = os.fstat(descriptor).st_size
-            if not size or not entry.describes(descriptor) or not old.move(descriptor, dev, ino, size):
-                os.close(descriptor)
-                continue
-            self._files[dev, ino] = old
-            return old
-        return None
-
-    def _adopt_compressed(self, old: Follower, entry: Entry) -> Follower | None:
-        """The same for a copy that was compressed while the sidecar was not running. Raises StartError."""
-        for path, _, _ in neighbours(old.path):
-            if not (path.endswith(SUFFIX) and path.startswith(_stem(old.path))):
-                continue
-            descriptor = unpacked(path, entry, self._context.directory)
-            if descriptor is None:
-                continue
-            status = os.fstat(descriptor)
-            if old.move(descriptor, status.st_dev, status.st_ino, status.st_size):
-                self._files[status.st_dev, status.st_ino] = old
-                return old
-            os.close(descriptor)
-        return None
-
-    def _truncated(self, old: Follower) -> None:
-        key = old.dev, old.ino
-        descriptor, old.descriptor = old.descriptor, None
-        assert descriptor is not None
-        size = old.size
-        del self._files[key]
-        entry = fresh(old.id, old.generation + 1, old.path, *key)
-        self._files[key] = self._follower(entry, descriptor)
-        copy = self._adopt_copy(old)
-        lost = max(0, size - (copy.size if copy else old.offset))
-        if lost:
-            old.account.lose("truncated before it was read", lost)
-        if copy is None:
-            self._ended.append(old)
-        self._events.file_truncated(old.path, lost, copy.path if copy else None)
-
-    def _look(self, now: float) -> bool:
-        """Look for files; True if a new one is followed."""
-        self._looked = now
-        found = self._discovery.look()
-        here = {(file.dev, file.ino) for file in found}
-        for key, file in self._files.items():
-            if key in here:
-                file.missing_since = None
-            elif file.missing_since is None:
-                file.missing_since = now
-                self._events.file_rotated(file.path, file.unread)
-        for old in [old for old in self._ended if old.acknowledged]:
-            self._ended.remove(old)
-            self._context.retire(old.account)
-        new = self._follow(found)
-        self._complain()
-        return new
-
-    def _complain(self) -> None:
-        for path, reason in self._discovery.unreadable.items():
-            if self._complained.get(path) != reason:
-                self._events.file_unreadable(path, reason)
-        self._complained = dict(self._discovery.unreadable)
-
-    # --- reading --------------------------------------------------------------------------------------------------
+    # --- when -----------------------------------------------------------------------------------------------------
 
     async def run(self, emit: Emit) -> None:
         """Read for ever; after `drain` was called, to the end of every file."""
         await self._context.persist()
-        while not self._draining.is_set():
-            now = time.monotonic()
-            if now - self._looked >= LOOK and self._look(now):
-                await self._context.persist()
-            if not await self._pass(emit):
-                await self._release(emit, now)
-                await self._pause(self.config.poll)
+        while not self._draining:
+            await self._notice(time.monotonic())
+            if self._ready:
+                self._ready = dict.fromkeys(await self._round(emit, self._ready))
+            if not self._ready:
+                await self._release(emit)
+                await self._pause()
         await self._finish(emit)
         self._drained.set()
         await asyncio.Event().wait()
 
-    async def _pause(self, seconds: float) -> None:
-        try:
-            async with asyncio.timeout(seconds):
-                await self._draining.wait()
-        except TimeoutError:
-            return
+    async def _notice(self, now: float) -> None:
+        """Find out who has something to read."""
+        look = now >= self._next_look or self._followed.renamed(self._watches.names())
+        if now >= self._settled:
+            grown, unsure = self._followed.grown(self._watches.growth())
+            self._ready.update(dict.fromkeys(grown))
+            look = look or unsure
+            if grown or unsure:
+                self._settled = now + min(SETTLE, self._context.linger())
+        if look and self._look(now):
+            await self._context.persist()
+        if self._followed.polled and now - self._polled >= self.config.poll:
+            self._polled = now
+            self._ready.update(dict.fromkeys(self._followed.polled))
+        for file in [file for file, due in self._waiting.items() if due <= now]:
+            del self._waiting[file]
+            self._ready[file] = None
 
-    async def _pass(self, emit: Emit, limits: Mapping[Follower, int] | None = None) -> bool:
-        """One chunk of every file that has something; False if none had."""
-        busy = False
-        for file in list(self._files.values()):
-            if limits is not None and file.offset >= limits.get(file, 0):
-                continue
+    def _look(self, now: float, *, at_end: bool = False) -> bool:
+        """Look for files, and at all of them; True if a new one is followed."""
+        new, again = self._followed.look(now, at_end=at_end)
+        self._next_look = now + (0.0 if again else LOOK if self._followed.looks_often else RELOOK)
+        self._ready.update(dict.fromkeys(self._followed.files.values()))
+        return new
+
+    async def _pause(self) -> None:
+        """Until something happens, or has to be looked at without."""
+        now = time.monotonic()
+        until = min([self._next_look, *self._waiting.values()])
+        if self._followed.polled:
+            until = min(until, self._polled + self.config.poll)
+        if now < self._settled:
+            await self._watches.wait(max(0.0, min(until, self._settled) - now), growth=False)
+        else:
+            await self._watches.wait(max(0.0, until - now), growth=True)
+
+    # --- reading --------------------------------------------------------------------------------------------------
+
+    async def _round(self, emit: Emit, files: Iterable[Follower]) -> list[Follower]:
+        """One chunk of each file; returns those that may have more."""
+        more: list[Follower] = []
+        for file in list(files):
             try:
                 got = file.read(time.monotonic())
             except Truncated:
-                self._truncated(file)
+                more += self._followed.truncated(file)
                 await self._context.persist()
-                busy = True
                 continue
             if got is not None:
-                busy = True
+                more.append(file)
                 await self._hand_on(emit, got)
-        return busy
+            elif file.due is not None:
+                self._waiting[file] = file.due
+        return more
 
-    async def _hand_on(self, emit: Emit, got: tuple[Batch, Any]) -> None:
+    async def _hand_on(self, emit: Emit, got: tuple[Batch, Lines]) -> None:
         batch, lines = got
         self._read_bytes.value += batch.end - batch.start
         if lines.truncated:
@@ -377,39 +236,50 @@ class Tail(Input):
             if self._look(time.monotonic()):
                 await self._context.persist()
             limits = {
-                file: os.fstat(file.descriptor).st_size for file in self._files.values() if file.descriptor is not None
+                file: os.fstat(file.descriptor).st_size
+                for file in self._followed.files.values()
+                if file.descriptor is not None
             }
-            while await self._pass(emit, limits):
-                # A truncated file has a new follower; it is read to its end as well.
-                limits.update((file, file.offset + 1) for file in self._files.values() if file not in limits)
-        for file in self._files.values():
-            if not file.unread:
-                continue
-            got = file.read(time.monotonic(), final=True)
-            while got is not None:
-                await self._hand_on(emit, got)
-                got = file.read(time.monotonic(), final=True)
+            files = list(limits)
+            while files:
+                # A truncated file has a new follower, without a limit; it is read to its end as well.
+                files = [file for file in files if file not in limits or file.offset < limits[file]]
+                files = await self._round(emit, files)
+        for file in list(self._followed.files.values()):
+            if file.unread:
+                await self._last_lines(emit, file)
 
-    async def _release(self, emit: Emit, now: float) -> None:
+    async def _last_lines(self, emit: Emit, file: Follower) -> bool:
+        """What is left of a file, also a line without its end; False if nothing was."""
+        found = False
+        try:
+            while (got := file.read(time.monotonic(), final=True)) is not None:
+                found = True
+                await self._hand_on(emit, got)
+        except Truncated:
+            for one in self._followed.truncated(file):
+                await self._context.persist()
+                found = await self._last_lines(emit, one) or found
+        return found
+
+    async def _release(self, emit: Emit) -> None:
         """Let go of files that are gone, once all that was in them is safe."""
-        for key, file in list(self._files.items()):
-            if file.missing_since is None or not file.at_end or not file.acknowledged:
+        now = time.monotonic()
+        for file in self._followed.missing():
+            assert file.missing_since is not None
+            if not file.at_end or not file.acknowledged:
                 continue
             if now - max(file.grown_at, file.missing_since) < self.config.release:
                 continue
-            got = file.read(now, final=True)
-            if got is not None:
-                await self._hand_on(emit, got)  # the writer is gone, and has left a line without its end
-                continue
-            file.close()
-            del self._files[key]
-            self._context.retire(file.account)
+            if await self._last_lines(emit, file):
+                continue  # the writer is gone, and has left a line without its end: not before that has been taken
+            self._followed.release(file)
             self._context.touch()
-            self._events.file_closed(file.path)
 
     async def drain(self) -> None:
         """Read to the end; return when everything has been emitted."""
-        self._draining.set()
+        self._draining = True
+        self._watches.wake.set()
         await self._drained.wait()
 
     def commit(self, batch: Batch, dead: int) -> None:
@@ -419,17 +289,13 @@ class Tail(Input):
 
     # --- what it says ---------------------------------------------------------------------------------------------
 
-    def _all(self) -> Iterator[Follower]:
-        yield from self._files.values()
-        yield from self._ended
-
     def snapshot(self) -> list[Entry]:
         """An entry per file."""
-        return [file.entry() for file in self._all()]
+        return [file.entry() for file in self._followed]
 
     def accounts(self) -> Iterable[tuple[str, Account, Mapping[str, Any]]]:
         """One per file and generation."""
-        for file in self._all():
+        for file in self._followed:
             more = {
                 "generation": file.generation,
                 "committed": file.committed,
@@ -440,28 +306,17 @@ class Tail(Input):
 
     def checks(self) -> Iterable[Check]:
         """Every file has been read to its end."""
-        behind = [file for file in self._files.values() if file.descriptor is not None and _behind(file)]
-        detail = ", ".join(f"{file.path}: {_behind(file)} bytes unread" for file in behind[:3])
+        behind = [(file.path, left) for file in self._followed.files.values() if (left := _behind(file))]
+        detail = ", ".join(f"{path}: {left} bytes unread" for path, left in behind[:3])
         yield Check("every file read to its end", not behind, detail)
 
     async def stop(self) -> None:
         """Close every file; what they held stays in the checkpoint."""
-        for file in self._files.values():
-            file.close()
-
-
-def _stem(path: str) -> str:
-    """What all names begin with that rotation may give to a file: `app.log` of `app.log.1` and `app.log-20261123`."""
-    return _ROTATED.sub("", path)
+        self._followed.close()
 
 
 def _behind(file: Follower) -> int:
+    """Bytes that are there and have not been read."""
     if file.descriptor is None:
         return 0
     return max(0, os.fstat(file.descriptor).st_size - file.offset)
-
-
-def _last_line_end(descriptor: int, size: int) -> int:
-    """Where to begin at the end of a file: after its last newline, so that a line is never torn."""
-    begin = max(0, size - (1 << 20))
-    return begin + os.pread(descriptor, size - begin, begin).rfind(b"\n") + 1

@@ -1,0 +1,71 @@
+"""Which file it is: what of it the checkpoint remembers, and how it is known again.
+
+A file is recognised by device and inode, by its first bytes and by the bytes just before the position that was
+reached: inodes are used again, and a file that was truncated and filled again may be longer than before.
+"""
+
+from __future__ import annotations
+
+import os
+from hashlib import blake2b
+
+import msgspec
+
+from podpatterns.sidecar.ledger import Account
+
+PREFIX = 1024
+"""Bytes at the start of a file that tell it from others."""
+BEFORE = 64
+"""Bytes before the position that tell whether the file is still the one that was read."""
+
+
+class Entry(msgspec.Struct, omit_defaults=True):
+    """A follower in the checkpoint."""
+
+    id: str
+    generation: int
+    path: str
+    dev: int
+    ino: int
+    offset: int
+    """Everything before it has been acknowledged."""
+    size: int
+    """How long the file was known to be."""
+    prefix: tuple[int, str]
+    """Length and hash of the first bytes."""
+    before: tuple[int, str]
+    """Length and hash of the bytes just before `offset`."""
+    open_line: bool = False
+    """The part of a line before `offset` has been shipped without its end."""
+    account: Account = msgspec.field(default_factory=Account)
+
+    def describes(self, descriptor: int) -> bool:
+        """Whether an open file is the one, as far as it had been read."""
+        if os.fstat(descriptor).st_size < self.offset:
+            return False
+        length, digest = self.prefix
+        if hashed(os.pread(descriptor, length, 0)) != digest:
+            return False
+        length, digest = self.before
+        return hashed(os.pread(descriptor, length, self.offset - length)) == digest
+
+
+def hashed(data: bytes) -> str:
+    """A short hash; what is hashed never leaves the pod's logs this way."""
+    return blake2b(data, digest_size=8).hexdigest()
+
+
+def fresh(identity: str, generation: int, path: str, dev: int, ino: int) -> Entry:
+    """The entry of a file of which nothing has been read."""
+    nothing = 0, hashed(b"")
+    return Entry(
+        id=identity,
+        generation=generation,
+        path=path,
+        dev=dev,
+        ino=ino,
+        offset=0,
+        size=0,
+        prefix=nothing,
+        before=nothing,
+    )

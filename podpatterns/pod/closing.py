@@ -73,7 +73,7 @@ def _reason(member: Member) -> str:
         return "killed: over its grace"
     if member.asked and member.exit_code in ASKED_TO:
         return "ended as asked"
-    return member.unhealthy or member.reason
+    return f"stopped because {member.unhealthy}" if member.unhealthy else member.reason
 
 
 def _faults(pod: Pod, member: Member, then: tuple[bool, bool] | None) -> Iterator[str]:
@@ -90,7 +90,8 @@ def _faults(pod: Pod, member: Member, then: tuple[bool, bool] | None) -> Iterato
         if member.exit_code not in ASKED_TO:
             yield f"ended with exit code {member.exit_code} when it was asked to end"
     elif member.stage is Stage.WAITING or (then is not None and not then[0] and member.exit_code != 0):
-        yield f"was not running: exit code {member.exit_code}, {member.restarts} restarts ({member.reason})"
+        times = f"{member.restarts} restart{'s' if member.restarts != 1 else ''}"
+        yield f"was not running: exit code {member.exit_code}, {times} ({member.reason})"
     elif member.exit_code not in (0, None):
         yield f"ended with exit code {member.exit_code}"
     if member.kind is Kind.INIT:

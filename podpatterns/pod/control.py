@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from podpatterns.errors import PodpatternsError
-from podpatterns.pod import waiting
+from podpatterns.pod import live, waiting
 from podpatterns.pod.container_logs import ContainerLog
 from podpatterns.pod.events import What
 from podpatterns.pod.runner import PodRunner
@@ -120,29 +120,7 @@ class Control:
         return {"document": self._runner(request).status()}
 
     def _explain(self, request: Request) -> dict[str, Any]:
-        runner = self._runner(request)
-        pod, now = runner.pod, runner.now
-        return {
-            "pod": pod.spec.name,
-            "phase": pod.phase.value,
-            "ready": pod.ready,
-            "age": round(runner.age, 1),
-            "ending": pod.ending,
-            "failure": pod.failure,
-            "speed": runner.speed,
-            "containers": [
-                {
-                    "name": said.container,
-                    "kind": said.kind.value,
-                    "state": said.state,
-                    "why": said.why,
-                    "held_up": said.held_up,
-                    "ready": pod.members[said.container].ready,
-                    "restarts": pod.members[said.container].restarts,
-                }
-                for said in waiting.explain(pod, now)
-            ],
-        }
+        return live.standing(self._runner(request))
 
     def _exec(self, request: Request) -> dict[str, Any]:
         runner, name = self._runner(request), request["container"]

@@ -193,7 +193,9 @@ class Pod:
             member.started_at = self._now
         reason = "Completed" if event.code == 0 else "Error"
         done = member.kind is Kind.INIT and event.code == 0 and self.ending is None
-        why = f", {member.unhealthy}" if member.unhealthy else ", over its grace" if member.overran else ""
+        why = ", over its grace" if member.overran else ""
+        if member.unhealthy:
+            why = f", stopped because {member.unhealthy}"
         self._tell(What.COMPLETED if done else What.ENDED, member, f"exit code {event.code}{why}", event.code)
         self._end(member, event.code, reason, event.message)
 
@@ -291,7 +293,7 @@ class Pod:
         if event.probe == "readiness":
             self._judge_readiness(member)
         elif not event.ok:
-            member.unhealthy = f"stopped because its {event.probe} probe failed"
+            member.unhealthy = f"its {event.probe} probe failed"
             grace = count.probe.grace if count.probe.grace is not None else self.spec.grace
             self._stop(member, self._now + grace, ordered=False)
         elif event.probe == "startup":

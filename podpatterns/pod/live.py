@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from podpatterns.pod import waiting
 from podpatterns.pod.environment import ADDRESS
 from podpatterns.pod.model import PodSpec
 from podpatterns.pod.runner import PodRunner
@@ -37,6 +38,32 @@ async def _ask(port: int) -> dict[str, Any]:
         return {name: fact for pattern in patterns.values() for name, fact in pattern.get("facts", {}).items()}
     except (TimeoutError, OSError, http_get.BadAnswer, ValueError, KeyError, AttributeError):
         return {}  # it is starting or ending; the next look is soon
+
+
+def standing(runner: PodRunner) -> dict[str, Any]:
+    """How a pod and each of its containers stand, in words and numbers that go into JSON."""
+    pod = runner.pod
+    return {
+        "pod": pod.spec.name,
+        "phase": pod.phase.value,
+        "ready": pod.ready,
+        "age": round(runner.age, 1),
+        "ending": pod.ending,
+        "failure": pod.failure,
+        "speed": runner.speed,
+        "containers": [
+            {
+                "name": said.container,
+                "kind": said.kind.value,
+                "state": said.state,
+                "why": said.why,
+                "held_up": said.held_up,
+                "ready": pod.members[said.container].ready,
+                "restarts": pod.members[said.container].restarts,
+            }
+            for said in waiting.explain(pod, runner.now)
+        ],
+    }
 
 
 def where_to_look(spec: PodSpec, paths: Mapping[str, Path], *, after: bool = False) -> list[str]:

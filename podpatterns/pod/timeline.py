@@ -12,6 +12,8 @@ from podpatterns.pod.events import What
 
 OUTPUT_KEPT = 2000
 """Lines of the containers' output that are kept to be looked at; the timeline itself is kept whole."""
+_BEGINS = frozenset({What.STARTED, What.RESTARTED, What.FAILED})
+_ENDS = frozenset({What.ENDED, What.COMPLETED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,8 @@ class Timeline:
         self.entries: list[Entry] = []
         self.output: deque[Entry] = deque(maxlen=OUTPUT_KEPT)
         self.began = time.monotonic()
+        self._started: set[tuple[str, str]] = set()
+        self._held: dict[tuple[str, str], list[tuple[str, str]]] = {}
         self._listeners: list[Listener] = []
         self._waiting: dict[asyncio.Future[Entry], Condition] = {}
 
@@ -48,9 +52,22 @@ class Timeline:
     def tell(self, pod: str, container: str | None, what: What, detail: str = "", code: int | None = None) -> None:
         """Something has happened."""
         self._add(Entry(time.monotonic() - self.began, pod, container, what, detail, code), self.entries.append)
+        key = (pod, container or "")
+        if what in _BEGINS:
+            self._started.add(key)
+            for stream, text in self._held.pop(key, ()):
+                self._line(*key, stream, text)
+        elif what in _ENDS:
+            self._started.discard(key)
 
     def line(self, pod: str, container: str, stream: str, text: str) -> None:
-        """A container has written a line."""
+        """A container has written a line. What it writes before its start has been told is told after that."""
+        if (pod, container) in self._started:
+            self._line(pod, container, stream, text)
+        else:
+            self._held.setdefault((pod, container), []).append((stream, text))
+
+    def _line(self, pod: str, container: str, stream: str, text: str) -> None:
         entry = Entry(time.monotonic() - self.began, pod, container, None, text, stream=stream)
         self._add(entry, self.output.append)
 

@@ -79,7 +79,7 @@ def test_where_to_look_names_folders_of_this_machine(tmp_path, monkeypatch):
 def test_both_writers_show_the_facts():
     """The same facts as text and as JSON."""
     text, lines = io.StringIO(), io.StringIO()
-    for writer in (TextWriter(text), JsonWriter(lines)):
-        writer.summary([("shipper", {"lines read": 3, "lost": 0})], ["look"])
+    for writer in (TextWriter(out=text), JsonWriter(lines)):
+        writer.summary([], [("shipper", {"lines read": 3, "lost": 0})], ["look"])
     assert "lines read 3, lost 0" in text.getvalue()
     assert json.loads(lines.getvalue())["facts"] == {"shipper": {"lines read": 3, "lost": 0}}

@@ -55,7 +55,7 @@ def command(
     manifest = manifests_.load(manifests, extra)
     if strict:
         _refuse_notices(manifest)
-    writer = writing.writer(output)
+    writer = writing.writer(output, manifest.pods)
     try:
         good = asyncio.run(_run(manifest, writer, seconds=seconds, mounts=mounts, speed=speed, keep=keep))
     finally:
@@ -128,7 +128,8 @@ async def _summaries(running: Session, writer: Writer) -> None:
         await asyncio.sleep(writer.every)
         if writer.lost and not running.ending:
             running.end("nobody reads the timeline any more")
-        writer.summary(await live.facts(running.runners), _look(running))
+        facts = await live.facts(running.runners)
+        writer.summary([live.standing(runner) for runner in running.runners], facts, _look(running))
 
 
 def _look(running: Session, *, after: bool = False) -> list[str]:

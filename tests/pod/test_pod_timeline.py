@@ -1,0 +1,179 @@
+"""What people see of a run: the timeline with its lanes, the panel, and what is said when nothing happens."""
+
+import io
+
+import pytest
+
+from podpatterns.pod.events import What
+from podpatterns.pod.lanes import WIDEST, Lanes
+from podpatterns.pod.manifest import of
+from podpatterns.pod.timeline import Entry, Timeline
+from podpatterns.pod.writing import TextWriter, in_colour
+
+
+def spec(*names, sidecars=(), inits=(), pod="shop"):
+    def containers(names, **more):
+        return [{"name": name, "command": ["true"], **more} for name in names]
+
+    first = [*containers(inits), *containers(sidecars, restartPolicy="Always")]
+    return of(
+        {
+            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": pod},
+            "spec": {"initContainers": first, "containers": containers(names)},
+        }
+    ).pods[0]  # fmt: skip
+
+
+SHOP = spec("app", inits=["migrate"], sidecars=["shipper"])
+STORY = [
+    (None, What.PHASE, "Pending", None),
+    ("migrate", What.STARTED, "", None),
+    ("migrate", None, "creating tables", None),
+    ("migrate", What.COMPLETED, "exit code 0", 0),
+    ("shipper", What.STARTED, "", None),
+    ("shipper", What.READY, "", None),
+    ("app", What.STARTED, "", None),
+    ("app", What.ENDED, "exit code 1", 1),
+    ("app", What.BACK_OFF, "in 10 s (CrashLoopBackOff)", None),
+    ("shipper", None, "3 lines", None),
+    ("app", What.RESTARTED, "", None),
+    ("app", What.READY, "", None),
+    (None, What.PHASE, "Running", None),
+    (None, What.STOPPING, "SIGINT received; within 30 s", None),
+    ("app", What.STOPPING, "SIGTERM", None),
+    ("app", What.ENDED, "exit code 0", 0),
+    ("shipper", What.STOPPING, "SIGTERM", None),
+    ("shipper", What.ENDED, "exit code 143", 143),
+    (None, What.FINISHED, "SIGINT received", None),
+]
+SHOWN = """\
+           ╭───── migrate init
+           │ ╭─── shipper sidecar
+           │ │ ╭─ app
+    0.00s  · · ·  shop      Pending
+    1.00s  ○ · ·  migrate   started
+    2.00s  ┊ · ·  migrate │ creating tables
+    3.00s  ✓ · ·  migrate   completed: exit code 0
+    4.00s    ○ ·  shipper   started
+    5.00s    ● ·  shipper   ready
+    6.00s    ┃ ○  app       started
+    7.00s    ┃ ✗  app       ended: exit code 1
+    8.00s    ┃ …  app       waits to restart: in 10 s (CrashLoopBackOff)
+    9.00s    ┃ …  shipper │ 3 lines
+   10.00s    ┃ ↻  app       restarted
+   11.00s    ┃ ●  app       ready
+   12.00s    ┃ ┃  shop      Running
+   13.00s    ┃ ┃  shop      stopping: SIGINT received; within 30 s
+   14.00s    ┃ ▽  app       stopping: SIGTERM
+   15.00s    ┃ ■  app       ended: exit code 0
+   16.00s    ▽    shipper   stopping: SIGTERM
+   17.00s    ■    shipper   ended: exit code 143
+   18.00s         shop      finished: SIGINT received
+"""
+
+
+def written(pods, story, **options):
+    out = io.StringIO()
+    writer = TextWriter(pods, out, **options)
+    for second, (container, what, detail, code) in enumerate(story):
+        writer.entry(Entry(second, pods[0].name, container, what, detail, code))
+    return out.getvalue()
+
+
+def test_lanes_show_who_runs_beside_whom():
+    """A lane for each container: not started, running, ready, waiting, ended; a sign where something happens."""
+    assert written([SHOP], STORY) == SHOWN
+
+
+def test_several_pods_name_each_container_with_its_pod():
+    """And one container alone has no lane."""
+    text = written([spec("app"), spec("app", pod="cart")], [("app", What.STARTED, "", None)])
+    assert "○ ·  shop/app   started" in text
+    assert written([spec("app")], [("app", What.STARTED, "", None)]) == "    0.00s  app    started\n"
+
+
+def test_too_many_containers_have_no_lanes():
+    """The text needs its room."""
+    assert not Lanes([spec(*(f"c{n}" for n in range(WIDEST + 1)))]).shown
+    assert Lanes([spec(*(f"c{n}" for n in range(WIDEST)))]).shown
+
+
+def test_colours_only_add_to_the_text():
+    """Without its escapes the coloured timeline is the plain one."""
+    import re
+
+    coloured = written([SHOP], STORY, colours=True)
+    assert "\033[32mready\033[0m" in coloured
+    assert re.sub(r"\033\[\d+m", "", coloured) == written([SHOP], STORY)
+
+
+@pytest.mark.parametrize(("variable", "value"), [("NO_COLOR", "1"), ("TERM", "dumb")])
+def test_colours_can_be_refused(monkeypatch, variable, value):
+    """NO_COLOR (no-color.org), and terminals that have none."""
+
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    assert in_colour(Terminal())
+    monkeypatch.setenv(variable, value)
+    assert not in_colour(Terminal())
+
+
+def test_a_container_starts_before_it_speaks():
+    """What it has written before its start was told comes after that; a start that failed shows it all the same."""
+    timeline = Timeline()
+    seen = []
+    timeline.listen(lambda entry: seen.append(entry.what.value if entry.what else entry.detail))
+    timeline.line("shop", "app", "stdout", "early")
+    timeline.tell("shop", "app", What.STARTED)
+    timeline.line("shop", "app", "stdout", "late")
+    timeline.tell("shop", "app", What.ENDED)
+    timeline.line("shop", "app", "stdout", "of the next run")
+    timeline.tell("shop", "app", What.RESTARTED)
+    timeline.line("shop", "bad", "stderr", "cannot")
+    timeline.tell("shop", "bad", What.FAILED)
+    assert seen == ["started", "early", "late", "ended", "restarted", "of the next run", "failed to start", "cannot"]
+
+
+WAITING = {
+    "pod": "shop", "phase": "Pending", "ready": False, "age": 12.0, "ending": None, "failure": None, "speed": 1,
+    "containers": [
+        {"name": "migrate", "kind": "init", "state": "running", "why": "it has not completed", "held_up": True,
+         "ready": False, "restarts": 2},
+        {"name": "app", "kind": "main", "state": "running and ready", "why": "", "held_up": False, "ready": True,
+         "restarts": 0},
+    ],
+}  # fmt: skip
+
+
+def test_silence_is_broken_by_who_waits():
+    """After ten seconds without a line, then after twice as long: a run in CI that hangs says where."""
+    out = io.StringIO()
+    writer = TextWriter([SHOP], out)
+    said = []
+    for _ in range(12):
+        writer.summary([WAITING], [], [])
+        said.append(out.getvalue().count("still migrate running: it has not completed"))
+    assert said == [0, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 3]
+    assert "app" not in out.getvalue()
+
+
+def test_the_panel_shows_each_container(monkeypatch):
+    """State, restarts, and why one waits; the facts of ours where they run."""
+    from rich.console import Console
+
+    from podpatterns.pod import panel
+
+    screen = Console(record=True, file=io.StringIO(), width=80, force_terminal=True)
+    monkeypatch.setattr(panel, "Console", lambda: screen)
+    writer = panel.PanelWriter([SHOP])
+    writer.summary([WAITING], [("app", {"lines read": 3})], ["http://localhost/"])
+    writer.close()
+    text = screen.export_text()
+    assert "shop · Pending · 1/1 ready · 12 s" in text
+    assert "migrate  ↻2  it has not completed" in text
+    assert "lines read 3" in text
+    assert "→ http://localhost/" in text

@@ -11,7 +11,7 @@ import click
 
 from podpatterns.errors import PodpatternsError
 
-DEFAULTS = ("127.0.0.1:9801", "127.0.0.1:9802", "127.0.0.1:9803")
+DEFAULTS = ("127.0.0.1:9801", "127.0.0.1:9802", "127.0.0.1:9803", "127.0.0.1:9804")
 
 option = click.option(
     "--admin",

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import time
+
 from podpatterns.runtime.telemetry import Telemetry
 
 
 class InitEvents:
-    """The happenings of the init pattern. Reasons are redacted by the steps before they come here."""
+    """The happenings of the init pattern. Reasons are redacted by the steps before they come here.
+
+    After the first round of steps, only what a further one changes is news.
+    """
+
+    rounds: int = 0
+    """Rounds in which every step was done."""
+
+    failed_rounds: int = 0
 
     def __init__(self, telemetry: Telemetry) -> None:
         self._log = telemetry.log
@@ -25,9 +35,17 @@ class InitEvents:
             "podpatterns_init_commands_killed", "Commands that were ended before they had finished.", ["reason"]
         )
 
+        self._rounds = telemetry.counter(
+            "podpatterns_init_rounds", "How often the steps were gone through, by what became of it.", ["outcome"]
+        )
+        self._last = telemetry.gauge(
+            "podpatterns_init_last_success_timestamp_seconds", "When every step was done last, in Unix time."
+        )
+
     def step_started(self, step: str, number: int, count: int) -> None:
         """A step's turn has come."""
-        self._log.info("init.step.started", step=step, number=number, of=count)
+        level = self._log.debug if self.rounds else self._log.info
+        level("init.step.started", step=step, number=number, of=count)
 
     def step_done(self, step: str, did: str, seconds: float, attempts: int) -> None:
         """What a step is for holds."""
@@ -39,7 +57,8 @@ class InitEvents:
         """What a step is for held already, so there was nothing to do."""
         self._attempts.add(step, "skipped")
         self._seconds.cell(step).value = seconds
-        self._log.info("init.step.skipped", step=step, reason="done already", seconds=round(seconds, 3))
+        level = self._log.debug if self.rounds else self._log.info
+        level("init.step.skipped", step=step, reason="done already", seconds=round(seconds, 3))
 
     def step_retried(self, step: str, reason: str, attempt: int, delay: float) -> None:
         """A try has failed, and the next will follow."""
@@ -52,6 +71,22 @@ class InitEvents:
         """A step has failed for good, and the whole with it."""
         self._attempts.add(step, "failed")
         self._log.error("init.step.failed", step=step, reason=reason, remedy=remedy, attempts=attempts)
+
+    def round_done(self) -> None:
+        """Every step is done."""
+        self.rounds += 1
+        self._rounds.add("done")
+        self._last.cell().value = time.time()
+
+    def round_failed(self, reason: str, after: float) -> None:
+        """A round after the first has failed; the next one begins after some seconds."""
+        self.failed_rounds += 1
+        self._rounds.add("failed")
+        self._log.warning("init.round.failed", reason=reason, next_in_seconds=after)
+
+    def error_file_failed(self, path: str, error: OSError) -> None:
+        """The file that tells others of a failure could not be written or removed."""
+        self._log.warning("init.error_file.failed", path=path, error=str(error))
 
     def interrupted(self, step: str) -> None:
         """SIGTERM came before the steps were done."""

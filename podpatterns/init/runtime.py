@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from podpatterns.errors import PodpatternsError, StartError
 from podpatterns.init.config import InitConfig
+from podpatterns.init.error_file import ErrorFile
 from podpatterns.init.events import InitEvents
 from podpatterns.init.plan import FINAL, Attempt, GaveUp, Pause, Plan, State
 from podpatterns.init.steps import Fatal, Step, StepContext, StepError, Transient
@@ -30,14 +31,12 @@ class InitError(PodpatternsError):
 
 
 class Init(Pattern[InitConfig]):
-    """Runs the steps; `run` returns when all are done.
+    """Runs the steps; `run` returns when all are done, or with `every` goes through them again and again.
 
     Examples:
         async with Init(InitConfig(steps=(GitConfig(...),))) as init:
             await init.finished()
     """
-
-    endless = False
 
     def __init__(
         self,
@@ -48,25 +47,49 @@ class Init(Pattern[InitConfig]):
         dice: Callable[[], float] = random.random,
     ) -> None:
         super().__init__(config, context)
+        self.endless = self.config.every is not None
+        self.started = not self.endless
         self.events = InitEvents(self.context.telemetry)
         self._clock, self._dice = clock, dice
         self._steps: list[Step] = [
             step.build(StepContext(name, self.events))
             for name, step in zip(self.config.names, self.config.steps, strict=True)
         ]
-        self.plan = Plan(self.config.names, self.config.deadline, clock())
+        self._report = ErrorFile(self.config.error_file, self.events)
+        self.plan = self._begun()
+        self._done: Plan | None = None
+        """The last round in which every step was done."""
         self._over = asyncio.Event()
+        self._latch = self.context.readiness.latch("init steps", "not done yet") if self.endless else None
+
+    def _begun(self) -> Plan:
+        return Plan(self.config.names, self.config.deadline, self._clock())
 
     async def start(self) -> None:
         """Nothing has to be up before the steps; the deadline counts from here."""
-        self.plan = Plan(self.config.names, self.config.deadline, self._clock())
+        self.plan = self._begun()
 
     async def run(self) -> None:
-        """Run the steps in order.
+        """Run the steps in order, and again as often as the configuration says.
 
         Raises:
-            InitError: a step is hopeless, or the deadline is over.
+            InitError: in the first round a step is hopeless, or the deadline is over.
         """
+        await self._round()
+        self.started = True
+        self._over.set()
+        if self._latch is not None:
+            self._latch.release()
+        while self.config.every is not None:
+            await asyncio.sleep(self.config.every)
+            self.plan = self._begun()
+            try:
+                await self._round()
+            except InitError as error:
+                # What has been published is still there, and good for those who read it.
+                self.events.round_failed(str(error), self.config.every)
+
+    async def _round(self) -> None:
         while True:
             match self.plan.next(self._clock()):
                 case Attempt() as attempt:
@@ -76,11 +99,13 @@ class Init(Pattern[InitConfig]):
                 case GaveUp() as end:
                     raise self._failure(end)
                 case _:
-                    self._over.set()
+                    self._done = self.plan
+                    self._report.clear()
+                    self.events.round_done()
                     return
 
     async def finished(self) -> None:
-        """Return when every step is done; for applications that run the steps themselves."""
+        """Return when every step is done, for the first time; for applications that run the steps themselves."""
         await self._over.wait()
 
     async def drain(self, deadline: Deadline) -> None:  # noqa: ARG002 - nothing here takes time
@@ -89,7 +114,7 @@ class Init(Pattern[InitConfig]):
         Raises:
             InitError: steps are left to do, and an exit code of 0 would tell Kubernetes that they were done.
         """
-        step = self.plan.current
+        step = self.plan.current if self._done is None else None
         if step is not None:
             self.events.interrupted(step.name)
             raise InitError(f"init was told to stop before step {step.name} was done; nothing half done was published")
@@ -101,10 +126,13 @@ class Init(Pattern[InitConfig]):
     def status(self) -> Status:
         """Each step's state and time, and whether it is done."""
         now = self._clock()
-        facts = {step.name: f"{step.state.value}, {step.seconds(now):.1f} s" for step in self.plan.steps}
-        checks = [
-            Check(f"step {step.name} done", step.state in FINAL, _shortened(step.note)) for step in self.plan.steps
-        ]
+        plan = self._done or self.plan
+        facts: dict[str, str | int | float] = {
+            step.name: f"{step.state.value}, {step.seconds(now):.1f} s" for step in plan.steps
+        }
+        if self.endless:
+            facts |= {"rounds": self.events.rounds, "failed rounds": self.events.failed_rounds}
+        checks = [Check(f"step {step.name} done", step.state in FINAL, _shortened(step.note)) for step in plan.steps]
         return Status(facts, checks)
 
     async def _attempt(self, attempt: Attempt) -> None:
@@ -147,11 +175,13 @@ class Init(Pattern[InitConfig]):
         if delay is not None:
             progress = self.plan.steps[index]
             self.events.step_retried(progress.name, error.reason, progress.attempts, delay)
+            self._report.write(progress, retried=True)
 
     def _failure(self, end: GaveUp) -> InitError:
         step = self.plan.steps[end.index]
         remedy = step.remedy or ("see that it can succeed, or raise init.deadline" if end.late else "")
         self.events.step_failed(step.name, step.note, remedy, step.attempts)
+        self._report.write(step, retried=False)
         place = f"init step {step.name} ({end.index + 1} of {len(self._steps)})"
         late = f" was not done within {Duration(self.config.deadline)}" if end.late else " failed"
         tries = f" ({step.attempts} tries)" if step.attempts > 1 else ""

@@ -34,12 +34,17 @@ PATTERNS = {
 }
 """The patterns, by the key that names them in a file; a pattern is imported when a file names it."""
 
-ADMIN_PORTS = {"sidecar": 9801, "ambassador": 9802, "adapter": 9803}
-"""Different, so that the three share one pod. Init steps end, and have no admin endpoint unless one is asked for."""
+ADMIN_PORTS = {"sidecar": 9801, "ambassador": 9802, "adapter": 9803, "init": 9804}
+"""Different, so that all share one pod. What ends by itself has no admin endpoint unless one is asked for."""
 
 
 class PatternConfig(Config, frozen=True, kw_only=True):
     """Base of the four patterns' configurations: what they share, and how a runtime is built from one."""
+
+    @property
+    def ends(self) -> bool:
+        """Whether it ends by itself, as init steps do that are gone through once."""
+        return False
 
     def build(self, context: Context) -> Pattern[Any]:
         """The runtime of this configuration; nothing is opened before its `start`."""
@@ -55,7 +60,8 @@ class RuntimeConfig(Config, frozen=True, kw_only=True):
 
     admin: Address | Literal["off"] | None = None
     """Where the admin endpoint listens. None: all interfaces (the kubelet probes the pod's address, not loopback) on
-    port 9801 for a sidecar, 9802 for an ambassador, 9803 for an adapter, and none for init steps. `off`: nowhere."""
+    port 9801 for a sidecar, 9802 for an ambassador, 9803 for an adapter, 9804 for init steps with `every`, and none for
+    those that end. `off`: nowhere."""
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """The least severe event that is logged. Can be changed while running: `PUT /loglevel` from loopback."""
@@ -91,7 +97,7 @@ class ProcessConfig:
         """Where the admin endpoint listens, after defaults; None for nowhere."""
         if self.runtime.admin is not None:
             return self.runtime.admin if isinstance(self.runtime.admin, Address) else None
-        ports = [ADMIN_PORTS[name] for name in self.patterns if name in ADMIN_PORTS]
+        ports = [ADMIN_PORTS[name] for name, config in self.patterns.items() if not config.ends]
         return Address(f":{ports[0]}") if ports else None
 
 

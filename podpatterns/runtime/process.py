@@ -117,6 +117,9 @@ class Process:
 
     def _startup(self) -> Reply:
         phase = self.supervisor.phase
+        late = [name for name, pattern in self.patterns.items() if not pattern.started]
+        if late and phase is not Phase.STARTING:
+            return Reply({"status": phase.value, "waiting": late}, status=503)
         return Reply({"status": phase.value}, status=503 if phase is Phase.STARTING else 200)
 
     async def _status(self, _request: Request) -> Reply:

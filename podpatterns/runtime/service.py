@@ -107,6 +107,8 @@ class Service:
     name: str = "service"
     endless: bool = True
     """False for a service that is done when `run` returns, such as init steps; for others that is an error."""
+    started: bool = True
+    """False while what others wait for at its beginning is still to come, although it runs: `/startupz` fails."""
 
     async def start(self) -> None:
         """Acquire what is needed; return when ready to serve. Raises StartError."""

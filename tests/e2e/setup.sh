@@ -2,7 +2,8 @@
 # Installs what the end-to-end tests need from Debian's packages, if it is not there: `make e2e` calls it. Root only.
 #
 # promtool and prometheus are taken out of their package without installing that, because the package would start a
-# Prometheus server. nginx and haproxy need their libraries, so they are installed, and kept from starting.
+# Prometheus server. nginx, haproxy, Redis and sshd need their libraries or users, so they are installed, and kept from
+# starting.
 set -euo pipefail
 bin=${1:?usage: setup.sh BIN-DIRECTORY}
 bin=$(realpath "$bin")
@@ -15,6 +16,7 @@ command -v curl > /dev/null || missing+=(curl)
 command -v haproxy > /dev/null || missing+=(haproxy)
 command -v nginx > /dev/null || missing+=(nginx)
 command -v redis-server > /dev/null || missing+=(redis-server)
+[ -x /usr/sbin/sshd ] || missing+=(openssh-server)
 extracted=()
 for program in promtool prometheus; do
   [ -x "$bin/$program" ] || command -v "$program" > /dev/null || extracted+=("$program")

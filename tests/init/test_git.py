@@ -18,10 +18,11 @@ from typing import Any
 import msgspec
 import pytest
 
+from podpatterns.init.git_credentials import CredentialConfig
 from podpatterns.init.steps import Fatal, Transient
 from podpatterns.init.steps.git import Git, GitConfig
 from podpatterns.runtime.schema import InvalidField
-from podpatterns.runtime.units import SecretFile
+from podpatterns.runtime.units import SecretFile, Url
 
 PASSWORD = "s3cret with spaces"
 
@@ -65,7 +66,7 @@ async def test_idempotent(site: Any, tmp_path: Path, step: Callable[..., Git]) -
     git = step(GitConfig(repository=str(site.path), root=str(root)))
     await git.apply()
     before = changed(root / "current"), changed(root / "current" / "index")
-    assert "already" in await git.apply()
+    assert await git.apply() is None
     assert (changed(root / "current"), changed(root / "current" / "index")) == before
 
 
@@ -122,7 +123,7 @@ async def test_sparse(site: Any, tmp_path: Path, step: Callable[..., Git]) -> No
     git = step(GitConfig(repository=str(site.path), root=str(root), sparse=("docs",)))
     await git.apply()
     assert set(tree(root)) == {"docs/a", "index"}
-    assert "already" in await git.apply()
+    assert await git.apply() is None
 
 
 async def test_tampered_tree(site: Any, tmp_path: Path, step: Callable[..., Git]) -> None:
@@ -214,12 +215,46 @@ async def test_locked(site: Any, tmp_path: Path, step: Callable[..., Git]) -> No
         ({"repository": "--upload-pack=id"}, "must be a URL"),
         ({"repository": "ftp://example.org/x"}, "unknown scheme"),
         ({"repository": "ssh://example.org/x", "password": SecretFile("/p")}, "http and https"),
+        ({"repository": "/x", "askpass": Url("http://localhost:1/")}, "http and https"),
+        (
+            {"repository": "http://a/x", "password": SecretFile("/p"), "askpass": Url("http://localhost:1/")},
+            "one of the two",
+        ),
+        (
+            {
+                "repository": "http://a/x",
+                "password": SecretFile("/p"),
+                "credentials": (CredentialConfig(url=Url("http://a/"), password=SecretFile("/q")),),
+            },
+            "twice",
+        ),
     ],
 )
 def test_refused(values: dict[str, Any], match: str) -> None:
     """What git would take for an option or a command, and secrets in the open, are refused."""
     with pytest.raises(InvalidField, match=match):
         GitConfig(root="/r", **values)
+
+
+async def test_marker(site: Any, tmp_path: Path, step: Callable[..., Git]) -> None:
+    """The marker holds the hash of what is published: written after the flip, and again only for another commit."""
+    root, marker = tmp_path / "root", tmp_path / "marks" / "site"
+    config = GitConfig(repository=str(site.path), ref="main", root=str(root), marker=str(marker))
+    git = step(config)
+    await git.apply()
+    assert marker.read_text().strip() == site.git("rev-parse", "HEAD")
+    before = changed(marker)
+    assert await git.apply() is None
+    assert changed(marker) == before
+    commit = site.commit(index="two")
+    await git.apply()
+    assert marker.read_text().strip() == commit
+    exact = step(GitConfig(repository=str(site.path), ref=commit, root=str(root), marker=str(marker)))
+    assert await exact.done()
+    marker.unlink()  # as a kill between the flip and the marker leaves it
+    assert not await exact.done()
+    await exact.apply()
+    assert marker.read_text().strip() == commit
 
 
 # --- over HTTP with credentials --------------------------------------------------------------------------------------
@@ -300,6 +335,39 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., tuple[str, type[Backend]]]]:
         thread.join()
 
 
+def killing(repository: Any, tmp_path: Path, step: dict[str, Any], rounds: int = 14) -> None:
+    """Syncs that are killed at random moments, and the law that holds all the while."""
+    files = {f"f{number}": f"{number}" * 500 for number in range(60)}
+    root = Path(step["root"])
+    (tmp_path / "init.yaml").write_bytes(msgspec.json.encode({"init": {"steps": [step]}}))
+    command = [sys.executable, "-m", "podpatterns", "run", str(tmp_path / "init.yaml")]
+    known: dict[str, dict[str, str]] = {}
+    dice = random.Random(7)
+    killed = 0
+    for number in range(rounds):
+        content = {**files, "version": str(number)}
+        known[repository.commit(**content)] = content
+        process = subprocess.Popen(command, stderr=subprocess.PIPE)
+        assert process.stderr is not None
+        while b"init.step.started" not in process.stderr.readline():
+            assert process.poll() is None
+        try:
+            process.wait(dice.random() * 0.1)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            killed += 1
+        process.stderr.close()
+        if (root / "current").is_symlink():
+            commit = (root / "current").readlink().name.partition(".")[0]
+            assert tree(root) == known[commit]
+    assert killed
+    done = subprocess.run(command, capture_output=True, timeout=20, check=False)
+    assert done.returncode == 0, done.stderr
+    assert tree(root) == content
+    assert len(list((root / ".worktrees").iterdir())) == 1
+
+
 def credentials(tmp_path: Path, password: str = PASSWORD) -> dict[str, Any]:
     file = tmp_path / "it's a password"
     file.write_text(f"{password}\n")
@@ -346,41 +414,79 @@ async def test_redirected(site: Any, tmp_path: Path, step: Callable[..., Git], s
         await step(GitConfig(repository=f"{url}/origin/.git", **credentials(tmp_path))).apply()
 
 
+@pytest.fixture
+def askpass(serve: Any, tmp_path: Path) -> Callable[..., Url]:
+    """A server of credentials that answers with a text."""
+
+    def start(text: str) -> Url:
+        class Answer(Backend):
+            def do_GET(self) -> None:
+                body = text.encode()
+                self.send_response(200 if text else 503)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+        url, _ = serve(do_GET=Answer.do_GET)
+        return Url(url)
+
+    return start
+
+
+async def test_askpass(site: Any, tmp_path: Path, step: Callable[..., Git], serve: Any, askpass: Any) -> None:
+    """A server hands out the credentials; they stand in no argument, and are asked for anew each time."""
+    url, handler = serve()
+    where = askpass(f"username=robot\npassword={PASSWORD}\n")
+    config = GitConfig(repository=f"{url}/origin/.git", root=str(tmp_path / "root"), askpass=where)
+    git = step(config)
+    await git.apply()
+    assert tree(tmp_path / "root")["index"] == "one"
+    handler.password = "rotated"
+    with pytest.raises(Fatal, match="Authentication failed") as caught:
+        await git.apply()
+    assert PASSWORD not in str(caught.value)
+
+
+async def test_askpass_without_an_answer(tmp_path: Path, step: Callable[..., Git], serve: Any, askpass: Any) -> None:
+    """A server that cannot answer now is asked again; one that answers something else is a person's to mend."""
+    url, _ = serve()
+    for text, kind, match in (("", Transient, "503"), ("hello", Fatal, "no credentials")):
+        config = GitConfig(repository=f"{url}/origin/.git", root=str(tmp_path / "root"), askpass=askpass(text))
+        with pytest.raises(kind, match=match):
+            await step(config).apply()
+
+
+async def test_submodule_elsewhere(site: Any, tmp_path: Path, step: Callable[..., Git], serve: Any) -> None:
+    """Each host is given its own credentials, submodules' hosts too."""
+    here, _ = serve()
+    there, _ = serve(password="other")
+    theme = type(site)(tmp_path / "theme")
+    theme.commit(style="body {}")
+    site.git("-c", "protocol.file.allow=always", "submodule", "add", "-q", str(theme.path), "theme")
+    site.git("config", "-f", ".gitmodules", "submodule.theme.url", f"{there}/theme/.git")
+    site.commit(index="two")
+    own = credentials(tmp_path)
+    (tmp_path / "other").write_text("other\n")
+    more = CredentialConfig(url=Url(there), username="robot", password=SecretFile(str(tmp_path / "other")))
+    values = {"repository": f"{here}/origin/.git", "submodules": True, **own}
+    with pytest.raises(Fatal, match="Username"):
+        await step(GitConfig(**values)).apply()
+    await step(GitConfig(**values, credentials=(more,))).apply()
+    assert tree(tmp_path / "root")["theme/style"] == "body {}"
+
+
 # --- killed at random ------------------------------------------------------------------------------------------------
 
 
-def test_killed_in_mid_sync(repository: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("way", ["file", "http"])
+def test_killed_in_mid_sync(repository: Any, tmp_path: Path, serve: Any, way: str) -> None:
     """Kill -9 at random: the link leads to a complete tree or is not there yet, and the next run gets there."""
-    files = {f"f{number}": f"{number}" * 500 for number in range(60)}
-    root = tmp_path / "root"
-    body = {"init": {"steps": [{"type": "git", "repository": str(repository.path), "ref": "main", "root": str(root)}]}}
-    (tmp_path / "init.yaml").write_bytes(msgspec.json.encode(body))
-    command = [sys.executable, "-m", "podpatterns", "run", str(tmp_path / "init.yaml")]
-    known: dict[str, dict[str, str]] = {}
-    dice = random.Random(7)
-    killed = 0
-    for number in range(14):
-        content = {**files, "version": str(number)}
-        known[repository.commit(**content)] = content
-        process = subprocess.Popen(command, stderr=subprocess.PIPE)
-        assert process.stderr is not None
-        while b"init.step.started" not in process.stderr.readline():
-            assert process.poll() is None
-        try:
-            process.wait(dice.random() * 0.1)
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            killed += 1
-        process.stderr.close()
-        if (root / "current").is_symlink():
-            commit = (root / "current").readlink().name.partition(".")[0]
-            assert tree(root) == known[commit]
-    assert killed
-    done = subprocess.run(command, capture_output=True, timeout=20, check=False)
-    assert done.returncode == 0, done.stderr
-    assert tree(root) == content
-    assert len(list((root / ".worktrees").iterdir())) == 1
+    step = {"type": "git", "repository": str(repository.path), "ref": "main", "root": str(tmp_path / "root")}
+    if way == "http":
+        url, _ = serve()
+        step |= {key: str(value) for key, value in credentials(tmp_path).items()}
+        step["repository"] = f"{url}/origin/.git"
+    killing(repository, tmp_path, step)
 
 
 async def test_cancelled(site: Any, tmp_path: Path, step: Callable[..., Git]) -> None:

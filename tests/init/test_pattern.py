@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -196,3 +197,118 @@ def test_process_ends(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+# --- again and again -------------------------------------------------------------------------------------------------
+
+
+class Turns:
+    """A command that does what it finds in a file, and a way to wait for what it has done."""
+
+    def __init__(self, folder: Path) -> None:
+        self.script, self.log = folder / "script", folder / "log"
+
+    def do(self, script: str) -> None:
+        new = self.script.with_suffix(".new")
+        new.write_text(script)
+        new.rename(self.script)
+
+    def step(self, **more: Any) -> RunConfig:
+        return run_step("sh", "-c", f"echo turn >> {self.log}; . {self.script}", **more)
+
+
+async def until(condition: Callable[[], Any]) -> None:
+    """Look again until it holds: what another process does to a file is no event."""
+    while not condition():  # noqa: ASYNC110 - as the docstring says
+        await asyncio.sleep(0.02)
+
+
+async def test_every(tmp_path: Path) -> None:
+    """With `every` the steps are gone through again; a round that fails is counted, and followed by the next one."""
+    turns = Turns(tmp_path)
+    turns.do("true")
+    errors = tmp_path / "errors" / "last"
+    config = InitConfig(steps=(turns.step(),), every=Duration("1s"), error_file=str(errors))
+    async with asyncio.timeout(20), Init(config) as init:
+        await init.finished()
+        assert init.started
+        turns.do("exit 2")
+        await until(errors.exists)
+        said = msgspec.json.decode(errors.read_bytes())
+        assert (said["step"], said["retried"]) == ("run", False)
+        assert "exit code 2" in said["reason"]
+        assert init.context.readiness.ready
+        turns.do("true")
+        await until(lambda: not errors.exists())
+        facts = init.status().facts
+        assert facts["failed rounds"] == 1
+        assert facts["rounds"] == 2
+        assert all(check.ok for check in init.status().checks)
+
+
+async def test_a_hook(tmp_path: Path, repository: Any) -> None:
+    """A run step whose input is a git step's marker runs once for each new commit, until it succeeds."""
+    repository.commit(index="one")
+    seen, marker = tmp_path / "seen", tmp_path / "marker"
+    git = {"type": "git", "repository": str(repository.path), "ref": "main", "root": str(tmp_path / "root")}
+    hook = {"type": "run", "command": ["sh", "-c", f"cat {marker} >> {seen}"], "stamp": str(tmp_path / "stamp")}
+    body = {"every": "1s", "steps": [git | {"marker": str(marker)}, hook | {"inputs": [str(marker)]}]}
+    config = configuration.loads([("init.yaml", msgspec.json.encode({"init": body}).decode())]).patterns["init"]
+    assert isinstance(config, InitConfig)
+    async with asyncio.timeout(30), Init(config) as init:
+        await init.finished()
+        commit = repository.commit(index="two")
+        await until(lambda: commit in seen.read_text())
+        rounds = init.events.rounds
+        await until(lambda: init.events.rounds >= rounds + 2)
+    assert len(seen.read_text().split()) == 2
+
+
+async def test_the_first_round_must_succeed(tmp_path: Path) -> None:
+    """Until then it is neither started nor ready; a hopeless step ends it as it does without `every`."""
+    turns = Turns(tmp_path)
+    turns.do("exit 2")
+    init = Init(InitConfig(steps=(turns.step(),), every=Duration("1s")), Context())
+    await init.start()
+    assert not init.started
+    assert not init.context.readiness.ready
+    with pytest.raises(InitError, match="exit code 2"):
+        await init.run()
+
+
+def test_as_a_sidecar(tmp_path: Path, unused_tcp_port: int) -> None:
+    """The startup probe passes when all steps are done, and not before; SIGTERM in a later round is no failure."""
+    gate = tmp_path / "gate"
+    (tmp_path / "init.yaml").write_text(
+        f"init: {{every: 1s, steps: [{{type: wait, until: [{{file: {gate}}}]}}]}}\n"
+        f"runtime: {{admin: '127.0.0.1:{unused_tcp_port}'}}\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-m", "podpatterns", "run", str(tmp_path / "init.yaml")], stderr=subprocess.PIPE
+    )
+
+    def probe(what: str) -> int:
+        command = [sys.executable, "-m", "podpatterns", "probe", what, "--admin", f"127.0.0.1:{unused_tcp_port}"]
+        return subprocess.run(command, capture_output=True, timeout=20, check=False).returncode
+
+    try:
+        assert process.stderr is not None
+        while b"init.step.started" not in process.stderr.readline():
+            assert process.poll() is None
+        assert probe("live") == 0
+        assert probe("startup") != 0
+        assert probe("ready") != 0
+        gate.touch()
+        while b"init.step.skipped" not in process.stderr.readline():
+            assert process.poll() is None
+        assert probe("startup") == 0
+        assert probe("ready") == 0
+        gate.unlink()
+        while b"init.step.retried" not in process.stderr.readline():
+            assert process.poll() is None
+        process.terminate()
+        _, said = process.communicate(timeout=10)
+        assert process.returncode == 0, said
+    finally:
+        process.kill()
+        process.communicate()

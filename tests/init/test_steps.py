@@ -99,8 +99,8 @@ async def test_wait_dns(step: Build) -> None:
 
 async def test_wait_command(step: Build) -> None:
     """A command says yes with exit code 0; one that cannot be run at all is fatal."""
-    assert await step(waiting(ConditionConfig(command=("true",)))).done()
-    assert "command false (exit code 1)" in await reason(step(waiting(ConditionConfig(command=("false",)))))
+    assert await step(WaitConfig(until=(ConditionConfig(command=("true",)),))).done()
+    assert "command false (exit code 1)" in await reason(step(WaitConfig(until=(ConditionConfig(command=("false",)),))))
     assert "no answer within" in await reason(step(waiting(ConditionConfig(command=("sleep", "9")))))
     with pytest.raises(Fatal, match="No such file"):
         await step(waiting(ConditionConfig(command=("/nonexistent",)))).done()

@@ -54,8 +54,10 @@ class Step(ABC):
         """Whether what is wanted holds already; cheap, and without side effects."""
 
     @abstractmethod
-    async def apply(self) -> str:
+    async def apply(self) -> str | None:
         """Make it so, and say in a few words what was done; it holds when this returns.
+
+        None: on a closer look there was nothing to do.
 
         Raises:
             Transient: it may succeed later; `done` and `apply` are called again within the deadline.

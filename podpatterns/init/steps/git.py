@@ -15,7 +15,7 @@ import asyncio
 import fcntl
 import os
 import re
-import shlex
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,22 +25,22 @@ from urllib.parse import urlsplit
 import msgspec
 
 from podpatterns.init import publish
+from podpatterns.init.git_credentials import CredentialConfig, Credentials, Username
+from podpatterns.init.git_program import Broken, GitProgram, judged, redacted
 from podpatterns.init.steps import Fatal, Step, StepConfig, StepContext, Transient
-from podpatterns.runtime.command import NotRunnable, Outcome, TimedOut, execute
 from podpatterns.runtime.schema import InvalidField
-from podpatterns.runtime.units import Duration, SecretFile
+from podpatterns.runtime.units import Duration, SecretFile, Url
 
 _COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 _SCP = re.compile(r"[\w.-]+@[\w.-]+:[^:].*")
 _SCHEMES = ("http", "https", "ssh", "git", "file")
-_USER_INFO = re.compile(r"://[^/@\s]*@")
 
 
 class GitConfig(StepConfig, frozen=True, kw_only=True):
     """Publish a revision of a git repository; readers see a complete tree or none."""
 
     READS: ClassVar[frozenset[str]] = frozenset({"known_hosts"})
-    WRITES: ClassVar[frozenset[str]] = frozenset({"root"})
+    WRITES: ClassVar[frozenset[str]] = frozenset({"root", "marker"})
     EXAMPLE: ClassVar[str] = """
 type: git
 repository: https://git.example.org/shop/content.git
@@ -76,18 +76,29 @@ root: /srv/content
     sparse: tuple[str, ...] = ()
     """Directories to check out (with the files on the levels above them); empty: everything."""
 
-    username: Annotated[str, msgspec.Meta(pattern=r"^[^\r\n]+$")] = "git"
+    username: Username = "git"
     """The user for http and https when there is a `password`; what hosts expect with an access token differs."""
 
     password: SecretFile | None = None
     """A file with the password or access token for http and https, read anew at each use, so that it can be rotated.
     It is given to the repository's own host only, and never stands in arguments or the environment."""
 
+    askpass: Url | None = None
+    """In place of a password: a server that hands out credentials, asked anew for each fetch. It answers a GET with two
+    lines, `username=…` and `password=…`, as git-sync's `--askpass-url` expects it."""
+
+    credentials: tuple[CredentialConfig, ...] = ()
+    """Who to be at further http and https hosts, such as those of submodules."""
+
     ssh_key: SecretFile | None = None
     """A file with the private key for ssh. None: what ssh finds by itself."""
 
     known_hosts: str | None = None
     """A file with the ssh host's public keys. None: ssh's own. A host that is not in it is refused."""
+
+    marker: Annotated[str, msgspec.Meta(pattern="^/.+")] | None = None
+    """A file that is written anew, with the commit's hash, when another commit has been published. As one of the
+    `inputs` of a `run` step it makes that step a hook: it runs for each new commit, and is tried until it succeeds."""
 
     timeout: Duration = Duration("2m")
     """How long one run of git may take before it is ended and tried again."""
@@ -103,10 +114,26 @@ root: /srv/content
                 raise InvalidField("repository", "a password does not belong in the URL; put it in a file: `password`")
         elif not (_SCP.fullmatch(self.repository) or self.repository.startswith("/")):
             raise InvalidField("repository", 'must be a URL, "user@host:path" or an absolute path')
-        if self.password is not None and parts.scheme not in ("http", "https"):
-            raise InvalidField("password", "is for http and https; for ssh there is `ssh_key`")
+        for field in ("password", "askpass"):
+            if getattr(self, field) is not None and parts.scheme not in ("http", "https"):
+                raise InvalidField(field, "is for http and https; for ssh there is `ssh_key`")
+        if self.password is not None and self.askpass is not None:
+            raise InvalidField("askpass", "stands in place of `password`; name one of the two")
+        doubles = [host for host, count in Counter(each.host for each in self.hosts).items() if count > 1]
+        if doubles:
+            raise InvalidField("credentials", f"names {doubles[0]} twice")
         if any(item.startswith("-") for item in self.sparse):
             raise InvalidField("sparse", "a directory cannot begin with a dash")
+
+    @property
+    def hosts(self) -> tuple[CredentialConfig, ...]:
+        """All hosts that there are credentials for, the repository's own first."""
+        if self.password is None and self.askpass is None:
+            return self.credentials
+        parts = urlsplit(self.repository)
+        url = Url(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}")
+        own = CredentialConfig(url=url, username=self.username, password=self.password, askpass=self.askpass)
+        return (own, *self.credentials)
 
     def build(self, context: StepContext) -> Git:
         """The step at work."""
@@ -120,32 +147,7 @@ root: /srv/content
         return [f"fetch {self.ref} of {redacted(self.repository)}, {history}, and point {where} at it (now: {now})"]
 
 
-_FATAL = (
-    ("Authentication failed", "check `username` and the file that `password` names"),
-    ("could not read Username", "the repository asks for credentials: set `username` and `password`"),
-    ("could not read Password", "the repository asks for a password: set `password`"),
-    ("Permission denied (", "check `ssh_key` and who may read the repository"),
-    ("Host key verification failed", "put the host's public key into the file that `known_hosts` names"),
-    ("couldn't find remote ref", "check `ref`: a branch, a tag or a full commit hash"),
-    ("does not appear to be a git repository", "check `repository`"),
-    ("' not found", "check `repository`, and that the credentials may see it"),
-    ("repository not exported", "check `repository`"),
-    ("The requested URL returned error: 403", "check that the credentials may read the repository"),
-    ("dubious ownership", "make the repository belong to the user that this container runs as"),
-    ("server certificate verification failed", "add the certificate authority to those that the image trusts"),
-)
-"""What git says, in order, when trying again cannot help, and the remedy. Its exit code is 128 for everything."""
-
-_BROKEN = re.compile(
-    r"corrupt|bad object|loose object|unable to read|object file .* is empty|missing (blob|tree|commit)"
-)
-"""What git says when the fault is in the local repository."""
-
 _UNADVERTISED = re.compile(r"not our ref|unadvertised object|no such remote ref|couldn't find remote ref")
-
-
-class _Broken(Exception):  # noqa: N818 - never leaves this file
-    """The local repository is damaged, as a kill at a bad moment can leave it."""
 
 
 class Git(Step):
@@ -157,7 +159,13 @@ class Git(Step):
         self.link = self.root / config.link
         self.repository = self.root / ".repository"
         self.worktrees = self.root / ".worktrees"
-        self._lock: int | None = None
+        self._program = GitProgram(
+            self.repository,
+            Credentials(config.hosts),
+            ssh_key=config.ssh_key,
+            known_hosts=config.known_hosts,
+            timeout=config.timeout,
+        )
 
     async def done(self) -> bool:
         """A full hash whose tree is published; what a branch or tag means has to be asked anew."""
@@ -165,24 +173,26 @@ class Git(Step):
         if not _COMMIT.fullmatch(commit):
             return False
         tree = self._published()
-        return tree is not None and _commit_of(tree) == commit and await self._intact(tree, commit)
+        if tree is None or _commit_of(tree) != commit or not self._marked(commit):
+            return False
+        return await self._intact(tree, commit)
 
-    async def apply(self) -> str:
+    async def apply(self) -> str | None:
         """Fetch, check out beside what is there, flip the link, remove what is stale."""
         with self._locked():
             await asyncio.to_thread(self._tidy)
             try:
                 return await self._sync()
-            except _Broken as error:
+            except Broken as error:
                 await self._discard("broken repository", self.repository)
                 raise Transient(f"the local repository was damaged ({error}) and will be fetched anew") from None
 
-    async def _sync(self) -> str:
+    async def _sync(self) -> str | None:
         await self._ensure_repository()
         commit = await self._fetch()
         tree = self._published()
         if tree is not None and _commit_of(tree) == commit and await self._intact(tree, commit):
-            did = f"{commit[:12]} is published already"
+            did = None
         else:
             tree = await self._check_out(commit, taken=tree)
             await asyncio.to_thread(publish.flip, self.link, str(tree.relative_to(self.root)))
@@ -190,8 +200,15 @@ class Git(Step):
         for stale in self.worktrees.iterdir():
             if stale != tree:
                 await self._discard("stale worktree", stale)
-        await self._local("worktree", "prune")
+        await self._program.local("worktree", "prune")
+        if self.config.marker is not None and not self._marked(commit):
+            await asyncio.to_thread(publish.write, Path(self.config.marker), f"{commit}\n".encode(), 0o644)
         return did
+
+    def _marked(self, commit: str) -> bool:
+        """Whether the marker says so; a kill after the flip may have left it behind."""
+        marker = Path(self.config.marker) if self.config.marker is not None else None
+        return marker is None or (marker.exists() and marker.read_text("ascii", "replace").strip() == commit)
 
     # --- the parts of a sync --------------------------------------------------------------------------------------
 
@@ -205,10 +222,10 @@ class Git(Step):
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise Transient(f"{self.root} is in use by another process", after=0.2) from None
-            self._lock = lock
+            self._program.lock = lock
             yield
         finally:
-            self._lock = None
+            self._program.lock = None
             os.close(lock)
 
     def _tidy(self) -> None:
@@ -227,16 +244,16 @@ class Git(Step):
     async def _ensure_repository(self) -> None:
         self.worktrees.mkdir(exist_ok=True)
         if self.repository.exists():
-            outcome = await self._git("rev-parse", "--is-bare-repository")
+            outcome = await self._program.run("rev-parse", "--is-bare-repository")
             if outcome.output.strip() == "true":
                 return
             await self._discard("broken repository", self.repository)
-        await self._local("init", "--quiet", "--bare", "--template=", str(self.repository))
+        await self._program.local("init", "--quiet", "--bare", "--template=", str(self.repository))
 
     async def _fetch(self) -> str:
         ref, depth = self.config.ref, self.config.depth
         exact = _COMMIT.fullmatch(ref) is not None
-        if exact and (await self._git("cat-file", "-e", f"{ref}^{{commit}}")).code == 0:
+        if exact and (await self._program.run("cat-file", "-e", f"{ref}^{{commit}}")).code == 0:
             return ref
         # A local path is copied by linking objects, which ignores --depth; a file URL goes through the protocol.
         source = (
@@ -246,15 +263,19 @@ class Git(Step):
         if source.startswith("file://"):
             # The serving side refuses folders of other users, such as a mounted volume, unless it is told otherwise.
             command.append("--upload-pack=git -c safe.directory=* upload-pack")
-        outcome = await self._git(*command, source, ref)
+        outcome = await self._program.remote(*command, source, ref)
         if exact and outcome.code and _UNADVERTISED.search(outcome.errors):
             # Some servers hand out only what a branch or tag leads to: take everything, and look for it there.
-            outcome = await self._git("fetch", "--quiet", "--tags", source, "+refs/heads/*:refs/remotes/all/*")
-            if not outcome.code and (await self._git("cat-file", "-e", f"{ref}^{{commit}}")).code:
+            outcome = await self._program.remote(
+                "fetch", "--quiet", "--tags", source, "+refs/heads/*:refs/remotes/all/*"
+            )
+            if not outcome.code and (await self._program.run("cat-file", "-e", f"{ref}^{{commit}}")).code:
                 raise Fatal(f"no branch or tag of the repository leads to {ref}", "check `ref`")
         if outcome.code:
-            raise _judged(outcome)
-        return (await self._local("rev-parse", "--verify", f"{ref if exact else 'FETCH_HEAD'}^{{commit}}")).strip()
+            raise judged(outcome)
+        return (
+            await self._program.local("rev-parse", "--verify", f"{ref if exact else 'FETCH_HEAD'}^{{commit}}")
+        ).strip()
 
     async def _check_out(self, commit: str, taken: Path | None) -> Path:
         tree = self.worktrees / commit
@@ -264,24 +285,28 @@ class Git(Step):
             tree = self.worktrees / f"{commit}.1"
         if publish.remove(tree):
             self._context.events.discarded(self._context.name, "unfinished worktree", str(tree))
-        await self._local("worktree", "prune")
-        await self._local("worktree", "add", "--quiet", "--force", "--detach", "--no-checkout", str(tree), commit)
+        await self._program.local("worktree", "prune")
+        await self._program.local(
+            "worktree", "add", "--quiet", "--force", "--detach", "--no-checkout", str(tree), commit
+        )
         if self.config.sparse:
-            await self._local("sparse-checkout", "set", "--cone", *self.config.sparse, inside=tree)
-        await self._local("reset", "--quiet", "--hard", commit, inside=tree)
+            await self._program.local("sparse-checkout", "set", "--cone", *self.config.sparse, inside=tree)
+        await self._program.local("reset", "--quiet", "--hard", commit, inside=tree)
         if self.config.submodules:
             depth = [f"--depth={self.config.depth}"] if self.config.depth else []
-            outcome = await self._git("submodule", "--quiet", "update", "--init", "--recursive", *depth, inside=tree)
+            outcome = await self._program.remote(
+                "submodule", "--quiet", "update", "--init", "--recursive", *depth, inside=tree
+            )
             if outcome.code:
-                raise _judged(outcome)
+                raise judged(outcome)
         return tree
 
     async def _intact(self, tree: Path, commit: str) -> bool:
         """Whether the tree still is what was checked out: right commit, no tracked file changed or missing."""
-        head = await self._git("rev-parse", "HEAD", inside=tree)
+        head = await self._program.run("rev-parse", "HEAD", inside=tree)
         if head.code or head.output.strip() != commit:
             return False
-        status = await self._git(
+        status = await self._program.run(
             "status", "--porcelain", "--untracked-files=no", "--ignore-submodules=all", inside=tree
         )
         return not status.code and not status.output.strip()
@@ -297,102 +322,6 @@ class Git(Step):
         if await asyncio.to_thread(publish.remove, path):
             self._context.events.discarded(self._context.name, reason, str(path))
 
-    # --- git itself -----------------------------------------------------------------------------------------------
-
-    async def _local(self, *arguments: str, inside: Path | None = None) -> str:
-        """A command that touches nothing but the local repository, and succeeds unless that is broken."""
-        outcome = await self._git(*arguments, inside=inside)
-        if outcome.code:
-            if "No space left" in outcome.errors or "Permission denied" in outcome.errors:
-                raise _judged(outcome)
-            raise _Broken(f"git {arguments[0]}: {redacted(outcome.last_line)}")
-        return outcome.output
-
-    async def _git(self, *arguments: str, inside: Path | None = None) -> Outcome:
-        place = ["-C", str(inside)] if inside else [] if arguments[0] == "init" else ["--git-dir", str(self.repository)]
-        options = [part for key, value in self._settings() for part in ("-c", f"{key}={value}")]
-        try:
-            return await execute(
-                ["git", "--no-optional-locks", *place, *options, *arguments],
-                env=self._environment(),
-                limit=self.config.timeout,
-                pass_fds=() if self._lock is None else (self._lock,),
-            )
-        except NotRunnable as error:
-            raise Fatal(str(error), "the image must hold git, as containers/init does") from None
-        except TimedOut as error:
-            raise Transient(str(error), "raise `timeout` if the repository is that large") from None
-
-    def _settings(self) -> Iterator[tuple[str, str]]:
-        yield from {
-            "advice.detachedHead": "false",
-            "core.hooksPath": "/dev/null",  # a repository's content must not run anything here
-            "fetch.unpackLimit": "1",  # one pack, renamed into place when complete, instead of many loose objects
-            "gc.auto": "0",  # no background process that outlives us
-            "maintenance.auto": "0",
-            "http.lowSpeedLimit": "1000",
-            "http.lowSpeedTime": "30",
-            "safe.directory": "*",  # the volume may belong to another user after a restart
-        }.items()
-        if self.config.password is not None:
-            parts = urlsplit(self.config.repository)
-            host = parts.hostname if parts.port is None else f"{parts.hostname}:{parts.port}"
-            # Only this host is given the secret, also if the server redirects elsewhere.
-            yield (
-                f"credential.{parts.scheme}://{host}.helper",
-                _credential_helper(self.config.username, self.config.password),
-            )
-
-    def _environment(self) -> dict[str, str]:
-        ssh = ["ssh", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes"]
-        if self.config.ssh_key is not None:
-            ssh += ["-i", str(self.config.ssh_key), "-o", "IdentitiesOnly=yes"]
-        if self.config.known_hosts is not None:
-            ssh += ["-o", f"UserKnownHostsFile={self.config.known_hosts}"]
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_") or name in _KEPT}
-        return kept | {
-            "LC_ALL": "C",  # its messages are what tells a passing failure from a lasting one
-            "GIT_TERMINAL_PROMPT": "0",
-            "GIT_CONFIG_GLOBAL": "/dev/null",
-            "GIT_SSH_COMMAND": shlex.join(ssh),
-            "GIT_SSH_VARIANT": "ssh",
-        }
-
-
-_KEPT = frozenset({"GIT_SSL_CAINFO", "GIT_SSL_CAPATH", "GIT_EXEC_PATH", "GIT_TRACE", "GIT_CURL_VERBOSE"})
-"""What git may still be told through the environment; GIT_DIR and its like would point it elsewhere."""
-
-
-def _credential_helper(username: str, password: str) -> str:
-    """A helper in shell: the secret goes from its file to git through a pipe, and stands nowhere else."""
-    user, file = shlex.quote(username), shlex.quote(password)
-    return f'!f() {{ test "$1" = get && printf "username=%s\\npassword=%s\\n" {user} "$(cat {file})"; }}; f'
-
 
 def _commit_of(tree: Path) -> str:
     return tree.name.partition(".")[0]
-
-
-def _judged(outcome: Outcome) -> Transient | Fatal | _Broken:
-    """What a failure of git means."""
-    reason = redacted(_reason(outcome))
-    for words, remedy in _FATAL:
-        if words in outcome.errors:
-            return Fatal(reason, remedy)
-    return _Broken(reason) if _BROKEN.search(outcome.errors) else Transient(reason)
-
-
-def _reason(outcome: Outcome) -> str:
-    """The line that says why: git's last `fatal:` or `error:` line is often "Could not read from remote repository"."""
-    lines = [
-        line.partition(": ")[2]
-        for line in outcome.errors.splitlines()
-        if line.startswith(("fatal: ", "error: ", "ERR "))
-    ]
-    told = [line for line in lines if "Could not read from remote" not in line] or lines
-    return f"git: {told[0]}" if told else f"git: {outcome.last_line} ({outcome.ending})"
-
-
-def redacted(text: str) -> str:
-    """Without user information in URLs."""
-    return _USER_INFO.sub("://***@", text)

@@ -98,8 +98,8 @@ class Part:
 
     @property
     def ends(self) -> bool:
-        """True for init steps, which run to completion."""
-        return "init" in self.config.patterns
+        """True for init steps that run to completion."""
+        return all(pattern.ends for pattern in self.config.patterns.values())
 
 
 def part(file: str, source: str, options: Options | None = None) -> Part:

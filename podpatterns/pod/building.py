@@ -118,7 +118,7 @@ class PodBuilder:
             active_deadline=min(deadlines) if deadlines else None,
             backoff_limit=outer.get("backoffLimit", 6) if job else None,
             volumes=volumes,
-            hostname=spec.get("hostname", self._name.partition(".")[0]),
+            hostname=spec.get("hostnameOverride") or spec.get("hostname", self._name.partition(".")[0]),
             service_account=spec.get("serviceAccountName", spec.get("serviceAccount", "default")),
             node=spec.get("nodeName", ""),
             file=self._file,
@@ -325,6 +325,8 @@ class PodBuilder:
                 continue
             if variable.get("value"):
                 self._fail(here, "has value and valueFrom; give one of them")
+            if "fileKeyRef" in variable["valueFrom"]:
+                continue  # which is reported
             reference = self._reference(variable["valueFrom"], f"{here}.valueFrom")
             if reference is not None:
                 yield EnvVar(name, reference)

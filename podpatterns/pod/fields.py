@@ -107,6 +107,7 @@ _HTTP_GET: dict[str, Field] = {
     "httpHeaders": _OBJECTS,
     "httpHeaders[].name": _NAME,
     "httpHeaders[].value": _TEXT,
+    "protocol": _reported("asked over HTTP/1.1", Shape.TEXT),
 }
 
 _HANDLER: dict[str, Field] = {
@@ -124,6 +125,7 @@ _PROBE: dict[str, Field] = {
     "grpc": _reported("the port is only connected to; the health service is not asked", Shape.MAPPING),
     "grpc.port": _done(Shape.INTEGER, required=True),
     "grpc.service": _TEXT,
+    "grpc.mode": _reported("asked without TLS", Shape.TEXT),
     "initialDelaySeconds": _INTEGER,
     "timeoutSeconds": _INTEGER,
     "periodSeconds": _INTEGER,
@@ -166,6 +168,7 @@ CONTAINER: dict[str, Field] = {
     **_below("env[].valueFrom.configMapKeyRef", _KEY_REF),
     "env[].valueFrom.secretKeyRef": _MAPPING,
     **_below("env[].valueFrom.secretKeyRef", _KEY_REF),
+    "env[].valueFrom.fileKeyRef": _reported("the variable is not set; read the file itself"),
     "envFrom": _OBJECTS,
     "envFrom[].prefix": _TEXT,
     "envFrom[].configMapRef": _MAPPING,
@@ -182,6 +185,7 @@ CONTAINER: dict[str, Field] = {
     "volumeMounts[].subPath": _TEXT,
     "volumeMounts[].subPathExpr": _TEXT,
     "volumeMounts[].mountPropagation": _reported("mounts made inside a container stay inside", Shape.TEXT),
+    "volumeMounts[].bindMountOptions": _reported("mounts have the options of their volume"),
     "volumeDevices": _reported("there are no block devices to attach here"),
     "resources": _MAPPING,
     "resources.limits": Field(Shape.QUANTITIES, How.REPORTED, _NO_LIMITS),
@@ -212,12 +216,14 @@ _ITEMS: dict[str, Field] = {
     "items[].key": _NAME,
     "items[].path": _NAME,
     "items[].mode": _INTEGER,
+    "items[].user": _reported(_NO_USERS, Shape.INTEGER),
     "optional": _BOOLEAN,
 }
 _DOWNWARD: dict[str, Field] = {
     "items": _OBJECTS,
     "items[].path": _NAME,
     "items[].mode": _INTEGER,
+    "items[].user": _reported(_NO_USERS, Shape.INTEGER),
     "items[].fieldRef": _MAPPING,
     **_below("items[].fieldRef", _FIELD_REF),
     "items[].resourceFieldRef": _MAPPING,
@@ -227,6 +233,7 @@ _VOLUME: dict[str, Field] = {
     "name": _NAME,
     "emptyDir": _MAPPING,
     "emptyDir.medium": _emulated(Shape.TEXT, "Memory: in /dev/shm where there is one"),
+    "emptyDir.mode": _reported("every user may do everything in the volume, 0777", Shape.INTEGER),
     "emptyDir.sizeLimit": _reported("the volume can grow until this machine's disk is full", Shape.QUANTITY),
     "hostPath": _MAPPING,
     "hostPath.path": _NAME,
@@ -237,16 +244,20 @@ _VOLUME: dict[str, Field] = {
     "configMap": _MAPPING,
     "configMap.name": _NAME,
     "configMap.defaultMode": _INTEGER,
+    "configMap.defaultUser": _reported(_NO_USERS, Shape.INTEGER),
     **_below("configMap", _ITEMS),
     "secret": _MAPPING,
     "secret.secretName": _NAME,
     "secret.defaultMode": _INTEGER,
+    "secret.defaultUser": _reported(_NO_USERS, Shape.INTEGER),
     **_below("secret", _ITEMS),
     "downwardAPI": _MAPPING,
     "downwardAPI.defaultMode": _INTEGER,
+    "downwardAPI.defaultUser": _reported(_NO_USERS, Shape.INTEGER),
     **_below("downwardAPI", _DOWNWARD),
     "projected": _MAPPING,
     "projected.defaultMode": _INTEGER,
+    "projected.defaultUser": _reported(_NO_USERS, Shape.INTEGER),
     "projected.sources": _OBJECTS,
     "projected.sources[].configMap": _MAPPING,
     "projected.sources[].configMap.name": _NAME,
@@ -258,13 +269,15 @@ _VOLUME: dict[str, Field] = {
     **_below("projected.sources[].downwardAPI", _DOWNWARD),
     "projected.sources[].serviceAccountToken": _reported("no API server gives out tokens; the file is missing"),
     "projected.sources[].clusterTrustBundle": _reported(_NO_CLUSTER),
+    "projected.sources[].podCertificate": _reported("nobody signs certificates here; the file is missing"),
     "persistentVolumeClaim": _reported(_NO_PVC),
     "ephemeral": _reported(_NO_PVC),
     "image": _reported(_NO_IMAGE),
     **{
         kind: _reported("volumes of this kind need a cluster's storage; use an emptyDir or a hostPath")
         for kind in ("csi", "nfs", "iscsi", "cephfs", "rbd", "glusterfs", "fc", "gitRepo", "awsElasticBlockStore",
-                     "azureDisk", "azureFile", "gcePersistentDisk", "flexVolume", "vsphereVolume", "cinder")
+                     "azureDisk", "azureFile", "gcePersistentDisk", "flexVolume", "vsphereVolume", "cinder",
+                     "flocker", "photonPersistentDisk", "portworxVolume", "quobyte", "scaleIO", "storageos")
     },
 }  # fmt: skip
 
@@ -282,6 +295,7 @@ POD_SPEC: dict[str, Field] = {
     "hostname": _emulated(Shape.TEXT, "in the variable HOSTNAME; the machine keeps its name"),
     "subdomain": _reported("there is no cluster DNS here", Shape.TEXT),
     "setHostnameAsFQDN": _reported("there is no cluster DNS here", Shape.BOOLEAN),
+    "hostnameOverride": _emulated(Shape.TEXT, "instead of hostname"),
     "hostNetwork": _emulated(Shape.BOOLEAN, "every pod is on this machine's network"),
     "hostPID": _emulated(Shape.BOOLEAN, "every container sees this machine's processes"),
     "hostIPC": _emulated(Shape.BOOLEAN, "every container shares this machine's IPC"),
@@ -303,10 +317,11 @@ POD_SPEC: dict[str, Field] = {
     "runtimeClassName": _reported("containers are processes of this machine", Shape.TEXT),
     "os": _reported("containers are processes of this machine"),
     "readinessGates": _reported(_NO_CLUSTER),
+    "evictionResponders": _reported(_NO_CLUSTER),
     **{
         name: _reported(_NO_SCHEDULER)
         for name in ("nodeSelector", "affinity", "tolerations", "topologySpreadConstraints", "priority",
-                     "schedulingGates", "priorityClassName", "preemptionPolicy", "schedulerName")
+                     "schedulingGates", "schedulingGroup", "priorityClassName", "preemptionPolicy", "schedulerName")
     },
 }  # fmt: skip
 
@@ -343,7 +358,7 @@ KINDS: dict[str, tuple[str, dict[str, Field]]] = {
                 f"spec.{name}": _reported("one pod is run, once")
                 for name in ("completions", "parallelism", "completionMode", "backoffLimitPerIndex", "maxFailedIndexes",
                              "podFailurePolicy", "podReplacementPolicy", "successPolicy", "suspend", "selector",
-                             "manualSelector", "managedBy")
+                             "manualSelector", "managedBy", "scheduling")
             },
         },
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter as Tally
 from collections.abc import Iterable, Iterator, Mapping
 
 from podpatterns.adapter.page import Quarantined
@@ -159,7 +160,10 @@ class AdapterEvents:
 
     def quarantined(self, found: Iterable[Quarantined]) -> None:
         """What the last page had to leave out; logged when it changes."""
-        now = set(found)
+        sums: Tally[tuple[str, str]] = Tally()
+        for item in found:
+            sums[item.family, item.reason] += item.samples
+        now = {Quarantined(*pair, samples) for pair, samples in sums.items()}
         for item in now - self._lasting:
             self._log.warning(
                 "adapter.family.quarantined", family=item.family, reason=item.reason, samples=item.samples
@@ -169,6 +173,13 @@ class AdapterEvents:
         for item in now:
             self._quarantined.cell(item.family, item.reason).value = item.samples
         self._lasting = now
+
+    def unwritable(self, family: str, reason: str, samples: int) -> None:
+        """A family could not be written in the form that was asked for; it is named on the next page."""
+        item = Quarantined(family, reason, samples)
+        if item not in self._lasting:
+            self._log.warning("adapter.family.quarantined", family=family, reason=reason, samples=samples)
+        self._quarantined.cell(family, reason).value = samples
 
     def series_counted(self, count: int) -> None:
         """How many series there are now; a figure, not a happening, so it is not logged."""

@@ -17,7 +17,8 @@ from typing import Annotated, Literal
 import msgspec
 
 from podpatterns.formats.families import is_metric_name, metric_name
-from podpatterns.formats.statsd import Type
+from podpatterns.formats.statsd import Refused, Type
+from podpatterns.runtime.regex import check_regex
 from podpatterns.runtime.schema import Config, InvalidField
 
 KINDS: dict[Type, str] = {"c": "counter", "g": "gauge", "ms": "observer", "h": "observer", "d": "observer", "s": "set"}
@@ -28,6 +29,10 @@ REMEMBERED = 10_000
 
 LONGEST = 200
 """Characters of a name that is remembered. Longer ones are rare, and would make the memory theirs."""
+
+SEARCHED = 255
+"""Characters of a name that expressions are searched in. An expression with three `.*` takes the third power of the
+length where it does not match: some 20 ms for 255 characters, minutes for the 8 KB that a line may have."""
 
 _GROUP = re.compile(r"\$(?:\{(\d+)\}|(\d+))", re.ASCII)
 """In a glob's texts: `$1x` is the first group and an x."""
@@ -75,10 +80,8 @@ class MappingRuleConfig(Config, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         if self.match_type == "regex":
-            try:
-                pattern = re.compile(self.match)
-            except re.error as error:
-                raise InvalidField("match", f'"{self.match}" is no regular expression: {error}') from None
+            check_regex(self.match, "match")
+            pattern = re.compile(self.match)
             groups = {str(number) for number in range(pattern.groups + 1)} | set(pattern.groupindex)
         else:
             segments = self.match.split(".")
@@ -239,6 +242,8 @@ class Mapper:
         first = min((i for node in nodes for i in node.rules if kind in rules[i].kinds), default=None)
         for rule in self._expressions if first is None else (rules[first],):
             if kind in rule.kinds:
+                if not rule.glob and len(name) > SEARCHED:
+                    raise Refused("too_long", f"{name[:80]}…")
                 groups = rule.groups(name)
                 if groups is not None:
                     return rule.target(groups)

@@ -1,8 +1,8 @@
 """One page out of many sources: merged, transformed, and never spoilt by a single bad family.
 
-What cannot stand on a page (a name with two types, a sample that is there twice, labels that are not well formed) is
-*quarantined*: left out, and named with the reason in `podpatterns_adapter_quarantined_samples`. Pure: no clock, no
-sockets.
+What cannot stand on a page (a name with two types, a sample that is there twice, labels that are not well formed, a
+counter that is NaN) is *quarantined*: left out, and named with the reason in `podpatterns_adapter_quarantined_samples`.
+A gauge may be NaN or infinite: Prometheus takes that for what it is. Pure: no clock, no sockets.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from podpatterns.formats.families import SUFFIXES, Blocks, Family, InvalidLabels, is_metric_name
+from podpatterns.formats.families import SUFFIXES, Blocks, Family, InvalidLabels, is_utf8_name
 
 
 class Transform(Protocol):
@@ -60,10 +60,13 @@ def compose(families: Iterable[Family], transforms: Sequence[tuple[str, Transfor
         elif first.kind != family.kind:
             page.quarantine(family, f"type_conflict_{first.kind}_{family.kind}")
         else:
+            if first.help and family.help and first.help != family.help:
+                page.quarantine(family, "help_conflict", 0)  # a name has one text; the samples stay
             first.help = first.help or family.help
             first.extend(family)
     _reserve(merged, page)
-    page.families = [_unique(family, page) for family in merged.values()]
+    found = [_unique(_sound(family, page), page) for family in merged.values()]
+    page.families = [family for family in found if family.values]
     return page
 
 
@@ -83,13 +86,13 @@ def _transformed(families: list[Family], name: str, transform: Transform, page: 
 
 def _defect(family: Family, blocks: Blocks) -> str | None:
     """Why a family cannot stand on any page; its blocks are put in canonical form on the way."""
-    if not is_metric_name(family.name):
+    if not is_utf8_name(family.name):
         return "invalid_name"
     if family.kind not in SUFFIXES:
         return "unknown_type"
     count = len(family.values)
     if len(family.blocks) != count or any(
-        column is not None and len(column) != count for column in (family.suffixes, family.stamps)
+        column is not None and len(column) != count for column in (family.suffixes, family.stamps, family.starts)
     ):
         return "uneven_columns"
     if family.suffixes is not None and not set(family.suffixes) <= set(SUFFIXES[family.kind]):
@@ -115,12 +118,31 @@ def _reserve(merged: dict[str, Family], page: Page) -> None:
                     del merged[other.name]
 
 
+_SUMS = ("_sum", "_gsum")
+"""May be negative, where what is observed may be."""
+
+
+def _sound(family: Family, page: Page) -> Family:
+    """A family without counts that are negative or NaN: a rate over them would be nonsense for ever."""
+    if family.kind in ("gauge", "unknown") or all(value >= 0 for value in family.values):
+        return family
+    suffixes = family.suffixes if family.suffixes is not None else [""] * len(family.values)
+    if family.kind == "summary":
+        exempt: tuple[str, ...] = ("", *_SUMS)
+    else:
+        exempt = () if family.kind == "counter" else _SUMS
+    pairs = zip(suffixes, family.values, strict=True)
+    kept = [index for index, (suffix, value) in enumerate(pairs) if value >= 0 or suffix in exempt]
+    if len(kept) == len(family.values):
+        return family
+    page.quarantine(family, f"negative_or_nan_{family.kind}", len(family.values) - len(kept))
+    return family.keep(kept)
+
+
 def _unique(family: Family, page: Page) -> Family:
     keys = family.keys()
-    if family.stamps is not None:
+    if family.stamps is not None or len(set(keys)) == len(keys):
         return family  # the same series at several times is no contradiction
     first = dict(zip(reversed(keys), range(len(keys) - 1, -1, -1), strict=True))
-    if len(first) == len(keys):
-        return family
     page.quarantine(family, "duplicate_series", len(keys) - len(first))
     return family.keep(sorted(first.values()))

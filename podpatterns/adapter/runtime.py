@@ -51,6 +51,7 @@ class Adapter(Pattern[AdapterConfig]):
             self.events.overflowed,
             Mapper(self.config.mapping),
             self.events.sample_dropped,
+            calendar=time.time,
         )
         self._blocks = Blocks()
         self._wiring = Wiring(self.store, Intake(self.store, self.events), self._blocks, self.events)

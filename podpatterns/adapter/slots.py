@@ -2,7 +2,7 @@
 
 The hot path changes a slot's number directly or by one call of `take`; nothing here looks at a clock per sample, except
 where a set must turn its window. `renewed` is how idle series are found: each sample leaves a mark, which is wiped when
-it is asked for.
+it is asked for. `since` is when a series began, in seconds since 1970, None where nobody asks.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ SET_LIMIT = 65_536
 class Counter:
     """A sum that only grows. `additive` lets the hot path add without a call."""
 
-    __slots__ = ("more", "value", "weight")
+    __slots__ = ("more", "since", "value", "weight")
     additive = True
 
-    def __init__(self, weight: float) -> None:
-        self.value, self.weight, self.more = 0.0, weight, None
+    def __init__(self, weight: float, since: float | None = None) -> None:
+        self.value, self.weight, self.more, self.since = 0.0, weight, None, since
 
     more: Counter | None
 
@@ -111,11 +111,11 @@ class Discard:
 class Distribution:
     """Counts by bucket, and the sum; upper bounds are inclusive, as in Prometheus."""
 
-    __slots__ = ("_touched", "bounds", "counts", "more", "scale", "total", "weight")
+    __slots__ = ("_touched", "bounds", "counts", "more", "scale", "since", "total", "weight")
     additive = False
 
-    def __init__(self, bounds: Sequence[float], weight: float, scale: float) -> None:
-        self.bounds, self.weight, self.scale = bounds, weight, scale
+    def __init__(self, bounds: Sequence[float], weight: float, scale: float, since: float | None = None) -> None:
+        self.bounds, self.weight, self.scale, self.since = bounds, weight, scale, since
         self.counts = [0.0] * (len(bounds) + 1)
         self.total = 0.0
         self.more: Distribution | None = None

@@ -64,7 +64,7 @@ class Store:
     """All series of the push inputs.
 
     `overflowed` is called with a metric's name for each sample without room, `dropped` with a rule's `match` for each
-    sample that the rule drops.
+    sample that the rule drops. `calendar` gives seconds since 1970, for when a series began; without it none says so.
     """
 
     def __init__(
@@ -74,6 +74,8 @@ class Store:
         overflowed: Callable[[str], None],
         mapper: Mapper | None = None,
         dropped: Callable[[str], None] = lambda _match: None,
+        *,
+        calendar: Callable[[], float] | None = None,
     ) -> None:
         self.shape = shape
         self.metrics: dict[str, Metric] = {}
@@ -84,6 +86,8 @@ class Store:
         self._clock = clock
         self._overflowed = overflowed
         self._dropped = dropped
+        self._calendar = calendar
+        self._start: float | None = None
         self._discards: dict[str, Discard] = {}
         self.mapper = mapper or Mapper(())
         """Names of new series go through it. Exchanged when the configuration changes; series that are there stay."""
@@ -154,13 +158,22 @@ class Store:
 
     def _new(self, line: Line, scale: float) -> Slot:
         if line.type == "c":
-            return Counter(line.weight * scale)
+            return Counter(line.weight * scale, self._now())
         if line.type == "g":
             return Gauge()
         if line.type == "s":
             return Set(self.shape.set_window, self._clock)
         bounds = self.shape.buckets if self.shape.histograms else ()
-        return Distribution(bounds, line.weight, _SCALES.get(line.type, 1.0) * scale)
+        return Distribution(bounds, line.weight, _SCALES.get(line.type, 1.0) * scale, self._now())
+
+    def _now(self) -> float | None:
+        """When a series begins, in whole seconds: those that begin in the same one share the object."""
+        if self._calendar is None:
+            return None
+        now = float(int(self._calendar()))
+        if now != self._start:
+            self._start = now
+        return self._start
 
     def _weighted(self, part: Counter | Distribution, line: Line, scale: float) -> Slot:
         """The part of a series for the line's sample rate; the list of parts is as short as there are rates."""
@@ -192,6 +205,8 @@ class Store:
                 series = self._shown(metric) if self.hidden and metric.kind == "counter" else metric.series
                 family.blocks = list(series)
                 family.values = [slot.read() for slot in series.values()]  # type: ignore[misc]
+                if metric.kind == "counter" and self._calendar is not None:
+                    family.starts = [slot.since for slot in series.values()]  # type: ignore[union-attr]
             if family.values:
                 yield family
 
@@ -203,7 +218,9 @@ class Store:
 
     def _distributions(self, family: Family, series: Iterable[tuple[str, Slot]]) -> None:
         suffixes: list[str] = []
+        starts: list[float | None] = []
         summary = family.kind == "summary"
+        unsaid: list[float | None] = [None] * (0 if summary else len(self._endings))
         shape = ["_count", "_sum"] if summary else ["_bucket"] * len(self._endings) + ["_count", "_sum"]
         for labels, slot in series:
             assert isinstance(slot, Distribution)
@@ -215,7 +232,9 @@ class Store:
             family.blocks += (labels, labels)
             family.values += (counts[-1], total)
             suffixes += shape
+            starts += (*unsaid, slot.since, slot.since)
         family.suffixes = suffixes
+        family.starts = starts if self._calendar is not None else None
 
     def top(self, most: int) -> list[tuple[str, int]]:
         """The metrics with the most series, and how many."""

@@ -9,7 +9,7 @@ from urllib.parse import unquote_to_bytes
 from podpatterns.ambassador.http1.grammar import TOKEN
 from podpatterns.ambassador.http1.request import Request
 from podpatterns.ambassador.policies.fields import Demand, ValueConfig, check_demand
-from podpatterns.ambassador.policies.regex import check_regex
+from podpatterns.runtime.regex import check_regex
 from podpatterns.runtime.schema import Config, InvalidField
 
 Test = Callable[[Request], bool]

@@ -2,8 +2,8 @@
 
 A family holds its samples as parallel columns of label text and values, so that the work on a sample is what
 `map`, `zip` and `join` do for the column. Label text is a *block*: `{code="200",method="GET"}` with names sorted,
-`le` and `quantile` last, values escaped as in the exposition formats; no labels are the empty block "". Two blocks are
-equal exactly when their labels are.
+`le` and `quantile` last, values escaped as in the exposition formats; no labels are the empty block "". Names that are
+not of the old alphabet stand in quotes: `{"http.status"="200"}`. Two blocks are equal exactly when their labels are.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, TypeVar
 
 Kind = Literal["counter", "gauge", "histogram", "summary", "unknown", "info", "stateset", "gaugehistogram"]
 Labels = tuple[tuple[str, str], ...]
 
 SUFFIXES: dict[str, tuple[str, ...]] = {
-    "counter": ("", "_created"),
+    "counter": ("",),
     "gauge": ("",),
-    "histogram": ("_bucket", "_count", "_sum", "_created"),
-    "summary": ("", "_count", "_sum", "_created"),
+    "histogram": ("_bucket", "_count", "_sum"),
+    "summary": ("", "_count", "_sum"),
     "unknown": ("",),
     "info": ("",),
     "stateset": ("",),
@@ -37,6 +37,10 @@ class Family:
     `name` is the name that samples bear, `_total` and `_info` included. `suffixes` is None where every sample bears
     just that name. `stamps` are seconds since 1970; None where no sample has one. `exemplars` maps a sample's index to
     the text behind its `#`. `source` is the name before it was made fit for Prometheus; mapping rules read it.
+
+    `starts` says since when a series has been counting, in seconds since 1970, beside each sample whose labels are the
+    series' own (not beside buckets and quantiles): OpenMetrics' `_created`. `natives` maps the index of a histogram's
+    `_count` to the fields of its native histogram, as protobuf has them.
     """
 
     name: str
@@ -49,10 +53,12 @@ class Family:
     stamps: list[float | None] | None = None
     exemplars: dict[int, str] = field(default_factory=dict)
     source: str = ""
+    starts: list[float | None] | None = None
+    natives: dict[int, bytes] = field(default_factory=dict)
 
     @property
     def base(self) -> str:
-        """The name that OpenMetrics and the `_created` sample use: without `_total` or `_info`."""
+        """The name that OpenMetrics uses: without `_total` or `_info`."""
         if self.kind == "counter":
             return self.name.removesuffix("_total")
         return self.name.removesuffix("_info") if self.kind == "info" else self.name
@@ -67,6 +73,8 @@ class Family:
             self.suffixes.append(suffix)
         if self.stamps is not None:
             self.stamps.append(None)
+        if self.starts is not None:
+            self.starts.append(None)
 
     def keys(self) -> list[str]:
         """What tells the samples apart: suffix and block."""
@@ -76,9 +84,6 @@ class Family:
 
     def keep(self, indices: Sequence[int]) -> Family:
         """A family of some of the samples, in the order of `indices`."""
-        exemplars = {}
-        if self.exemplars:
-            exemplars = {new: self.exemplars[old] for new, old in enumerate(indices) if old in self.exemplars}
         return Family(
             self.name,
             self.kind,
@@ -88,27 +93,47 @@ class Family:
             [self.values[i] for i in indices],
             None if self.suffixes is None else [self.suffixes[i] for i in indices],
             None if self.stamps is None else [self.stamps[i] for i in indices],
-            exemplars,
+            _renumbered(self.exemplars, indices),
             self.source,
+            None if self.starts is None else [self.starts[i] for i in indices],
+            _renumbered(self.natives, indices),
         )
 
     def extend(self, other: Family) -> None:
         """Append the samples of another family of the same kind."""
-        at = len(self.values)
+        at, more = len(self.values), len(other.values)
         if self.suffixes is not None or other.suffixes is not None:
-            self.suffixes = (self.suffixes or [""] * at) + (other.suffixes or [""] * len(other.values))
-        if self.stamps is not None or other.stamps is not None:
-            mine: list[float | None] = self.stamps or [None] * at
-            theirs: list[float | None] = other.stamps or [None] * len(other.values)
-            self.stamps = mine + theirs
+            self.suffixes = (self.suffixes or [""] * at) + (other.suffixes or [""] * more)
+        self.stamps = _joined(self.stamps, other.stamps, at, more)
+        self.starts = _joined(self.starts, other.starts, at, more)
         self.exemplars = {**self.exemplars, **{at + index: text for index, text in other.exemplars.items()}}
+        self.natives = {**self.natives, **{at + index: found for index, found in other.natives.items()}}
         self.blocks = self.blocks + other.blocks
         self.values = self.values + other.values
 
 
+V = TypeVar("V")
+
+
+def _renumbered(found: dict[int, V], indices: Sequence[int]) -> dict[int, V]:
+    return {new: found[old] for new, old in enumerate(indices) if old in found} if found else {}
+
+
+def _joined(
+    mine: list[float | None] | None, theirs: list[float | None] | None, at: int, more: int
+) -> list[float | None] | None:
+    """Two columns of which either may be missing, with `at` and `more` samples."""
+    if mine is None and theirs is None:
+        return None
+    none: list[float | None] = [None]
+    return (mine or none * at) + (theirs or none * more)
+
+
 # --- label blocks -----------------------------------------------------------------------------------------------------
 
-_LABEL = re.compile(r'[ \t]*([a-zA-Z_][a-zA-Z0-9_]*)[ \t]*=[ \t]*"([^"\\\n]*(?:\\[^\n][^"\\\n]*)*)"[ \t]*(,?)')
+TEXT = r'"[^"\\\n]*+(?:\\[^\n][^"\\\n]*+)*+"'
+"""A text in quotes."""
+_PART = re.compile(rf"[ \t]*+([a-zA-Z_][a-zA-Z0-9_]*+|{TEXT})[ \t]*+(?:=[ \t]*+({TEXT})[ \t]*+)?(,?)")
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _PLAIN = re.compile(r'[^\\"\n]*')
 _UNESCAPED = {"n": "\n", "\\": "\\", '"': '"'}
@@ -139,10 +164,57 @@ def _order(label: tuple[str, str]) -> tuple[int, str]:
     return _LAST.get(label[0], 0), label[0]
 
 
+def unquoted(text: str) -> str:
+    """What stands between quotes, as it is meant."""
+    return _unescape(text[1:-1])
+
+
+def quoted(text: str) -> str:
+    """A name or value in quotes."""
+    return f'"{escape(text)}"'
+
+
 def block(labels: Iterable[tuple[str, str]]) -> str:
-    """The block of some labels; an empty value is no label. Names must be valid: see `label_name`."""
-    inner = ",".join([f'{name}="{escape(value)}"' for name, value in sorted(labels, key=_order) if value])
+    """The block of some labels; an empty value is no label."""
+    inner = ",".join(
+        [
+            f'{name if _LABEL_NAME.fullmatch(name) else quoted(name)}="{escape(value)}"'
+            for name, value in sorted(labels, key=_order)
+            if value
+        ]
+    )
     return f"{{{inner}}}" if inner else ""
+
+
+def named(text: str) -> tuple[str, Labels]:
+    """The name in a block, "" if there is none, and its labels in their order: `{"http.requests",code="200"}`.
+
+    Raises:
+        InvalidLabels: with the offset of the mistake.
+    """
+    metric = ""
+    found: dict[str, str] = {}
+    at, end, more = 1, len(text) - 1, True
+    while text[at:end].strip(" \t"):
+        match = _PART.match(text, at, end)
+        if match is None or not more:
+            raise InvalidLabels('expected name="value", separated by commas', at)
+        name, value, comma = match.groups()
+        if name[0] == '"':
+            name = unquoted(name)
+        elif value is None:
+            raise InvalidLabels('expected name="value", separated by commas', at)
+        if value is None:
+            if metric or not name:
+                raise InvalidLabels("a name in quotes stands there twice or is empty", at)
+            metric = name
+        elif name in found or not name or name == "__name__":
+            trouble = f'the label "{name}" stands there twice' if name in found else f'"{name}" cannot be a label here'
+            raise InvalidLabels(trouble, at)
+        else:
+            found[name] = unquoted(value)
+        at, more = match.end(), bool(comma)
+    return metric, tuple(found.items())
 
 
 def parsed(text: str) -> Labels:
@@ -151,20 +223,10 @@ def parsed(text: str) -> Labels:
     Raises:
         InvalidLabels: with the offset of the mistake.
     """
-    if not text:
-        return ()
-    found: dict[str, str] = {}
-    at, end, more = 1, len(text) - 1, True
-    while text[at:end].strip(" \t"):
-        match = _LABEL.match(text, at, end)
-        if match is None or not more:
-            raise InvalidLabels('expected name="value", separated by commas', at)
-        name, value, comma = match.groups()
-        if name in found:
-            raise InvalidLabels(f'the label "{name}" stands there twice', at)
-        found[name] = _unescape(value)
-        at, more = match.end(), bool(comma)
-    return tuple(found.items())
+    metric, labels = named(text) if text else ("", ())
+    if metric:
+        raise InvalidLabels(f'"{metric}" is a second name, or a label without its value', 1)
+    return labels
 
 
 @lru_cache(maxsize=65_536)
@@ -181,12 +243,14 @@ def with_label(text: str, name: str, value: str) -> str:
 class Blocks(dict[str, str]):
     """Remembers the canonical block of each text seen: `map(blocks.__getitem__, texts)` costs a look-up per known text.
 
-    Bounded: beyond `limit` it starts anew, which costs one slow page.
+    `series` remembers whole series as pages have them, `name{labels}`, with their name and canonical block. Both are
+    bounded: beyond `limit` they start anew, which costs one slow page.
     """
 
     def __init__(self, limit: int = 200_000) -> None:
         super().__init__()
         self.limit = limit
+        self.series: dict[str, tuple[str, str]] = {}
 
     def __missing__(self, text: str) -> str:
         canonical = block(parsed(text))
@@ -196,15 +260,26 @@ class Blocks(dict[str, str]):
         self[text] = canonical = text if canonical == text else canonical
         return canonical
 
+    def block(self, labels: Labels) -> str:
+        """The one object that is the block of these labels."""
+        canonical = block(labels)
+        return self.setdefault(canonical, canonical) if len(self) < self.limit else canonical
 
-class Rewritten(dict[str, "str | None"]):
-    """Remembers what a function makes of each block, None for a dropped sample. Bounded like `Blocks`."""
+    def remember(self, names: Sequence[str], texts: Sequence[str], canonical: Sequence[str]) -> None:
+        """Remember series by their names and blocks, as they were written and as they are meant."""
+        if len(self.series) >= self.limit:
+            self.series.clear()
+        self.series.update(zip(map(str.__add__, names, texts), zip(names, canonical, strict=True), strict=True))
 
-    def __init__(self, function: Callable[[str], str | None], limit: int = 200_000) -> None:
+
+class Rewritten(dict[str, V]):
+    """Remembers what a function makes of each block. Bounded like `Blocks`."""
+
+    def __init__(self, function: Callable[[str], V], limit: int = 200_000) -> None:
         super().__init__()
         self.function, self.limit = function, limit
 
-    def __missing__(self, text: str) -> str | None:
+    def __missing__(self, text: str) -> V:
         if len(self) >= self.limit:
             self.clear()
         self[text] = result = self.function(text)
@@ -214,6 +289,7 @@ class Rewritten(dict[str, "str | None"]):
 # --- names ------------------------------------------------------------------------------------------------------------
 
 _METRIC = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
+_LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _NOT_METRIC = re.compile(r"[^a-zA-Z0-9_:]")
 _NOT_LABEL = re.compile(r"[^a-zA-Z0-9_]")
 
@@ -221,6 +297,19 @@ _NOT_LABEL = re.compile(r"[^a-zA-Z0-9_]")
 def is_metric_name(text: str) -> bool:
     """Whether every Prometheus accepts this as the name of a metric."""
     return _METRIC.fullmatch(text) is not None
+
+
+def is_label_name(text: str) -> bool:
+    """Whether every Prometheus accepts this as the name of a label."""
+    return _LABEL_NAME.fullmatch(text) is not None
+
+
+def is_utf8_name(text: str) -> bool:
+    """Whether a Prometheus since 3.0 accepts this as a name: it is there, and can be written."""
+    try:
+        return bool(text.encode())
+    except UnicodeEncodeError:
+        return False
 
 
 def metric_name(text: str) -> str:

@@ -29,6 +29,7 @@ _END = re.compile(r"(?:[ ]++(-?[0-9]{1,19}))?[ ]*+\r?(?:\n|\Z)")
 _IDLE = re.compile(r"[ \t\r]*+(?:#[^\n]*+)?(?:\n|\Z)")
 _ESCAPED = re.compile(r"\\([,= ])")
 _NEVER = re.compile(r"[\\\n\r]|^#")
+_NEVER_IN_A_TAG = re.compile(r"[\\\n\r]")
 _MEASURED = re.compile(r"\\([, ])")
 _BEFORE_TAGS = re.compile(r"([, ])")
 _SPECIAL = re.compile(r"([,= ])")
@@ -124,5 +125,5 @@ def render(points: Iterable[Point]) -> Iterator[str]:
 def _escape(text: str) -> str:
     # The protocol has no escape for a line end, and a backslash in front of what is escaped would be eaten. A hash in
     # front of a measurement begins a comment.
-    text = _NEVER.sub("_", text)
+    text = _NEVER_IN_A_TAG.sub("_", text)
     return _SPECIAL.sub(r"\\\1", text)

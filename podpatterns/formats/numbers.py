@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from math import isfinite
 
 # A plain integer of seven digits or more, or a fraction with such an integer before it: Go uses an exponent there.
 _LONG = re.compile(r"^(-?)(\d)(\d{6,})(?:\.(\d+))?$", re.MULTILINE)
 _SPECIAL = re.compile(r"^(?:-?inf|nan)$", re.MULTILINE)
+_NAN = re.compile(r"[-+]nan", re.IGNORECASE)
 _WORDS = {"inf": "+Inf", "-inf": "-Inf", "nan": "NaN"}
 
 
@@ -32,9 +34,10 @@ def column(values: Sequence[float]) -> list[str]:
         return []
     text = "\n".join(map(repr, values)) + "\n"
     text = text.replace(".0\n", "\n")
-    if "n" in text:
-        text = _SPECIAL.sub(_word, text)
-    if _LONG.search(text):
+    # Where every value is finite, so is their sum; one that is not tells nothing, so it is looked closer.
+    if not (isfinite(sum(values)) and min(values) > -1e6 and max(values) < 1e6):
+        if "n" in text:
+            text = _SPECIAL.sub(_word, text)
         text = _LONG.sub(_exponent, text)
     return text[:-1].split("\n")
 
@@ -54,9 +57,11 @@ def floats(texts: Iterable[str]) -> list[float]:
     """A column of texts as floats.
 
     Raises:
-        ValueError: one is not a number as Go reads it (Python's own `1_000` is not).
+        ValueError: one is not a number as Go reads it: Python's own are `1_000`, `-nan`, blanks, other scripts' digits.
     """
     texts = list(texts)
-    if "_" in "".join(texts):
-        raise ValueError("a number cannot hold an underscore")
+    joined = "".join(texts)
+    odd = "_" in joined or not joined.isascii() or (joined and joined.split() != [joined])
+    if odd or (_NAN.search(joined) and any(map(_NAN.match, texts))):
+        raise ValueError("a number has decimal digits only")
     return list(map(float, texts))

@@ -80,8 +80,8 @@ def _apart(family: Family) -> Iterable[Family]:
         yield part
 
 
-Sample = tuple[str, float, float | None]
-"""The bound in `le` or `quantile`, "" where there is none; value; time of its own."""
+Sample = tuple[str, float, float | None, float | None]
+"""The bound in `le` or `quantile`, "" where there is none; value; time of its own; when its series began."""
 
 
 def _series(family: Family) -> dict[Labels, dict[str, list[Sample]]]:
@@ -90,11 +90,12 @@ def _series(family: Family) -> dict[Labels, dict[str, list[Sample]]]:
     suffixes = family.suffixes if family.suffixes is not None else repeat("")
     stamps: Iterable[float | None] = family.stamps if family.stamps is not None else repeat(None)
     found: dict[Labels, dict[str, list[Sample]]] = {}
-    for suffix, text, value, stamp in zip(suffixes, family.blocks, family.values, stamps, strict=False):
+    starts: Iterable[float | None] = family.starts if family.starts is not None else repeat(None)
+    for suffix, text, value, stamp, start in zip(suffixes, family.blocks, family.values, stamps, starts, strict=False):
         labels = labels_of(text)
         limit = dict(labels).get(bound, "")
         rest = tuple(pair for pair in labels if pair[0] != bound)
-        found.setdefault(rest, {}).setdefault(suffix, []).append((limit, value, stamp))
+        found.setdefault(rest, {}).setdefault(suffix, []).append((limit, value, stamp, start))
     return found
 
 
@@ -102,10 +103,10 @@ def _histogram(labels: Labels, parts: Mapping[str, list[Sample]], times: Json) -
     """One point; None where its buckets make no histogram."""
     buckets = parts.get("_bucket", [])
     try:
-        bounds = floats([limit for limit, _, _ in buckets])
+        bounds = floats([limit for limit, _, _, _ in buckets])
     except ValueError:
         return None
-    counts = [value for _, value, _ in buckets]
+    counts = [value for _, value, _, _ in buckets]
     if not bounds or bounds[-1] != inf or not all(map(isfinite, counts)):
         return None
     steps = [after - before for before, after in pairwise([0.0, *counts])]
@@ -117,7 +118,7 @@ def _histogram(labels: Labels, parts: Mapping[str, list[Sample]], times: Json) -
     found["count"] = str(whole[-1])
     found["bucketCounts"] = [str(after - before) for before, after in pairwise([0, *whole])]
     found["explicitBounds"] = bounds[:-1]
-    for _, total, _ in parts.get("_sum", ()):
+    for _, total, _, _ in parts.get("_sum", ()):
         if isfinite(total):
             found["sum"] = total
     return found
@@ -132,15 +133,17 @@ def _summary(labels: Labels, parts: Mapping[str, list[Sample]], times: Json) -> 
     if sums and isfinite(sums[0][1]):
         found["sum"] = sums[0][1]
     found["quantileValues"] = [
-        {"quantile": float(limit), "value": value} for limit, value, _ in parts.get("", ()) if limit and isfinite(value)
+        {"quantile": float(limit), "value": value}
+        for limit, value, _, _ in parts.get("", ())
+        if limit and isfinite(value)
     ]
     return found
 
 
 def _created(parts: Mapping[str, list[Sample]], times: Json) -> Json:
     """When the series itself began, where it says so."""
-    began = parts.get("_created", ())
-    return {"startTimeUnixNano": _nanoseconds(began[0][1])} if began and "startTimeUnixNano" in times else {}
+    began = next((sample[3] for samples in parts.values() for sample in samples if sample[3] is not None), None)
+    return {"startTimeUnixNano": _nanoseconds(began)} if began is not None and "startTimeUnixNano" in times else {}
 
 
 def _own_time(sample: Sample) -> Json:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from pathlib import Path
 
 import aiohttp
@@ -19,15 +20,19 @@ from podpatterns.adapter.outputs import OutputConfig
 from podpatterns.adapter.outputs.prometheus import PrometheusConfig, _patience
 from podpatterns.adapter.runtime import Adapter
 from podpatterns.adapter.transforms import TransformConfig
+from podpatterns.adapter.transforms.python import PythonConfig
 from podpatterns.adapter.transforms.rename import RenameConfig
 from podpatterns.errors import ConfigError, StartError
+from podpatterns.formats import openmetrics, prometheus_protobuf
+from podpatterns.formats.accept import OPENMETRICS, PROTOBUF
+from podpatterns.formats.families import Family
 from podpatterns.formats.prometheus import parse
 from podpatterns.runtime import config as configuration
 from podpatterns.runtime.components import load_all, slot_of
 from podpatterns.runtime.decode import decode
 from podpatterns.runtime.nodes import parse as yaml
 from podpatterns.runtime.service import Deadline, Request
-from podpatterns.runtime.units import Address, Duration, Url
+from podpatterns.runtime.units import Address, Duration, FunctionRef, Url
 
 ANY = Address("127.0.0.1:0")
 
@@ -56,6 +61,67 @@ def samples(page: bytes | str) -> dict[str, float]:
     }
 
 
+@pytest.mark.holds("start times")
+async def test_a_series_says_since_when_it_counts() -> None:
+    """Its first increment is not lost: whoever reads start times knows that it was zero then. Text has none."""
+    began = time.time()
+    async with Adapter(made(own_metrics=False)) as adapter:
+        adapter.feed(b"a:1|c\nt:30|ms\ng:1|g")
+        counter, timer, gauge = openmetrics.parse(await adapter.page(OPENMETRICS.content_type))
+        assert counter.starts is not None
+        assert began - 1 < counter.starts[0] <= time.time()
+        assert timer.starts is not None
+        assert timer.starts[-1] == counter.starts[0]
+        assert gauge.starts is None
+        protobuf = prometheus_protobuf.parse(await adapter.page(PROTOBUF.content_type))
+        assert protobuf[0].starts == counter.starts
+        assert b"created" not in await adapter.page()
+
+
+@pytest.mark.holds("negotiation", "escaping")
+async def test_names_in_utf8_are_negotiated() -> None:
+    """Whoever takes them gets them in quotes; all others get them escaped as they ask, by default by underscores."""
+
+    def dotted(families: list[Family]) -> list[Family]:
+        for family in families:
+            family.name = family.name.replace("_", ".")
+        return families
+
+    transforms = [PythonConfig(function=FunctionRef(dotted))]
+    async with Adapter(made(own_metrics=False, transforms=transforms)) as adapter:
+        adapter.feed(b"shop.size:1|g")
+        for accept, line in (
+            ("", "shop_size 1"),
+            ("text/plain;version=1.0.0;escaping=allow-utf-8", '{"shop.size"} 1'),
+            ("text/plain;version=0.0.4;escaping=dots", "shop_dot_size 1"),
+            ("application/openmetrics-text;version=1.0.0;escaping=values", "U__shop_2e_size 1"),
+        ):
+            _, kind, text = await fetched(adapter.url, accept)
+            assert line in text.splitlines()
+            assert accept.partition(";")[0] in kind
+
+
+@pytest.mark.holds("quarantine")
+async def test_a_family_that_cannot_be_written_is_left_out() -> None:
+    """The page is answered with the others, and names it."""
+
+    def spoil(families: list[Family]) -> list[Family]:
+        for family in families:
+            if family.name == "bad":
+                family.help = "\ud800"
+        return families
+
+    async with Adapter(made(transforms=[PythonConfig(function=FunctionRef(spoil))])) as adapter:
+        adapter.feed(b"bad:1|g\ngood:1|g")
+        status, _, text = await fetched(adapter.url)
+        assert status == 200
+        assert "good 1" in text
+        assert "\nbad " not in text
+        again = samples((await fetched(adapter.url))[2])
+        name = 'podpatterns_adapter_quarantined_samples{family="bad",reason="unwritable_UnicodeEncodeError"}'
+        assert again[name] == 1
+
+
 async def test_udp_lines_become_a_page() -> None:
     """Every line of every datagram is on the page, in the form that the scraper prefers."""
     async with Adapter(made()) as adapter:
@@ -66,7 +132,7 @@ async def test_udp_lines_become_a_page() -> None:
             client.send(b"a:NaN|c\n")
         await until(lambda: adapter.events.lines == 151)
         status, kind, text = await fetched(adapter.url)
-        assert (status, kind) == (200, "text/plain; version=0.0.4; charset=utf-8")
+        assert (status, kind) == (200, "text/plain; version=0.0.4; charset=utf-8; escaping=underscores")
         found = samples(text)
         assert found['a_total{k="v"}'] == 50
         assert found["t_seconds_count"] == 50
@@ -135,6 +201,7 @@ async def exporter(handler) -> tuple[web.AppRunner, Url]:
     return runner, Url(f"http://127.0.0.1:{runner.addresses[0][1]}/metrics")
 
 
+@pytest.mark.holds("deadline")
 async def test_scraped_pages_are_merged() -> None:
     """A source's page stands on ours with its labels; broken lines, errors and late answers leave the rest alone."""
     hold = asyncio.Event()
@@ -172,6 +239,7 @@ def test_a_remote_source_must_be_meant() -> None:
     ScrapeConfig(url=Url("http://example.com/"), name="x", remote=True)
 
 
+@pytest.mark.holds("deadline")
 def test_patience() -> None:
     """Sources get nine tenths of the scraper's timeout, and the configured time where it makes no sense."""
     assert [_patience(text, 9.0) for text in ("10", "", "x", "-1", "nan", "inf")] == [9.0, 9.0, 9.0, 9.0, 9.0, 9.0]

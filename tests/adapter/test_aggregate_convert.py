@@ -68,12 +68,11 @@ def test_gauges_become_what_is_asked_for(how: str, value: str) -> None:
 
 
 def test_a_sum_began_with_its_first_part() -> None:
-    """`_created` is the earliest; an info stays 1."""
-    family = Family("c_total", "counter", suffixes=["", "_created", "", "_created"], values=[1.0, 50.0, 2.0, 40.0])
-    family.blocks = ['{a="1"}', '{a="1"}', '{a="2"}', '{a="2"}']
+    """Its start is the earliest of theirs; an info stays 1."""
+    family = Family("c_total", "counter", values=[1.0, 2.0], starts=[50.0, 40.0], blocks=['{a="1"}', '{a="2"}'])
     info = Family("i_info", "info", blocks=['{a="1"}', '{a="2"}'], values=[1.0, 1.0])
     found, one = Aggregate(AggregateConfig(without=["a"])).apply([family, info])
-    assert list(zip(found.keys(), found.values, strict=True)) == [("", 3.0), ("_created", 40.0)]
+    assert (found.values, found.starts) == ([3.0], [40.0])
     assert one.values == [1.0]
 
 

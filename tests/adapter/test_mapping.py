@@ -16,9 +16,11 @@ from podpatterns.adapter.mapping import KINDS, Mapper, MappingRuleConfig
 from podpatterns.adapter.outputs.prometheus import PrometheusConfig
 from podpatterns.adapter.runtime import Adapter
 from podpatterns.adapter.store import Shape, Store
+from podpatterns.adapter.transforms.relabel import RuleConfig
 from podpatterns.errors import ConfigError
 from podpatterns.formats.statsd import Type
 from podpatterns.runtime import config as configuration
+from podpatterns.runtime.schema import InvalidField
 from podpatterns.runtime.service import Request
 from podpatterns.runtime.units import Address, Duration
 
@@ -82,6 +84,7 @@ CASES = [
 ]
 
 
+@pytest.mark.holds("StatsD mapping")
 @pytest.mark.parametrize(("name", "rules", "expected"), CASES)
 def test_names_are_mapped(
     name: str, rules: list[MappingRuleConfig], expected: tuple[str, dict[str, str]] | None
@@ -103,6 +106,7 @@ segments = st.sampled_from(["a", "b", "*"])
 globs = st.lists(segments, min_size=1, max_size=3).map(".".join)
 
 
+@pytest.mark.holds("StatsD mapping")
 @given(st.lists(st.tuples(globs, st.sampled_from([None, "counter", "gauge"])), max_size=8), st.data())
 def test_the_first_rule_wins(given_rules: list[tuple[str, str | None]], data: st.DataObject) -> None:
     """All globs searched together find what trying one after the other finds, and what matches is reachable."""
@@ -149,6 +153,7 @@ def test_help() -> None:
     assert [metric.help for metric in world.store.metrics.values()] == ["Ours.", "StatsD gauge b.*."]
 
 
+@pytest.mark.holds("StatsD mapping")
 @pytest.mark.parametrize("honor", [False, True])
 def test_labels_and_tags(honor: bool) -> None:
     """The rule's label wins over the tag of that name, unless tags are honoured; other tags stay."""
@@ -157,6 +162,7 @@ def test_labels_and_tags(honor: bool) -> None:
     assert World(rules).feed("a.x:1|c|#l:tag,k:v").samples() == {key: 1.0}
 
 
+@pytest.mark.holds("StatsD mapping")
 def test_scale() -> None:
     """Every kind of value is multiplied, also where differently scaled names meet in one series."""
     rules = [rule("*.us", "m", scale=0.5), rule("*.s", "m")]
@@ -170,6 +176,7 @@ def test_scale() -> None:
     assert huge.refused == {"not_finite": 1}
 
 
+@pytest.mark.holds("StatsD mapping")
 def test_drop_is_counted() -> None:
     """Dropped samples of every type are counted by rule, packed values each; nonsense is still refused as such."""
     world = World(rule("a.*", action="drop")).feed("a.x:1:2|c", "a.x:1|c|#k:v", "a.x:1|g", "a.x:y|s", "a.x:NaN|c")
@@ -211,7 +218,7 @@ MISTAKES = [
     ("{match: a}", "name"),
     ('{match: "", name: a}', "match"),
     ("{match: a.b*, name: a}", "whole segment"),
-    ('{match: "(", match_type: regex, name: a}', "no regular expression"),
+    ('{match: "(", match_type: regex, name: a}', "not a regular expression"),
     ("{match: a.*, name: a_$2}", "no group 2"),
     ('{match: a, name: a, labels: {l: "$1"}}', r"labels\.l"),
     ('{match: "(a)", match_type: regex, name: $1_total}', r"\$\{1\}"),
@@ -283,3 +290,38 @@ def test_explain_names_the_rule_and_the_reasons() -> None:
         "becomes   zzz_total 1",
     ):
         assert part in text
+
+
+@pytest.mark.holds("bounded expressions")
+@pytest.mark.parametrize("match", ["(a+)+$", "^(x|(b*)*)c", r"((\w+)\.?)+!"])
+def test_expressions_that_run_away_are_refused(match: str) -> None:
+    """Where the time would double with each character, the file is refused, for mapping and for relabelling."""
+    with pytest.raises(InvalidField, match="can take forever"):
+        rule(match, "m", match_type="regex")
+    with pytest.raises(InvalidField, match="can take forever"):
+        RuleConfig(regex=match)
+
+
+@pytest.mark.holds("bounded expressions")
+def test_expressions_are_searched_in_short_names_only() -> None:
+    """A longer name is refused and counted where only an expression could match it; globs take any length."""
+    world = World(rule("a.*", "m"), rule("^(.*)-(.*)-(.*)-end$", "n", match_type="regex"))
+    world.feed(f"{'-' * 255}:1|c", f"{'-' * 256}:1|c", f"a.{'x' * 500}:1|c")
+    assert world.refused == {"too_long": 1}
+    assert world.samples()["m"] == 1
+
+
+NAMES = {
+    "clean_name": "clean_name",
+    "0starts_with_digit": "_0starts_with_digit",
+    "with.dots-and spaces": "with_dots_and_spaces",
+    "ünïcode": "_n_code",
+    "a/b%c@d": "a_b_c_d",
+}
+
+
+@pytest.mark.holds("StatsD names")
+@pytest.mark.parametrize("name", NAMES)
+def test_names_are_made_fit(name: str) -> None:
+    """What Prometheus' old alphabet does not have becomes an underscore, and a leading digit gets one in front."""
+    assert list(World().feed(f"{name}:1|g").samples()) == [NAMES[name]]

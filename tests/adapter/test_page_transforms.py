@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from math import inf, nan
 
 import pytest
 
@@ -24,10 +25,12 @@ def gauge(name: str, *blocks: str) -> Family:
     return Family(name, "gauge", blocks=list(blocks), values=[1.0] * len(blocks))
 
 
+@pytest.mark.holds("quarantine")
 @pytest.mark.parametrize(
     ("bad", "reason"),
     [
-        (gauge("a b", ""), "invalid_name"),
+        (gauge("", ""), "invalid_name"),
+        (gauge("a\ud800", ""), "invalid_name"),
         (gauge("x", "{a=b}"), "invalid_labels"),
         (Family("x", "gauge", blocks=[""], values=[]), "uneven_columns"),
         (Family("x", "gauge", blocks=[""], values=["z"]), "not_a_number"),  # type: ignore[list-item]
@@ -36,6 +39,12 @@ def gauge(name: str, *blocks: str) -> Family:
         (Family("fine", "counter", blocks=[""], values=[1.0]), "type_conflict_gauge_counter"),
         (gauge("h_sum", ""), "suffix_conflict_histogram"),
         (gauge("fine", "", '{a="b"}'), "duplicate_series"),
+        (Family("x", "counter", blocks=["", '{a="b"}'], values=[nan, 1.0]), "negative_or_nan_counter"),
+        (Family("x", "counter", blocks=[""], values=[-1.0]), "negative_or_nan_counter"),
+        (
+            Family("x", "summary", blocks=["", ""], values=[nan, -1.0], suffixes=["_count", "_sum"]),
+            "negative_or_nan_summary",
+        ),
     ],
 )
 def test_a_bad_family_is_left_out_alone(bad: Family, reason: str) -> None:
@@ -51,6 +60,24 @@ def test_families_of_several_sources_are_merged() -> None:
     """The same name and type from two sources is one family."""
     composed = compose([gauge("a", '{s="1"}'), gauge("a", '{s="2"}')], [], Blocks())
     assert render(composed.families) == b'# TYPE a gauge\na{s="1"} 1\na{s="2"} 1\n'
+
+
+def test_gauges_may_be_anything() -> None:
+    """NaN and infinity are values of a gauge, as of a sum or a quantile."""
+    family = Family("g", "gauge", blocks=['{a="1"}', '{a="2"}', '{a="3"}'], values=[nan, inf, -inf])
+    summary = Family("s", "summary", blocks=['{quantile="0.5"}', ""], values=[nan, -1.0], suffixes=["", "_sum"])
+    composed = compose([family, summary], [], Blocks())
+    assert not composed.quarantined
+    assert b'g{a="1"} NaN\ng{a="2"} +Inf\ng{a="3"} -Inf\n' in render(composed.families)
+
+
+def test_two_help_texts_are_named() -> None:
+    """The first one stays, the samples of both stay, and the conflict can be seen."""
+    first, second = gauge("a", '{s="1"}'), gauge("a", '{s="2"}')
+    first.help, second.help = "One.", "Two."
+    composed = compose([first, second], [], Blocks())
+    assert [(q.reason, q.samples) for q in composed.quarantined] == [("help_conflict", 0)]
+    assert render(composed.families) == b'# HELP a One.\n# TYPE a gauge\na{s="1"} 1\na{s="2"} 1\n'
 
 
 def test_a_function_that_raises_costs_only_what_it_raises_on() -> None:
@@ -106,6 +133,7 @@ RELABEL = [
 ]
 
 
+@pytest.mark.holds("relabelling")
 @pytest.mark.parametrize(("rule", "change"), RELABEL)
 def test_relabelling_is_prometheus_own(rule: dict[str, object], change: dict[str, str | None] | None) -> None:
     """Each action changes the labels as Prometheus' model/relabel does."""
@@ -117,6 +145,7 @@ def test_relabelling_is_prometheus_own(rule: dict[str, object], change: dict[str
         assert result == expected
 
 
+@pytest.mark.holds("relabelling")
 def test_relabelling_renames_and_drops_on_the_page() -> None:
     """`__name__` is the sample's name: families follow it, histograms stay whole, dropped samples are gone."""
     rules = [

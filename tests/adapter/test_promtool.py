@@ -19,6 +19,7 @@ from podpatterns.runtime.units import Address, Duration
 
 
 @pytest.mark.e2e
+@pytest.mark.holds("promtool")
 async def test_promtool_accepts_the_page() -> None:
     """`promtool check metrics` (Debian's `prometheus`) finds nothing to say, our own metrics included."""
     output = PrometheusConfig(listen=Address("127.0.0.1:0"), final_scrape=Duration("0s"))

@@ -55,6 +55,30 @@ RULES: dict[str, dict[str, str]] = {
         "interim flood": "An upstream cannot hold a request by interim responses.",
         "peers": "No laxer than HAProxy and nginx: what both refuse is refused.",
     },
+    "Adapter": {
+        "OpenMetrics, grammar": "Lines, names, labels, escapes, blanks and numbers are as the grammar has them.",
+        "OpenMetrics, metadata": "HELP, TYPE and UNIT stand once, before the samples; a unit ends the name.",
+        "OpenMetrics, types": "Each type has its samples, labels and values.",
+        "OpenMetrics, histograms": "Buckets ascend, end at +Inf and do not fall; count and sum stand together.",
+        "OpenMetrics, order": "Families, series and times stand together and in order.",
+        "OpenMetrics, exemplars": "At counters and buckets only, and short.",
+        "OpenMetrics, end": "A page ends with # EOF, and with nothing else.",
+        "text format": "What Prometheus reads is read, and what it refuses is refused.",
+        "places": "A mistake is told with its line and column; the rest of a page is read all the same.",
+        "round trip": "What is written is read as the same, in every format.",
+        "protobuf": "Delimited messages, native histograms included.",
+        "numbers": "A number is written as Go writes it.",
+        "negotiation": "The form that a scraper prefers, by its Accept field.",
+        "escaping": "Names in UTF-8 are escaped as prometheus/common does it.",
+        "start times": "A series says since when it counts.",
+        "deadline": "A page is there before the scraper gives up, without what was late.",
+        "quarantine": "One bad family never spoils the page.",
+        "promtool": "promtool finds nothing to say about the page.",
+        "relabelling": "Each action does what Prometheus does.",
+        "StatsD mapping": "Rules match, map and drop as in statsd_exporter.",
+        "StatsD names": "Names are made fit as in statsd_exporter.",
+        "bounded expressions": "An expression cannot be made to run away by what is sent.",
+    },
 }
 """By pattern: a rule's name (what its source calls it), and what it asks for."""
 
@@ -64,8 +88,8 @@ What each pattern promises to those whose protocols it speaks, and the tests tha
 the tests: a rule without a test, or a test for a rule that is not here, fails the test suite.
 """
 
-FOOT = """
-## Where the ambassador is stricter
+FEET = {
+    "Ambassador": """### Where the ambassador is stricter
 
 Where an RFC leaves a choice between refusing and repairing, the ambassador refuses: two equal Content-Lengths, a list
 of equal ones, `gzip, chunked`, a fragment in a target, several `Host` fields even with an absolute target. HTTP/1.2
@@ -77,7 +101,17 @@ checked, their extensions are dropped. In the end-to-end tests HAProxy and nginx
 of them the ambassador forwards more than both do, and what two of them forward is the same request. The same holds for
 responses, with one exception: both answer 502 where a response has a space before a colon, which RFC 9112 5.1 asks a
 proxy to remove.
-"""
+""",
+    "Adapter": """### Where the adapter differs on purpose
+
+Where its models have a defect, the adapter does not copy it. A name or label that would become the same as another one
+when escaped is escaped by `values`. A sampled line counts by its whole weight: `@0.3` is 3⅓, not 3. Counters cannot
+become NaN. A rule of a mapping that drops needs no name. A counter whose name does not end in `_total` is of unknown
+type in OpenMetrics, so that a series has the same name in every form. In the text format a backslash before another
+character stays, as Prometheus' own scraper has it; the parser in prometheus/common, which promtool uses, refuses it.
+""",
+}
+"""What is told below a pattern's rules."""
 
 
 class Held(NamedTuple):
@@ -124,4 +158,5 @@ def page() -> str:
             for test in tests.get(rule, ()):
                 lines.append(f"\n  *{test.law}* `{test.place}`")
             lines.append("")
-    return "\n".join(lines) + FOOT
+        lines.append(FEET[pattern])
+    return "\n".join(lines)

@@ -67,8 +67,8 @@ def test_each_type_has_its_form() -> None:
 
 
 def test_a_series_begins_when_it_says_so() -> None:
-    """`_created` is the start of its own series; a kind that OTLP does not have becomes gauges."""
-    counter = Family("a_total", "counter", blocks=["", ""], values=[3.0, 12.0], suffixes=["", "_created"])
+    """`starts` says when a series began; a kind that OTLP does not have becomes gauges."""
+    counter = Family("a_total", "counter", blocks=[""], values=[3.0], starts=[12.0])
     buckets = Family("q", "gaugehistogram", blocks=['{le="+Inf"}', ""], values=[1.0, 2.0])
     buckets.suffixes = ["_bucket", "_gsum"]
     found = metrics([counter, buckets])

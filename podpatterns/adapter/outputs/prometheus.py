@@ -1,4 +1,4 @@
-"""A page for Prometheus to scrape, as text or OpenMetrics, whichever the scraper prefers."""
+"""A page for Prometheus to scrape, as text, OpenMetrics or protocol buffers, whichever the scraper prefers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import msgspec
 from podpatterns.adapter.events import AdapterEvents
 from podpatterns.adapter.outputs import Output, OutputConfig, Source
 from podpatterns.errors import StartError
-from podpatterns.formats.accept import negotiate
+from podpatterns.formats.accept import Form, negotiate
 from podpatterns.formats.families import Family
 from podpatterns.runtime.service import Deadline
 from podpatterns.runtime.units import Address, Duration
@@ -112,9 +112,21 @@ class Prometheus(Output):
             await self._runner.cleanup()
 
     def render(self, families: Sequence[Family], accept: str) -> tuple[bytes, str]:
-        """As the scraper prefers."""
+        """As the scraper prefers. A family that cannot be written is left out, counted, and the rest is written."""
         form = negotiate(accept)
-        return form.render(families), form.content_type
+        try:
+            body = form.render(families)
+        except Exception:  # noqa: BLE001 - a page is answered whatever an operator's function made of a family
+            body = form.render([family for family in families if self._writable(family, form)])
+        return body, form.content_type
+
+    def _writable(self, family: Family, form: Form) -> bool:
+        try:
+            form.render([family])
+        except Exception as error:  # noqa: BLE001 - as above
+            self._events.unwritable(family.name, f"unwritable_{type(error).__name__}", len(family.values))
+            return False
+        return True
 
     def _handler(self) -> Callable[[web.Request], Awaitable[web.Response]]:
         from aiohttp import web

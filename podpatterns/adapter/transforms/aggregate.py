@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from itertools import repeat
 from typing import ClassVar, Literal
 
 from podpatterns.adapter.transforms import Transform, TransformConfig
@@ -90,21 +91,27 @@ class Aggregate:
 
     def _family(self, family: Family) -> Family:
         groups: dict[tuple[str, str], list[float]] = {}
+        begun: dict[tuple[str, str], float] = {}
         suffixes = family.suffixes if family.suffixes is not None else [""] * len(family.values)
-        for suffix, text, value in zip(suffixes, family.blocks, family.values, strict=True):
+        starts = family.starts if family.starts is not None else repeat(None)
+        for suffix, text, value, start in zip(suffixes, family.blocks, family.values, starts, strict=False):
             if family.kind == "summary" and not suffix:
                 continue
-            groups.setdefault((suffix, self._known[text] or ""), []).append(value)
+            key = suffix, self._known[text]
+            groups.setdefault(key, []).append(value)
+            if start is not None:
+                begun[key] = min(start, begun.get(key, start))  # the whole began with the first
         result = Family(family.name, family.kind, family.help, family.unit, source=family.source)
         result.blocks = [text for _, text in groups]
-        result.values = [self._combine(family.kind, suffix)(values) for (suffix, _), values in groups.items()]
+        combine = self._combine(family.kind)
+        result.values = [combine(values) for values in groups.values()]
         if family.suffixes is not None:
             result.suffixes = [suffix for suffix, _ in groups]
+        if begun:
+            result.starts = list(map(begun.get, groups))
         return result
 
-    def _combine(self, kind: str, suffix: str) -> Combine:
-        if suffix == "_created":
-            return min  # the whole began with the first
+    def _combine(self, kind: str) -> Combine:
         if kind in ("gauge", "unknown"):
             return self._gauges
         return max if kind in ("info", "stateset") else sum

@@ -136,7 +136,7 @@ class Conversion:
             for suffix, value in zip(family.suffixes, family.values, strict=True)
         ]
         family.blocks = [
-            self._known[text] or "" if suffix == "_bucket" else text
+            self._known[text] if suffix == "_bucket" else text
             for suffix, text in zip(family.suffixes, family.blocks, strict=True)
         ]
 

@@ -14,7 +14,8 @@ from typing import Annotated, ClassVar, Literal
 import msgspec
 
 from podpatterns.adapter.transforms import Transform, TransformConfig
-from podpatterns.formats.families import SUFFIXES, Family, Rewritten, block, is_metric_name, labels_of
+from podpatterns.formats.families import SUFFIXES, Family, Rewritten, block, labels_of
+from podpatterns.runtime.regex import check_regex
 from podpatterns.runtime.schema import Config, InvalidField
 
 Labels = dict[str, str]
@@ -63,10 +64,7 @@ class RuleConfig(Config, frozen=True, kw_only=True):
     """For `hashmod`: the number of shards."""
 
     def __post_init__(self) -> None:
-        try:
-            re.compile(self.regex, re.DOTALL)
-        except re.error as error:
-            raise InvalidField("regex", f'"{self.regex}" is no regular expression: {error}') from None
+        check_regex(self.regex, "regex")
         if self.action in _NEEDS_TARGET and not self.target_label:
             raise InvalidField("target_label", f"the action {self.action} needs a target_label")
         if self.action == "hashmod" and not self.modulus:
@@ -96,7 +94,8 @@ class Relabel:
 
     def __init__(self, rules: Sequence[RuleConfig]) -> None:
         self._steps = [_step(rule) for rule in rules]
-        self._known: dict[str, Rewritten] = {}
+        self._known: dict[str, Rewritten[tuple[str, str]]] = {}
+        """By name of sample: name and block by block; no name where the sample is dropped."""
 
     def relabel(self, labels: Mapping[str, str]) -> Labels | None:
         """What becomes of one series' labels, `__name__` among them; None if it is dropped."""
@@ -114,22 +113,22 @@ class Relabel:
         return done
 
     def _family(self, family: Family) -> list[Family]:
+        if not family.values:
+            return [family]
         if family.suffixes is None:
-            # "name{labels}" of each sample, or None.
             results = list(map(self._rewritten(family.name).__getitem__, family.blocks))
         else:
             results = [
                 self._rewritten(family.base + suffix if suffix else family.name)[text]
                 for suffix, text in zip(family.suffixes, family.blocks, strict=True)
             ]
-        prefix = f"{family.name}{{"
-        if family.suffixes is None and all(each is not None and each.startswith(prefix) for each in results):
-            cut = len(prefix) - 1
-            family.blocks = [each[cut:] if each[-2:] != "{}" else "" for each in results if each is not None]
+        names, blocks = zip(*results, strict=True)
+        if family.suffixes is None and set(names) == {family.name}:
+            family.blocks = list(blocks)
             return [family]
-        return _regrouped(family, results)
+        return _regrouped(family, names, blocks)
 
-    def _rewritten(self, name: str) -> Rewritten:
+    def _rewritten(self, name: str) -> Rewritten[tuple[str, str]]:
         known = self._known.get(name)
         if known is None:
             if len(self._known) >= 10_000:
@@ -137,30 +136,27 @@ class Relabel:
             known = self._known[name] = Rewritten(lambda text: self._text(name, text))
         return known
 
-    def _text(self, name: str, text: str) -> str | None:
+    def _text(self, name: str, text: str) -> tuple[str, str]:
         labels = self.relabel({"__name__": name, **dict(labels_of(text))})
         if labels is None:
-            return None
+            return "", ""
         new = labels.pop("__name__", "")
         # Names that begin with __ are the rules' own scratch space.
         kept = block((label, value) for label, value in labels.items() if not label.startswith("__"))
-        return f"{new}{kept or '{}'}"
+        return (name if new == name else new), (text if kept == text else kept)
 
 
-def _regrouped(family: Family, results: Sequence[str | None]) -> list[Family]:
+def _regrouped(family: Family, names: Sequence[str], blocks: Sequence[str]) -> list[Family]:
     """Families by the new names of the samples, where names have changed or samples were dropped."""
     groups: dict[tuple[str, str], list[int]] = {}
-    blocks: list[str] = list(family.blocks)
-    for index, result in enumerate(results):
-        if result is None:
+    for index, name in enumerate(names):
+        if not name:
             continue
-        name, _, rest = result.partition("{")
-        blocks[index] = "" if rest == "}" else f"{{{rest}"
         suffix = family.suffixes[index] if family.suffixes is not None else ""
         if suffix and name.endswith(suffix):
-            key = (name.removesuffix(suffix) + ("_total" if family.kind == "counter" else ""), family.kind)
+            key = (name.removesuffix(suffix), family.kind)
         else:
-            key = (name, "unknown" if suffix or not is_metric_name(name) else family.kind)
+            key = (name, "unknown" if suffix else family.kind)
         groups.setdefault(key, []).append(index)
     found = []
     for (name, kind), indices in groups.items():

@@ -9,7 +9,7 @@ from typing import Final
 from podpatterns.ambassador.http1.fields import named
 from podpatterns.ambassador.http1.grammar import TOKEN
 from podpatterns.ambassador.http1.request import Request
-from podpatterns.ambassador.policies.regex import check_regex
+from podpatterns.runtime.regex import check_regex
 from podpatterns.runtime.schema import Config, InvalidField
 
 _VALUE = re.compile(rb"(?:[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)?")

@@ -12,7 +12,6 @@ from podpatterns.ambassador.http1.fields import named
 from podpatterns.ambassador.http1.grammar import HOST
 from podpatterns.ambassador.http1.request import Request
 from podpatterns.ambassador.policies import PolicyConfig, Site, Step
-from podpatterns.ambassador.policies.regex import check_regex
 from podpatterns.ambassador.policies.target import (
     MAX_TARGET,
     Substitution,
@@ -22,6 +21,7 @@ from podpatterns.ambassador.policies.target import (
     with_query,
     with_target,
 )
+from podpatterns.runtime.regex import check_regex
 from podpatterns.runtime.schema import InvalidField
 
 if TYPE_CHECKING:

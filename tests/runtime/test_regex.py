@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podpatterns.ambassador.policies.regex import check_regex, runs_away
+from podpatterns.runtime.regex import check_regex, runs_away
 from podpatterns.runtime.schema import InvalidField
 
 SLOW = [

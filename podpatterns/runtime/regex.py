@@ -1,8 +1,8 @@
-"""Regular expressions from a configuration, which are matched against what clients send. Pure.
+"""Regular expressions from a configuration, which are matched against what others send. Pure.
 
 Python's matching goes back and tries again, and one kind of expression makes that exponential: a repetition within a
 repetition, with nothing required in between. `(a+)+` divides thirty letters in half a billion ways before it gives up,
-and the whole proxy waits for it. Such expressions are refused; there is always a plain one that says the same.
+and the whole process waits for it. Such expressions are refused; there is always a plain one that says the same.
 """
 
 from __future__ import annotations

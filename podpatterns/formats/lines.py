@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from itertools import accumulate
 from typing import NamedTuple
 
+from podpatterns.formats.encodings import UTF_8, Encoding
+
 MARKER = b"...[truncated]"
 """Ends a line that was too long."""
 
@@ -21,17 +23,19 @@ class Lines(NamedTuple):
     """Lines with bytes that are not text in the encoding; each such byte has become U+FFFD."""
 
 
-def clean(raw: bytes, start: int, *, limit: int, encoding: str) -> Lines:
+def clean(raw: bytes, start: int, *, limit: int, encoding: Encoding = UTF_8) -> Lines:
     """Clean whole lines, given without the last newline.
 
     Args:
         raw: the bytes of at least one line.
         start: the position of the first byte in the file.
         limit: bytes that a line may have, without the marker.
-        encoding: `utf-8`, or a codec of Python's in which the byte 0x0A is nothing but a newline.
+        encoding: how they are encoded.
     """
+    if not encoding.plain:
+        return _foreign(raw, start, limit, encoding)
     offsets: list[int] | None = None
-    truncated = replaced = 0
+    truncated = 0
     if b"\r" in raw:
         offsets = line_offsets(raw.split(b"\n"), start)
         raw = raw.replace(b"\r\n", b"\n").removesuffix(b"\r")
@@ -41,58 +45,52 @@ def clean(raw: bytes, start: int, *, limit: int, encoding: str) -> Lines:
             offsets = offsets or line_offsets(lines, start)
             truncated = sum(len(line) > limit for line in lines)
             raw = b"\n".join(line if len(line) <= limit else _cut(line, limit, encoding) + MARKER for line in lines)
-    if encoding != "utf-8" or not raw.isascii():
-        offsets, raw, replaced = _decoded(raw, start, offsets, encoding)
-    return Lines(raw, offsets, truncated, replaced)
+    if encoding.codec == "utf-8" and raw.isascii():
+        return Lines(raw, offsets, truncated, 0)
+    return _decoded(raw, start, offsets, truncated, encoding)
 
 
-def _cut(line: bytes, limit: int, encoding: str) -> bytes:
-    """At most `limit` bytes of a longer line; in UTF-8 no character is cut in two."""
-    end = limit
-    if encoding == "utf-8":
-        while end and limit - end < 3 and line[end] & 0xC0 == 0x80:
-            end -= 1
-        if line[end] & 0xC0 == 0x80:
-            end = limit  # no character of UTF-8 is so long
-    return line[:end]
+def _cut(line: bytes, limit: int, encoding: Encoding) -> bytes:
+    """At most `limit` bytes of a longer line; no character is cut in two."""
+    end = limit - limit % encoding.unit
+    return line[: encoding.whole(line[:end])]
 
 
-def _decoded(raw: bytes, start: int, offsets: list[int] | None, encoding: str) -> tuple[list[int] | None, bytes, int]:
+def _decoded(raw: bytes, start: int, offsets: list[int] | None, truncated: int, encoding: Encoding) -> Lines:
     try:
-        text = raw.decode(encoding)
-    except UnicodeDecodeError:
+        text = encoding.decode(raw)
+    except UnicodeError:
         pass
     else:
-        if encoding == "utf-8":
-            return offsets, raw, 0
-        if not raw.isascii():
-            return offsets or line_offsets(raw.split(b"\n"), start), text.encode(), 0
-        return offsets, raw, 0
+        if encoding.codec == "utf-8":
+            return Lines(raw, offsets, truncated, 0)
+        if text.count("\n") == raw.count(b"\n"):
+            encoded = text.encode()
+            if encoded != raw:
+                offsets = offsets or line_offsets(raw.split(b"\n"), start)
+            return Lines(encoded, offsets, truncated, 0)
     lines = raw.split(b"\n")
-    offsets = offsets or line_offsets(lines, start)
-    replaced, fixed = 0, []
-    for line in lines:
-        try:
-            fixed.append(line.decode(encoding).encode())
-        except UnicodeDecodeError:
-            # A codec's replacement may swallow or make newlines; one line stays one line.
-            fixed.append(line.decode(encoding, "replace").replace("\n", "\ufffd").encode())
-            replaced += 1
-    return offsets, b"\n".join(fixed), replaced
+    decoded = [encoding.decode_line(line) for line in lines]
+    clean = "\n".join([text for text, _ in decoded]).encode()
+    return Lines(clean, offsets or line_offsets(lines, start), truncated, sum(replaced for _, replaced in decoded))
 
 
-def newline_is_plain(encoding: str) -> bool:
-    """Whether lines can be found before decoding: 0x0A stands for a newline and appears in no other character.
+def _foreign(raw: bytes, start: int, limit: int, encoding: Encoding) -> Lines:
+    """The same, line by line, where a newline is not the byte 0x0A."""
+    lines = encoding.split(raw)
+    texts: list[str] = []
+    truncated = replaced = 0
+    carriage_return = "\r".encode(encoding.codec)
+    for whole in lines:
+        line = whole.removesuffix(carriage_return) if len(whole) % encoding.unit == 0 else whole
+        long = len(line) > limit
+        text, spoilt = encoding.decode_line(_cut(line, limit, encoding) if long else line)
+        texts.append(text + MARKER.decode() if long else text)
+        truncated += long
+        replaced += spoilt
+    return Lines("\n".join(texts).encode(), line_offsets(lines, start, len(encoding.newline)), truncated, replaced)
 
-    Raises:
-        LookupError: Python has no such codec for text.
-    """
-    try:
-        return "\n".encode(encoding) == b"\n" and "A\n".encode(encoding) == b"A\n"
-    except UnicodeError:
-        return False
 
-
-def line_offsets(lines: Sequence[bytes], start: int) -> list[int]:
-    """Where each line begins, in bytes from the start of the source, for lines that are one newline apart."""
-    return list(accumulate((len(line) + 1 for line in lines[:-1]), initial=start)) if lines else []
+def line_offsets(lines: Sequence[bytes], start: int, newline: int = 1) -> list[int]:
+    """Where each line begins, in bytes from the start of the source, for lines that are a newline's length apart."""
+    return list(accumulate((len(line) + newline for line in lines[:-1]), initial=start)) if lines else []

@@ -102,7 +102,7 @@ class PushedInput(Input):
 
     def _lines(self, raw: bytes, fields: Mapping[str, Any] | None, done: asyncio.Future[None]) -> Batch:
         start, end = self._position, self._position + len(raw) + 1
-        lines = clean(raw, start, limit=self._limit, encoding="utf-8")
+        lines = clean(raw, start, limit=self._limit)
         self._say(lines)
         mark = Ticket(done, end)
         return Batch(self.source, lines.text, start, end, offsets=lines.offsets, fields=fields, mark=mark)
@@ -119,7 +119,7 @@ class PushedInput(Input):
             offsets.append(start)
             start += len(message) + 1
             # Each line of it may be as long as the limit, and all of them together.
-            lines = clean(message[: self._limit], 0, limit=self._limit, encoding="utf-8")
+            lines = clean(message[: self._limit], 0, limit=self._limit)
             self._say(lines._replace(truncated=int(len(message) > self._limit)))
             texts.append(lines.text)
         flat = [text.replace(b"\n", b" ") for text in texts]

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from podpatterns.formats.encodings import UTF_8, Encoding
 from podpatterns.formats.lines import MARKER, clean
 from podpatterns.runtime.units import Duration, Size
 from podpatterns.sidecar.config import SidecarConfig
@@ -33,7 +34,7 @@ def followed(limit: int = 1000, encoding: str = "utf-8") -> Iterator[tuple[Calla
     with tempfile.TemporaryFile() as file:
         status = os.fstat(file.fileno())
         entry = fresh("1-2-3", 0, "app.log", status.st_dev, status.st_ino)
-        follower = Follower(entry, os.dup(file.fileno()), limit=limit, encoding=encoding, fields={})
+        follower = Follower(entry, os.dup(file.fileno()), limit=limit, encoding=Encoding.of(encoding), fields={})
         try:
             yield lambda data: os.pwrite(file.fileno(), data, os.fstat(file.fileno()).st_size), follower
         finally:
@@ -126,7 +127,7 @@ def test_at_every_newline_a_restart_goes_on(data: bytes) -> None:
             while True:
                 assert follower.descriptor is not None
                 assert entry.describes(follower.descriptor)
-                one = Follower(entry, follower.descriptor, limit=1000, encoding="utf-8", fields={})
+                one = Follower(entry, follower.descriptor, limit=1000, encoding=UTF_8, fields={})
                 got = one.read(0.0)
                 if got is None:
                     break
@@ -165,7 +166,7 @@ def test_a_flushed_line_is_completed_after_a_restart(ending: bytes) -> None:
         entry = follower.entry()
         append(ending)
         assert follower.descriptor is not None
-        again = Follower(entry, follower.descriptor, limit=1000, encoding="utf-8", fields={})
+        again = Follower(entry, follower.descriptor, limit=1000, encoding=UTF_8, fields={})
         after = [(row[0], fields) for row, fields, _ in read(again)]
         rest = [(b" end", {"continues": True})] if b"end" in ending else []
         if ending.startswith(b"\r"):
@@ -179,7 +180,7 @@ def test_the_hole_of_a_writer_that_does_not_append_is_skipped(size: int) -> None
     with tempfile.TemporaryFile() as file:
         status = os.fstat(file.fileno())
         entry = fresh("1-2-3", 1, "app.log", status.st_dev, status.st_ino)
-        follower = Follower(entry, os.dup(file.fileno()), limit=1000, encoding="utf-8", fields={})
+        follower = Follower(entry, os.dup(file.fileno()), limit=1000, encoding=UTF_8, fields={})
         os.pwrite(file.fileno(), b"one\n", size)
         assert [(line, offset) for line, offset, _ in rows(follower)] == [(b"one", size)]
         os.pwrite(file.fileno(), b"two\n", size + 4)
@@ -199,6 +200,121 @@ def test_a_truncated_file_is_noticed() -> None:
             append(content)
             with pytest.raises(Truncated):
                 follower.read(0.0)
+
+
+# --- encodings --------------------------------------------------------------------------------------------------------
+
+WIDE = ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-be", "cp500", "shift_jis", "utf-8", "utf-8-sig", "utf-7"]
+TEXT = st.lists(
+    st.sampled_from(["a", "\n", "\n\n", "\r\n", "\r", "é", "あ", "\u0a0a", "\u0a00", "\u0100", "\U0001f600", "x" * 9]),
+    max_size=25,
+).map("".join)  # fmt: skip
+
+
+def encodable(text: str, codec: str) -> str:
+    return text.encode(codec, "ignore").decode(codec)
+
+
+@pytest.mark.parametrize("codec", WIDE)
+@given(text=TEXT, size=st.sampled_from([16, 4096]))
+def test_lines_of_every_encoding(codec: str, text: str, size: int) -> None:
+    """Byte by byte and at once: each line is the text between two newlines, at the position of its first byte.
+
+    Characters that contain the bytes of a newline, and a mark of the byte order, are no reason to go wrong.
+    """
+    text = encodable(text, codec)
+    data = text.encode(codec)
+    mark = len("".encode(codec))
+    *whole, rest = text.split("\n")
+    positions, position = [], mark
+    bare = Encoding.of(codec).told_by(data).codec
+    for line in whole:
+        positions.append(position)
+        position += len(f"{line}\n".encode(bare))
+    expected = [(line.removesuffix("\r").encode(), at) for line, at in zip(whole, positions, strict=True)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "CHUNK", size)
+        patch.setattr(module, "BEFORE", 8)
+        for steps in (1, len(data) or 1):
+            with followed(encoding=codec) as (append, follower):
+                got: list[Row] = []
+                for begin in range(0, len(data), steps):
+                    append(data[begin : begin + steps])
+                    got += rows(follower)
+                assert [(line, offset) for line, offset, _ in got] == expected
+                last = rows(follower, final=True)
+                assert [line for line, _, _ in last] == ([rest.removesuffix("\r").encode()] if rest else [])
+                assert follower.offset == len(data)
+                assert follower.account.read == len(got) + len(last)
+
+
+@pytest.mark.parametrize("codec", ["utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
+def test_a_mark_tells_the_byte_order(codec: str) -> None:
+    """Also after a restart in the middle of the file, where the mark is read again."""
+    with followed(encoding=codec[:6]) as (append, follower):
+        append("\ufeffone\ntwo\n".encode(codec))
+        assert [line for line, _, _ in rows(follower)] == [b"one", b"two"]
+        follower.committed = follower.offset
+        follower._committed_before = follower._before
+        append("three\n".encode(codec))
+        assert follower.descriptor is not None
+        again = Follower(follower.entry(), follower.descriptor, limit=99, encoding=Encoding.of(codec[:6]), fields={})
+        assert [line for line, _, _ in rows(again)] == [b"three"]
+
+
+def test_half_a_character_is_not_shipped_unless_its_writer_is_gone() -> None:
+    """At a shutdown the partial line ends with its last whole character; the rest goes on behind it."""
+    with followed() as (append, follower):
+        append("aé".encode()[:-1])
+        assert [line for line, _, _ in rows(follower, final=True)] == [b"a"]
+        assert (follower.offset, follower.torn) == (1, 1)
+        append("é".encode()[-1:] + b"\n")
+        assert [line for line, _, _ in rows(follower)] == ["é".encode()]
+    with followed(encoding="utf-16-le") as (append, follower):
+        append(b"a\0b")
+        assert [line for line, _, _ in rows(follower, final=True)] == [b"a"]
+        got = follower.read(0.0, final=True, gone=True)
+        assert got is not None
+        assert (got[0].lines, got[1].replaced) == (["\ufffd".encode()], 1)
+
+
+def test_a_mark_alone_is_no_line() -> None:
+    """A file that holds nothing else is read to its end."""
+    with followed() as (append, follower):
+        append(b"\xef\xbb\xbf")
+        got = follower.read(0.0, final=True)
+        assert got is not None
+        assert (len(got[0]), follower.offset) == (0, 3)
+        append(b"one\n")
+        assert [(line, offset) for line, offset, _ in rows(follower)] == [(b"one", 3)]
+
+
+@pytest.mark.parametrize("codec", ["utf-16-le", "utf-32-be"])
+def test_a_long_line_of_wide_characters(codec: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cut between characters, over several reads, with a hole in the bytes of the next one that is no newline."""
+    monkeypatch.setattr(module, "CHUNK", 64)
+    with followed(limit=19, encoding=codec) as (append, follower):
+        append(("\U0001f600" * 100 + "\u0a00\u0100").encode(codec) + b"\n")
+        assert rows(follower) == []
+        data = ("\U0001f600" * 100 + "\n" + "next\n").encode(codec)
+    with followed(limit=19, encoding=codec) as (append, follower):
+        append(data[:-30])
+        append(data[-30:])
+        (long, _, cut), (after, _, _) = read(follower)
+        assert (long[0], long[1], cut) == ("\U0001f600".encode() * 4 + MARKER, 0, 1)
+        assert after[:2] == (b"next", len(("\U0001f600" * 100 + "\n").encode(codec)))
+
+
+@pytest.mark.parametrize("codec", ["utf-16-be", "utf-32-be", "utf-16-le"])
+def test_a_hole_before_wide_characters(codec: str) -> None:
+    """The zero with which a character begins is not part of the hole."""
+    with tempfile.TemporaryFile() as file:
+        status = os.fstat(file.fileno())
+        entry = fresh("1-2-3", 1, "app.log", status.st_dev, status.st_ino)
+        follower = Follower(entry, os.dup(file.fileno()), limit=1000, encoding=Encoding.of(codec), fields={})
+        os.pwrite(file.fileno(), "one\n".encode(codec), 80)
+        assert [(line, offset) for line, offset, _ in rows(follower)] == [(b"one", 80)]
+        follower.close()
 
 
 # --- long lines, and bytes that are not text --------------------------------------------------------------------------
@@ -225,7 +341,7 @@ def test_a_truncated_file_is_noticed() -> None:
 )
 def test_lines_are_cleaned(raw: bytes, limit: int, text: bytes, truncated: int, replaced: int) -> None:
     """A line over the limit is cut, between characters, and marked; what is not text is replaced; both are counted."""
-    lines = clean(raw, 100, limit=limit, encoding="utf-8")
+    lines = clean(raw, 100, limit=limit)
     assert (lines.text, lines.truncated, lines.replaced) == (text, truncated, replaced)
     offsets = lines.offsets or [
         100 + sum(len(each) + 1 for each in text.split(b"\n")[:at]) for at in range(text.count(b"\n") + 1)
@@ -237,7 +353,7 @@ def test_lines_are_cleaned(raw: bytes, limit: int, text: bytes, truncated: int, 
 @given(data=st.binary(max_size=40))
 def test_in_every_encoding_a_line_stays_a_line(encoding: str, data: bytes) -> None:
     """As many lines come out as went in, as UTF-8, each at its position; what makes no sense is replaced."""
-    lines = clean(data, 0, limit=1000, encoding=encoding)
+    lines = clean(data, 0, limit=1000, encoding=Encoding.of(encoding))
     lines.text.decode()
     assert lines.text.count(b"\n") == data.count(b"\n")
     if lines.offsets is not None:
@@ -248,7 +364,7 @@ def test_in_every_encoding_a_line_stays_a_line(encoding: str, data: bytes) -> No
 
 def test_latin_1_becomes_utf_8() -> None:
     """The text is what the writer meant."""
-    assert clean("é\nü".encode("latin-1"), 0, limit=9, encoding="latin-1").text.decode() == "é\nü"
+    assert clean("é\nü".encode("latin-1"), 0, limit=9, encoding=Encoding.of("latin-1")).text.decode() == "é\nü"
 
 
 def test_a_long_line_costs_no_memory_and_is_marked(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from podpatterns.errors import StartError
+from podpatterns.formats.encodings import Encoding
 from podpatterns.sidecar.events import SidecarEvents
 from podpatterns.sidecar.files.discovery import Directories, Discovery, Found, Key, Place, Sight, neighbours
 from podpatterns.sidecar.files.follower import Follower
@@ -37,6 +38,7 @@ class Followed:
         watches: Watches,
         follower: Callable[[Entry, int | None], Follower],
         *,
+        encoding: Encoding,
         events: SidecarEvents,
         retire: Callable[[Account], None],
         directory: Path,
@@ -48,6 +50,7 @@ class Followed:
         """Those that nobody tells us about."""
         self._discovery, self._watches = discovery, watches
         self._follower = follower
+        self._encoding = encoding
         self._events = events
         self._retire = retire
         self._directory = directory
@@ -226,7 +229,7 @@ class Followed:
         entry = fresh(f"{key[0]:x}-{key[1]:x}-{time.time_ns():x}", 0, path, *key)
         entry.size = status.st_size
         if at_end:
-            entry.offset = _last_line_end(descriptor, status.st_size)
+            entry.offset = _last_line_end(descriptor, status.st_size, self._encoding)
             length = min(BEFORE, entry.offset)
             entry.before = length, hashed(os.pread(descriptor, length, entry.offset - length))
         self.files[key] = self._follower(entry, descriptor)
@@ -340,7 +343,9 @@ def _stem(path: str) -> str:
     return _ROTATED.sub("", path)
 
 
-def _last_line_end(descriptor: int, size: int) -> int:
+def _last_line_end(descriptor: int, size: int, encoding: Encoding) -> int:
     """Where to begin at the end of a file: after its last newline, so that a line is never torn."""
-    begin = max(0, size - (1 << 20))
-    return begin + os.pread(descriptor, size - begin, begin).rfind(b"\n") + 1
+    begin = max(0, size - (1 << 20)) & ~3  # where a unit begins, in every encoding
+    encoding = encoding.told_by(os.pread(descriptor, 4, 0))
+    found = encoding.rfind(os.pread(descriptor, size - begin, begin))
+    return begin + found + len(encoding.newline) if found >= 0 else begin

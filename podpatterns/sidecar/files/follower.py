@@ -11,12 +11,15 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from podpatterns.formats.lines import Lines, clean
+from podpatterns.formats.encodings import Encoding
+from podpatterns.formats.lines import Lines, clean, line_offsets
 from podpatterns.sidecar.batch import Batch, Source
 from podpatterns.sidecar.files.identity import BEFORE, PREFIX, Entry, hashed
 
 CHUNK = 256 * 1024
 """Bytes in a read: large enough that the work per batch does not count, small enough for the processor's cache."""
+SEARCHED = 64 * CHUNK
+"""Bytes of a single line that are gone through before it is the others' turn."""
 
 
 class Truncated(Exception):  # noqa: N818 - what has happened to the file
@@ -45,7 +48,7 @@ class Follower:
         descriptor: int | None,
         *,
         limit: int,
-        encoding: str,
+        encoding: Encoding,
         fields: Mapping[str, Any],
         held: Held | None = None,
         hold: float = 0.0,
@@ -60,6 +63,8 @@ class Follower:
         """Nothing is left to read but, perhaps, a line without an end."""
         self.missing_since: float | None = None
         self.grown_at = 0.0
+        self.torn = 0
+        """Bytes at the end that are the beginning of a character."""
         self.due: float | None = None
         """When lines that are kept back will have waited long enough for more, unless more comes."""
         self._fields = fields
@@ -73,6 +78,7 @@ class Follower:
         if descriptor is not None:
             self._prefix = os.pread(descriptor, PREFIX, 0)
             self._before = os.pread(descriptor, entry.before[0], self.offset - entry.before[0])
+            self._encoding = encoding.told_by(self._prefix)
         self._committed_before = self._before
         self._saved_prefix = entry.prefix
         self._entry: Entry | None = None
@@ -146,8 +152,13 @@ class Follower:
 
     # --- reading --------------------------------------------------------------------------------------------------
 
-    def read(self, now: float, *, final: bool = False) -> tuple[Batch, Lines] | None:
-        """The next lines, or None if there is no whole line. `final`: what is left counts as a line.
+    def read(self, now: float, *, final: bool = False, gone: bool = False) -> tuple[Batch, Lines] | None:
+        """The next lines, or None if there is no whole line.
+
+        Args:
+            now: the time, in seconds.
+            final: what is left counts as a line, as far as it is whole characters.
+            gone: nothing more will come, not even the rest of a character.
 
         Raises:
             Truncated: what was read is no longer there.
@@ -164,19 +175,23 @@ class Follower:
         self.size, self._mtime = status.st_size, status.st_mtime_ns
         self.due = None
         data = self._pread(CHUNK)
-        if self.generation and not self.offset and data.startswith(b"\0"):
+        encoding = self._encoding
+        if self.generation and not self.offset and data.startswith(bytes(encoding.unit)):
             return self._hole(data)
         begin = len(self._before)
-        end = data.rfind(b"\n")
-        if end >= begin:
+        end = encoding.rfind(data, begin)
+        if end >= 0:
             self.at_end = False
             return self._whole_lines(data, begin, end, wait=not final and now - self.grown_at < self._hold)
         if len(data) - begin == CHUNK:
             return self._long_line(final=final)
         self.at_end = True
-        if final and len(data) > begin:
-            return self._batch(data[begin:], self.offset, len(data) - begin, data, open_line=True)
-        return None
+        if not final:
+            return None
+        rest = data[begin:]
+        size = len(rest) if gone else encoding.whole(rest)
+        self.torn = len(rest) - size
+        return self._batch(rest[:size], size, data, open_line=True) if size else None
 
     def _pread(self, size: int) -> bytes:
         assert self.descriptor is not None
@@ -186,21 +201,30 @@ class Follower:
             raise Truncated
         if len(self._prefix) < PREFIX and len(data) > begin:
             self._prefix = os.pread(self.descriptor, PREFIX, 0)
+            self._encoding = self._encoding.told_by(self._prefix)
         return data
 
     def _whole_lines(self, data: bytes, begin: int, end: int, *, wait: bool) -> tuple[Batch, Lines] | None:
+        encoding = self._encoding
         if self._open_line:
             # The end of a line whose beginning was shipped before the restart: a record of its own.
-            end = data.index(b"\n", begin)
+            end = encoding.find(data, begin)
         elif wait and self._held is not None:
-            for _ in range(self._held(data, begin, end)):
-                end = data.rfind(b"\n", begin, end)
+            last = end
+            for _ in range(self._kept_back(data, begin, end, self._held)):
+                end = encoding.rfind(data, begin, end)
             if end < 0:
-                end = data.rfind(b"\n")
+                end = last
                 if len(data) - begin < CHUNK:
                     self.due = self.grown_at + self._hold
                     return None  # all of it may belong together with what comes
-        return self._batch(data[begin:end], self.offset, end + 1 - begin, data)
+        return self._batch(data[begin:end], end + len(encoding.newline) - begin, data)
+
+    def _kept_back(self, data: bytes, begin: int, end: int, held: Held) -> int:
+        if self._encoding.plain:
+            return held(data, begin, end)
+        text = self._cleaned(data[begin:end]).text
+        return held(text, 0, len(text))
 
     def _hole(self, data: bytes) -> tuple[Batch, Lines]:
         """A writer that does not append goes on at its old position in a truncated file: what lies before is a hole."""
@@ -209,6 +233,7 @@ class Follower:
         # Nothing but a hole, or a file system that knows of none: what was read counts.
         with suppress(OSError):
             nuls = max(nuls, os.lseek(self.descriptor, 0, os.SEEK_DATA))
+        nuls -= nuls % self._encoding.unit  # a character may begin with a zero
         return self._skip(nuls, self._tail(nuls))
 
     def _skip(self, size: int, data: bytes) -> tuple[Batch, Lines]:
@@ -217,13 +242,24 @@ class Follower:
         mark = Mark(self, self.offset, self._before, open_line=False)
         return Batch(self.source, None, start, self.offset, lines=[], mark=mark), Lines(b"", [], 0, 0)
 
-    def _batch(self, raw: bytes, start: int, size: int, data: bytes, *, open_line: bool = False) -> tuple[Batch, Lines]:
+    def _batch(self, raw: bytes, size: int, data: bytes, *, open_line: bool = False) -> tuple[Batch, Lines]:
+        """`raw` as lines; it takes `size` bytes of the file, and `data` goes at least as far."""
         continues = self._open_line
+        until = data[: len(self._before) + size]
         if continues and not raw and not open_line:
             self._open_line = False
-            return self._skip(size, data[: len(self._before) + size])  # nothing but the newline was missing
-        lines = clean(raw, start, limit=self._limit, encoding=self._encoding)
-        return self._emitted(lines, size, data[: len(self._before) + size], continues=continues, open_line=open_line)
+            return self._skip(size, until)  # nothing but the newline was missing
+        if open_line and not self.offset and len(raw) == self._encoding.mark(raw):
+            return self._skip(size, until)  # nothing but the mark is there
+        return self._emitted(self._cleaned(raw), size, until, continues=continues, open_line=open_line)
+
+    def _cleaned(self, raw: bytes) -> Lines:
+        """The next bytes, as lines; a mark of the byte order at the start of the file is no part of the first one."""
+        mark = 0 if self.offset else self._encoding.mark(raw)
+        lines = clean(raw[mark:], self.offset + mark, limit=self._limit, encoding=self._encoding)
+        if mark and lines.offsets is None:
+            return lines._replace(offsets=line_offsets(lines.text.split(b"\n"), mark))
+        return lines
 
     def _emitted(
         self, lines: Lines, size: int, data: bytes, *, continues: bool = False, open_line: bool = False
@@ -254,28 +290,34 @@ class Follower:
     def _long_line(self, *, final: bool) -> tuple[Batch, Lines] | None:
         """A line longer than a chunk: search for its end in pieces, keep no more of it than the limit."""
         assert self.descriptor is not None
+        encoding = self._encoding
         position = max(self._scanned, self.offset)
+        stop = position + SEARCHED
         while True:
             piece = os.pread(self.descriptor, CHUNK, position)
-            found = piece.find(b"\n")
+            found = encoding.find(piece)
             if found >= 0:
                 position += found
                 break
-            position += len(piece)
+            size = len(piece) - len(piece) % encoding.unit
+            position += size
             self._scanned = position
-            if not piece:
+            if not size:
                 self.at_end = True
                 if not final:
                     return None
                 break
+            if position >= stop and not final:
+                self.due = 0.0  # at once, but the others first
+                return None
         self.at_end = False
         begin = len(self._before)
-        # Two bytes over the limit tell a line that is too long from one that ends there with a carriage return.
-        whole = self._pread(min(position - self.offset, self._limit + 2))[begin:]
-        lines = clean(whole, self.offset, limit=self._limit, encoding=self._encoding)
-        newline = 0 if found < 0 else 1
+        # A character over the limit and a carriage return tell a line that is too long from one that ends there.
+        whole = self._pread(min(position - self.offset, self._limit + 2 * encoding.unit))[begin:]
+        newline = 0 if found < 0 else len(encoding.newline)
         continues = self._open_line
         size = position + newline - self.offset
+        lines = self._cleaned(whole)
         return self._emitted(lines, size, self._tail(self.offset + size), continues=continues, open_line=not newline)
 
     def close(self) -> None:

@@ -11,7 +11,8 @@ from typing import Annotated, Any, ClassVar
 
 import msgspec
 
-from podpatterns.formats.lines import Lines, newline_is_plain
+from podpatterns.formats.encodings import Encoding
+from podpatterns.formats.lines import Lines
 from podpatterns.runtime.schema import InvalidField
 from podpatterns.runtime.service import Check
 from podpatterns.runtime.units import Duration, Size
@@ -63,8 +64,9 @@ class TailConfig(InputConfig, frozen=True, kw_only=True):
     above what people write and keeps memory bounded."""
 
     encoding: str = "utf-8"
-    """How the files are encoded, by a name that Python knows. Bytes that make no sense are replaced by U+FFFD, and
-    counted. Encodings in which a newline is not the byte 0x0A, such as UTF-16, are refused."""
+    """How the files are encoded, by a name that Python knows, UTF-16 and UTF-32 included. Records are UTF-8. Bytes that
+    make no sense are replaced by U+FFFD, and counted. A byte order mark is left out; with `utf-16` and `utf-32` it
+    tells the byte order, and a file without one is little-endian."""
 
     file_field: str | None = "file"
     """The field that holds the file's path in each record; None for none."""
@@ -86,11 +88,11 @@ class TailConfig(InputConfig, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         """Check what a pattern cannot say."""
         try:
-            plain = newline_is_plain(self.encoding)
+            Encoding.of(self.encoding)
         except LookupError:
             raise InvalidField("encoding", f'Python knows no encoding "{self.encoding}"; write "utf-8"') from None
-        if not plain:
-            raise InvalidField("encoding", f"{self.encoding} is not supported: its newline is not the byte 0x0A")
+        except ValueError as error:
+            raise InvalidField("encoding", str(error)) from None
         if not self.max_line:
             raise InvalidField("max_line", "a line needs at least one byte")
         if not self.poll:
@@ -108,12 +110,14 @@ class Tail(Input):
         self.config = config
         self._events = context.events
         self._context = context
+        self._encoding = Encoding.of(config.encoding)
         self._read_bytes = context.events.read_bytes(context.name)
         self._watches = Watches(context.events.directory_polled)
         self._followed = Followed(
             Discovery(config.paths, config.exclude, config.rotated),
             self._watches,
             self._follower,
+            encoding=self._encoding,
             events=context.events,
             retire=context.retire,
             directory=context.directory,
@@ -133,7 +137,7 @@ class Tail(Input):
             entry,
             descriptor,
             limit=self.config.max_line,
-            encoding=self.config.encoding,
+            encoding=self._encoding,
             fields={field: entry.path} if field else {},
             held=self._context.held,
             hold=self.config.hold,
@@ -249,11 +253,11 @@ class Tail(Input):
             if file.unread:
                 await self._last_lines(emit, file)
 
-    async def _last_lines(self, emit: Emit, file: Follower) -> bool:
+    async def _last_lines(self, emit: Emit, file: Follower, *, gone: bool = False) -> bool:
         """What is left of a file, also a line without its end; False if nothing was."""
         found = False
         try:
-            while (got := file.read(time.monotonic(), final=True)) is not None:
+            while (got := file.read(time.monotonic(), final=True, gone=gone)) is not None:
                 found = True
                 await self._hand_on(emit, got)
         except Truncated:
@@ -271,7 +275,7 @@ class Tail(Input):
                 continue
             if now - max(file.grown_at, file.missing_since) < self.config.release:
                 continue
-            if await self._last_lines(emit, file):
+            if await self._last_lines(emit, file, gone=True):
                 continue  # the writer is gone, and has left a line without its end: not before that has been taken
             self._followed.release(file)
             self._context.touch()
@@ -316,7 +320,7 @@ class Tail(Input):
 
 
 def _behind(file: Follower) -> int:
-    """Bytes that are there and have not been read."""
+    """Bytes that are there and have not been read, though they could be."""
     if file.descriptor is None:
         return 0
-    return max(0, os.fstat(file.descriptor).st_size - file.offset)
+    return max(0, os.fstat(file.descriptor).st_size - file.offset - file.torn)

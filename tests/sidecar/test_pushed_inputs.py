@@ -129,7 +129,7 @@ async def test_http_takes_lines(tmp_path: Path, head: str, body: bytes, lines: l
         ("POST /logs HTTP/1.1\r\nContent-Encoding: br", b"x", 400, "br is not known"),
         ("POST /logs HTTP/1.1\r\nContent-Type: application/json", b"[1]", 400, "objects"),
         ("POST /logs HTTP/1.1\r\nContent-Type: application/json", b"{", 400, "not JSON"),
-        ("POST /logs HTTP/1.1\r\nTransfer-Encoding: chunked", b"", 501, "Content-Length"),
+        ("POST /logs HTTP/1.1\r\nTransfer-Encoding: chunked", b"", 400, "Content-Length"),
     ],
 )
 async def test_http_says_what_is_wrong(tmp_path: Path, head: str, body: bytes, status: int, said: str) -> None:

@@ -33,6 +33,7 @@ from podpatterns.pod.model import (
     Probe,
     Projected,
     ResourceRef,
+    RestartRule,
     Sleep,
     TcpSocket,
     Volume,
@@ -163,9 +164,7 @@ class PodBuilder:
     def _container(self, value: Mapping[str, Any], path: str, name: str, *, init: bool) -> Container:
         policy = value.get("restartPolicy")
         kind = Kind.MAIN if not init else Kind.SIDECAR if policy == "Always" else Kind.INIT
-        if policy is not None and kind is not Kind.SIDECAR:
-            known = 'only an init container can have one, "Always", which makes it a sidecar'
-            self._fail(f"{path}.restartPolicy", f'cannot be "{policy}" here; {known}')
+        rules = tuple(self._restart_rules(value, path, kind))
         for probe in ("livenessProbe", "readinessProbe", "startupProbe", "lifecycle"):
             if kind is Kind.INIT and probe in value:
                 self._fail(
@@ -190,7 +189,10 @@ class PodBuilder:
             liveness=self._probe(value, path, "livenessProbe", ports),
             readiness=self._probe(value, path, "readinessProbe", ports),
             post_start=self._handler(lifecycle.get("postStart"), f"{path}.lifecycle.postStart", ports),
+            stop_signal=lifecycle.get("stopSignal", "SIGTERM"),
             pre_stop=self._handler(lifecycle.get("preStop"), f"{path}.lifecycle.preStop", ports),
+            restart_policy=policy if kind is not Kind.SIDECAR else None,
+            restart_rules=rules,
             termination_path=value.get("terminationMessagePath", "/dev/termination-log"),
             logs_on_error=value.get("terminationMessagePolicy") == "FallbackToLogsOnError",
             resources={
@@ -201,6 +203,16 @@ class PodBuilder:
             pattern=image.pattern if image else None,
             admin_port=admin if image else None,
         )
+
+    def _restart_rules(self, value: Mapping[str, Any], path: str, kind: Kind) -> Iterator[RestartRule]:
+        given = value.get("restartPolicyRules", ())
+        if given and "restartPolicy" not in value:
+            self._fail(f"{path}.restartPolicyRules", "needs a restartPolicy of the container beside it")
+        elif given and kind is Kind.SIDECAR:
+            self._fail(f"{path}.restartPolicyRules", "has no sense for a sidecar, which is always started again")
+        for rule in given:
+            codes = rule.get("exitCodes", {})
+            yield RestartRule(frozenset(codes.get("values", ())), codes.get("operator", "In") == "In")
 
     def _command(self, value: Mapping[str, Any], path: str, name: str, image: images.Image | None) -> tuple[str, ...]:
         command, args = value.get("command"), value.get("args")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,8 +13,10 @@ from podpatterns.pod.lifecycle import Pod
 from podpatterns.pod.member import Member, Stage
 from podpatterns.pod.model import Kind
 
-ASKED_TO = frozenset({0, 143})
-"""Exit codes that are fine after our SIGTERM: by its own decision, or by the signal."""
+
+def as_asked(member: Member) -> bool:
+    """An exit code that is fine after our SIGTERM: by the container's own decision, or by the signal."""
+    return member.exit_code in (0, 128 + signal.Signals[member.spec.stop_signal])
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +74,7 @@ def _reason(member: Member) -> str:
         return "never started"
     if member.overran:
         return "killed: over its grace"
-    if member.asked and member.exit_code in ASKED_TO:
+    if member.asked and as_asked(member):
         return "ended as asked"
     return f"stopped because {member.unhealthy}" if member.unhealthy else member.reason
 
@@ -87,7 +90,7 @@ def _faults(pod: Pod, member: Member, then: tuple[bool, bool] | None) -> Iterato
     if member.overran:
         yield "did not end within its grace and was killed"
     elif member.asked:
-        if member.exit_code not in ASKED_TO:
+        if not as_asked(member):
             yield f"ended with exit code {member.exit_code} when it was asked to end"
     elif member.stage is Stage.WAITING or (then is not None and not then[0] and member.exit_code != 0):
         times = f"{member.restarts} restart{'s' if member.restarts != 1 else ''}"

@@ -10,6 +10,7 @@ Source: the Kubernetes API reference, v1 (core), batch/v1 and apps/v1.
 from __future__ import annotations
 
 import enum
+import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -31,6 +32,7 @@ class Shape(enum.Enum):
     TEXTS = "a list of text"
     LABELS = "a mapping of text to text"
     INTEGER = "a whole number"
+    INTEGERS = "a list of whole numbers"
     BOOLEAN = "true or false"
     PORT = "a port number or the name of a port"
     QUANTITY = "a quantity such as 64Mi or 500m"
@@ -148,7 +150,11 @@ CONTAINER: dict[str, Field] = {
     "args": _TEXTS,
     "workingDir": _emulated(Shape.TEXT, "without one, the manifest's folder stands for the image's"),
     "restartPolicy": _done(Shape.TEXT, choices=("Always", "OnFailure", "Never")),
-    "restartPolicyRules": _reported("containers restart by the pod's restartPolicy"),
+    "restartPolicyRules": _OBJECTS,
+    "restartPolicyRules[].action": _done(Shape.TEXT, required=True, choices=("Restart",)),
+    "restartPolicyRules[].exitCodes": _MAPPING,
+    "restartPolicyRules[].exitCodes.operator": _done(Shape.TEXT, required=True, choices=("In", "NotIn")),
+    "restartPolicyRules[].exitCodes.values": _done(Shape.INTEGERS),
     "resizePolicy": _reported(_NO_LIMITS),
     "ports": _OBJECTS,
     "ports[].containerPort": _done(Shape.INTEGER, required=True),
@@ -202,7 +208,7 @@ CONTAINER: dict[str, Field] = {
     **_below("lifecycle.postStart", _HOOK),
     "lifecycle.preStop": _MAPPING,
     **_below("lifecycle.preStop", _HOOK),
-    "lifecycle.stopSignal": _reported("containers are asked to end with SIGTERM", Shape.TEXT),
+    "lifecycle.stopSignal": _done(Shape.TEXT, choices=tuple(each.name for each in signal.Signals)),
     "terminationMessagePath": _TEXT,
     "terminationMessagePolicy": _done(Shape.TEXT, choices=("File", "FallbackToLogsOnError")),
     "securityContext": _reported(_NO_USERS, Shape.ANY),

@@ -40,7 +40,7 @@ from podpatterns.pod.events import (
     What,
 )
 from podpatterns.pod.member import CRASH_LOOP, STOPPING, TRY_AGAIN, Member, Stage, Termination
-from podpatterns.pod.model import Kind, PodSpec
+from podpatterns.pod.model import Kind, PodSpec, RestartPolicy
 
 LAST_CHANCE = 2.0
 """Seconds between SIGTERM and SIGKILL that a container always gets, however much of the grace preStop has used."""
@@ -217,10 +217,18 @@ class Pod:
             self._finish("every main container has ended")
 
     def _restarts(self, member: Member, code: int) -> bool:
-        policy = self.spec.restart_policy
+        if any(rule.says(code) for rule in member.spec.restart_rules):
+            return True
+        policy = self.policy(member)
         if policy == "Never":
             return False
         return member.kind is Kind.INIT or policy == "Always" or code != 0 or member.unhealthy is not None
+
+    def policy(self, member: Member) -> RestartPolicy:
+        """The restart policy of a container: its own, or the pod's."""
+        if member.kind is Kind.SIDECAR:
+            return "Always"
+        return member.spec.restart_policy or self.spec.restart_policy
 
     def _back_off(self, member: Member) -> None:
         limit = self.spec.backoff_limit
@@ -372,7 +380,7 @@ class Pod:
         member.asked, member.told_at = self.ending is not None, self._now
         self._timers.pop((member.name, "grace"), None)
         self._timers[member.name, "kill"] = max(member.until, self._now + LAST_CHANCE)
-        self._tell(What.STOPPING, member, member.unhealthy or "SIGTERM")
+        self._tell(What.STOPPING, member, member.unhealthy or member.spec.stop_signal)
         self._out.append(Terminate(member.name, member.run))
 
     def _kill(self, member: Member) -> None:

@@ -9,6 +9,8 @@ from typing import Literal
 
 from podpatterns.runtime.nodes import Mark
 
+RestartPolicy = Literal["Always", "OnFailure", "Never"]
+
 
 class Kind(enum.Enum):
     """The three kinds of containers."""
@@ -196,6 +198,18 @@ class Volume:
     source: EmptyDir | HostPath | Projected
 
 
+@dataclass(frozen=True, slots=True)
+class RestartRule:
+    """A container that ends with one of these exit codes (`matches` False: with any other) is started again."""
+
+    codes: frozenset[int]
+    matches: bool = True
+
+    def says(self, code: int) -> bool:
+        """Whether the rule is about this exit code."""
+        return (code in self.codes) is self.matches
+
+
 # --- containers and pods ------------------------------------------------------------------------------------------
 
 
@@ -218,6 +232,12 @@ class Container:
     readiness: Probe | None = None
     post_start: Handler | None = None
     pre_stop: Handler | None = None
+    stop_signal: str = "SIGTERM"
+    """What asks it to end."""
+    restart_policy: RestartPolicy | None = None
+    """Of the container itself; None: the pod's."""
+    restart_rules: tuple[RestartRule, ...] = ()
+    """Looked at before the policy."""
     termination_path: str = "/dev/termination-log"
     logs_on_error: bool = False
     resources: Mapping[str, str] = field(default_factory=dict)
@@ -239,7 +259,7 @@ class PodSpec:
     """The kind of the document."""
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
-    restart_policy: Literal["Always", "OnFailure", "Never"] = "Always"
+    restart_policy: RestartPolicy = "Always"
     grace: float = 30
     active_deadline: float | None = None
     backoff_limit: int | None = None

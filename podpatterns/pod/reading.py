@@ -160,6 +160,11 @@ def _texts(node: Node) -> list[str] | None:
     return [item for item in found if item is not None] if None not in found else None
 
 
+def _integers(node: Node) -> list[int] | None:
+    found = [_integer(item) for item in node.items] if isinstance(node, ListNode) else [None]
+    return [item for item in found if item is not None] if None not in found else None
+
+
 def _labels(node: Node) -> dict[str, str] | None:
     return _entries(node, _text)
 
@@ -184,6 +189,7 @@ _READ: dict[Shape, Any] = {
     Shape.TEXTS: _texts,
     Shape.LABELS: _labels,
     Shape.INTEGER: _integer,
+    Shape.INTEGERS: _integers,
     Shape.BOOLEAN: _boolean,
     Shape.PORT: _port,
     Shape.QUANTITY: _quantity,

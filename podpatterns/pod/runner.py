@@ -347,7 +347,7 @@ class PodRunner:
     def _on_terminate(self, action: Terminate) -> None:
         run = self._current(action.container, action.run)
         if run is not None and run.process is not None:
-            run.process.signal(signal.SIGTERM)
+            run.process.signal(signal.Signals[self._containers[action.container].stop_signal])
 
     def _on_kill(self, action: Kill) -> None:
         run = self._current(action.container, action.run)

@@ -101,7 +101,8 @@ def _running(pod: Pod, member: Member, now: float) -> Explanation:
 
 
 def _pre_stop(pod: Pod, member: Member, now: float) -> Explanation:
-    why = f"its preStop has not returned; SIGTERM when it has, at the latest {_due(pod, member, 'grace', now)}"
+    latest = f"at the latest {_due(pod, member, 'grace', now)}"
+    why = f"its preStop has not returned; {member.spec.stop_signal} when it has, {latest}"
     return Explanation(member.name, member.kind, "in preStop", why, held_up=True)
 
 
@@ -109,14 +110,14 @@ def _turn(pod: Pod, member: Member, now: float) -> Explanation:
     others = ", ".join(other.name for other in pod.outlives(member))
     why = (
         f"a sidecar ends after all main containers and all later sidecars, and {others} still run"
-        f"{'s' if ',' not in others else ''}; SIGTERM at the latest {_due(pod, member, 'grace', now)}"
+        f"{'s' if ',' not in others else ''}; {member.spec.stop_signal} at the latest {_due(pod, member, 'grace', now)}"
     )
     return Explanation(member.name, member.kind, "waiting for its turn to end", why, held_up=True)
 
 
 def _terminating(pod: Pod, member: Member, now: float) -> Explanation:
     cause = f" ({member.unhealthy})" if member.unhealthy else ""
-    why = f"it has had SIGTERM{cause} and has not ended; SIGKILL {_due(pod, member, 'kill', now)}"
+    why = f"it has had {member.spec.stop_signal}{cause} and has not ended; SIGKILL {_due(pod, member, 'kill', now)}"
     return Explanation(member.name, member.kind, "ending", why, held_up=True)
 
 
@@ -127,7 +128,7 @@ def _over(pod: Pod, member: Member, _now: float) -> Explanation:
         return Explanation(member.name, member.kind, "completed")
     why = _ended(member)
     if pod.ending is None and member.kind is Kind.MAIN:
-        why += f"; not started again: restartPolicy {pod.spec.restart_policy}"
+        why += f"; not started again: restartPolicy {pod.policy(member)}"
     return Explanation(member.name, member.kind, "ended", why, held_up=member.ends[-1].code != 0)
 
 

@@ -147,6 +147,34 @@ def test_a_script_that_exits_1_then_0_then_runs(play, policy, restarts, phase):
     assert pod.pod.phase is phase
 
 
+@pytest.mark.parametrize(
+    ("pod", "own", "code", "again"),
+    [
+        ("Always", "Never", 1, False),
+        ("Never", "Always", 0, True),
+        ("Never", "OnFailure", 0, False),
+        ("Never", "OnFailure", 1, True),
+    ],
+)
+def test_a_containers_own_restart_policy_beats_the_pods(play, pod, own, code, again):
+    """For a main container, as for an init container."""
+    simulation = play((), [play.container("main", restartPolicy=own), play.container("other")],
+                      script={"main": [(1, code)]}, restartPolicy=pod).until(5)  # fmt: skip
+    assert (simulation.starts("main") == 2) is again
+    init = play.container("init", restartPolicy="Never")
+    simulation = play([init], script={"init": [(1, 1)]}, restartPolicy=pod).until(5)
+    assert simulation.pod.phase is PodPhase.FAILED
+
+
+@pytest.mark.parametrize(("operator", "starts"), [("In", [1, 2]), ("NotIn", [2, 1])])
+def test_restart_rules_are_looked_at_before_the_policy(play, operator, starts):
+    """By the exit code; what no rule is about follows the container's policy."""
+    rule = {"action": "Restart", "exitCodes": {"operator": operator, "values": [42, 43]}}
+    mains = [play.container(name, restartPolicy="Never", restartPolicyRules=[rule]) for name in ("a", "b")]
+    simulation = play((), [*mains, play.container("c")], script={"a": [(1, 1)], "b": [(1, 42)]}).until(5)
+    assert [simulation.starts("a"), simulation.starts("b")] == starts
+
+
 # --- probes -------------------------------------------------------------------------------------------------------
 
 

@@ -30,6 +30,13 @@ def test_ending_as_asked_is_fine(play, code):
     assert faults(play(ending={"main": (0, code)}).until(5).delete().to_the_end()) == {"main": []}
 
 
+def test_a_stop_signal_of_the_containers_own_is_what_asks_it(play):
+    """128 + its number is fine, and the number of another one is not."""
+    main = {"name": "main", "command": ["true"], "lifecycle": {"stopSignal": "SIGUSR1"}}
+    assert faults(play((), [main], ending={"main": (0, 138)}).until(5).delete().to_the_end()) == {"main": []}
+    assert faults(play((), [main], ending={"main": (0, 143)}).until(5).delete().to_the_end()) != {"main": []}
+
+
 def test_ending_badly_when_asked_is_a_fault(play):
     """The exit code is named."""
     simulation = play(ending={"main": (0, 3)}).until(5).delete().to_the_end()

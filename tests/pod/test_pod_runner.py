@@ -209,6 +209,14 @@ async def test_a_container_that_ignores_sigterm_is_killed_after_its_grace():
     assert verdict.faults == ("did not end within its grace and was killed",)
 
 
+async def test_the_stop_signal_is_what_the_container_gets():
+    """lifecycle.stopSignal instead of SIGTERM."""
+    main = shell("main", "trap 'echo quit; exit 0' QUIT; echo up; while :; do sleep 0.05; done")
+    async with LocalPod(pod({**main, "lifecycle": {"stopSignal": "SIGQUIT"}})) as local:
+        await local.wait_line("main", "up")
+    assert local.output("main") == ["up", "quit"]
+
+
 async def test_pods_end_in_the_reverse_order():
     """The next pod ends when the one after it is gone."""
     async with LocalPod(pod(shell("a", STAY), name="one"), pod(shell("b", STAY), name="two")) as local:

@@ -21,6 +21,9 @@ class AdapterEvents:
         self._lines = counter(f"{_PREFIX}lines", "Lines received, refused and skipped ones included.")
         self._line = self._lines.cell()
         self._refused = counter(f"{_PREFIX}lines_refused", "Lines and values refused, by the reason.", ["reason"])
+        self._matched = counter(
+            f"{_PREFIX}lines_matched", "Log lines that a rule has counted, by the rule's number in its input.", ["rule"]
+        )
         self._skipped = counter(f"{_PREFIX}lines_skipped", "Lines that carry no metric, by what they are.", ["what"])
         self._dropped = counter(f"{_PREFIX}datagrams_dropped", "Datagrams dropped before they were read.", ["input"])
         self._overflow = counter(
@@ -59,6 +62,10 @@ class AdapterEvents:
     def lines_taken(self, count: int) -> None:
         """So many lines came in. Too frequent to be logged."""
         self._line.value += count
+
+    def lines_matched(self, rule: int, count: int) -> None:
+        """So many log lines had the form of a rule. Too frequent to be logged."""
+        self._matched.cell(str(rule)).value += count
 
     def line_refused(self, reason: str, detail: str) -> None:
         """A line or value was refused; logged at the 1st, 10th, 100th, … of a reason, lest nonsense flood the log."""
@@ -105,6 +112,14 @@ class AdapterEvents:
     def input_listening(self, source: str, address: str) -> None:
         """An input is open."""
         self._log.info("adapter.input.listening", input=source, address=address)
+
+    def file_opened(self, source: str, path: str) -> None:
+        """A file is being read."""
+        self._log.info("adapter.file.opened", input=source, path=path)
+
+    def file_truncated(self, source: str, path: str) -> None:
+        """A file has become shorter; it is read from its beginning."""
+        self._log.info("adapter.file.truncated", input=source, path=path)
 
     def connection_opened(self, source: str) -> None:
         """A client has connected."""

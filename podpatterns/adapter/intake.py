@@ -6,9 +6,9 @@ slot. Only text that was never seen is parsed. Measured on one core (CPython 3.1
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from collections.abc import Set as AbstractSet
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 from podpatterns.adapter.slots import Scaled, Set, Slot, Way
 from podpatterns.adapter.store import Store
@@ -22,6 +22,9 @@ SURE = 1e15
 
 _WHITE = (b" ", b"\t", b"\r", b"\v", b"\f")
 """What `float` would forgive around a number, and we do not."""
+
+
+K = TypeVar("K", bound=Hashable)
 
 
 class Sink(Protocol):
@@ -42,7 +45,7 @@ class Intake:
 
     def __init__(self, store: Store, sink: Sink) -> None:
         self.store, self.sink = store, sink
-        self._known: dict[bytes, dict[bytes, Way]] = {}
+        self._known: dict[bytes, dict[Any, Way]] = {}
         self._count = 0
         self._limit = 4 * store.shape.budget
 
@@ -85,19 +88,24 @@ class Intake:
         series; `read` makes a line of a text that was never seen.
         """
         try:
-            way = self._known[key[0]][key[1]]
-        except KeyError:
-            try:
-                way, own = self.store.slot(read(key[1]), noun)
-            except Refused as refused:
-                self.sink.line_refused(refused.reason, refused.detail or shown(key[1]))
-                return
-            if own:
-                self._keep(*key, way)
-        try:
+            way = self.way(key, noun, read)
             way.take(value, b"=")  # set, whatever the sign: only StatsD's gauges are changed by signed values
         except Refused as refused:
             self.sink.line_refused(refused.reason, refused.detail or shown(key[1]))
+
+    def way(self, key: tuple[bytes, K], noun: str, read: Callable[[K], Line]) -> Way:
+        """Where the values of a series go; arguments as for `sample`, and what stands for it may be anything hashable.
+
+        Raises:
+            Refused: there is no place for it.
+        """
+        try:
+            return self._known[key[0]][key[1]]
+        except KeyError:
+            way, own = self.store.slot(read(key[1]), noun)
+            if own:
+                self._keep(*key, way)
+            return way
 
     def forget(self) -> None:
         """Forget every text: where it leads may have changed."""
@@ -151,7 +159,7 @@ class Intake:
             return  # SignalFx tags may hold colons, and this line does: cutting at the first one misses the value
         self._keep(name, tail, slot)
 
-    def _keep(self, name: bytes, tail: bytes, slot: Way) -> None:
+    def _keep(self, name: bytes, tail: Hashable, slot: Way) -> None:
         if self._count >= self._limit:
             self._known.clear()
             self._count = 0

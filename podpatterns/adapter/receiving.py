@@ -1,4 +1,4 @@
-"""Receiving lines over UDP, TCP or a unix datagram socket, whatever the lines are."""
+"""Receiving lines over UDP, TCP or a unix socket of either kind, whatever the lines are."""
 
 from __future__ import annotations
 
@@ -87,7 +87,9 @@ class Datagrams(PushInput):
     def _bound(self) -> socket.socket:
         listen = self._listen
         if listen.path is not None:
-            return self._unix(listen.path)
+            unix = _unix(listen.path, socket.SOCK_DGRAM)
+            unix.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._room)
+            return unix
         host = listen.host or ("::" if socket.has_dualstack_ipv6() else "0.0.0.0")
         family, _, _, _, address = socket.getaddrinfo(host, listen.port, type=socket.SOCK_DGRAM)[0]
         udp = socket.socket(family, socket.SOCK_DGRAM)
@@ -104,25 +106,6 @@ class Datagrams(PushInput):
             udp.close()
             raise
         return udp
-
-    def _unix(self, path: str) -> socket.socket:
-        # A socket file without a listener is what a killed process left behind; one with a listener is taken.
-        unix = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        try:
-            unix.setblocking(False)  # noqa: FBT003
-            if Path(path).is_socket():
-                with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as probe:
-                    try:
-                        probe.connect(path)
-                    except ConnectionRefusedError:
-                        Path(path).unlink()
-            unix.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._room)
-            unix.bind(path)
-            Path(path).chmod(0o666)  # containers of a pod run as different users
-        except OSError:
-            unix.close()
-            raise
-        return unix
 
     def _readable(self) -> bool:
         """Take in what is there, up to a batch; True if there was anything."""
@@ -159,13 +142,19 @@ class Datagrams(PushInput):
 
 
 class Connections(PushInput):
-    """The same over TCP: a line per line; what a client has not finished when it goes is a line too."""
+    """The same over TCP or a unix stream: a line per line; what a client has not finished when it goes is a line too.
 
-    def __init__(self, noun: str, listen: Address, lines: Lines, events: AdapterEvents) -> None:
-        self.name = f"{noun} input on {listen} (tcp)"
+    With `packets`, what comes may also be DogStatsD's packets for unix streams, each behind its length in four bytes of
+    which the last is 0. No StatsD line has such a byte, so the first four tell which it is.
+    """
+
+    def __init__(
+        self, noun: str, listen: Address, lines: Lines, events: AdapterEvents, *, packets: bool = False
+    ) -> None:
+        self.name = f"{noun} input on {listen} ({'tcp' if listen.path is None else 'stream'})"
         self.address = listen
         self._noun, self._listen = noun, listen
-        self._lines, self._events = lines, events
+        self._lines, self._events, self._packets = lines, events, packets
         self._server: asyncio.Server | None = None
         self._open: set[_Connection] = set()
 
@@ -177,22 +166,32 @@ class Connections(PushInput):
         """Listen. Raises StartError when the address is taken."""
         listen = self._listen
         loop = asyncio.get_running_loop()
+
+        def connection() -> _Connection:
+            return _Connection(self._noun, self._lines, self._events, self._open, packets=self._packets)
+
         try:
-            self._server = await loop.create_server(
-                lambda: _Connection(self._noun, self._lines, self._events, self._open), listen.host or None, listen.port
-            )
+            if listen.path is not None:
+                unix = _unix(listen.path, socket.SOCK_STREAM)
+                self._server = await loop.create_unix_server(connection, sock=unix)
+            else:
+                self._server = await loop.create_server(connection, listen.host or None, listen.port)
         except OSError as error:
             raise StartError(
-                f"the {self._noun} input cannot listen on {listen} (tcp): {error.strerror or error}; "
+                f"the {self._noun} input cannot listen on {listen}: {error.strerror or error}; "
                 f"set `listen` of the {self._noun} input to a free address"
             ) from None
-        self.address = Address(named(listen.host, self._server.sockets[0].getsockname()[1]))
-        self._events.input_listening(self._noun, f"{self.address} (tcp)")
+        if listen.path is None:
+            self.address = Address(named(listen.host, self._server.sockets[0].getsockname()[1]))
+        self._events.input_listening(self._noun, f"{self.address} ({'tcp' if listen.path is None else 'stream'})")
 
     async def stop(self) -> None:
         """Close the listener and every connection."""
         if self._server is not None:
             self._server.close()
+            if self._listen.path is not None:
+                with contextlib.suppress(FileNotFoundError):
+                    Path(self._listen.path).unlink()  # noqa: ASYNC240 - as above
         for connection in list(self._open):
             connection.close()
 
@@ -200,8 +199,12 @@ class Connections(PushInput):
 class _Connection(asyncio.Protocol):
     """One client."""
 
-    def __init__(self, noun: str, lines: Lines, events: AdapterEvents, register: set[_Connection]) -> None:
+    def __init__(
+        self, noun: str, lines: Lines, events: AdapterEvents, register: set[_Connection], *, packets: bool
+    ) -> None:
         self._noun, self._lines, self._events, self._register = noun, lines, events, register
+        self._packets: bool | None = None if packets else False
+        """Whether packets come with their lengths; None while that is not known."""
         self._transport: asyncio.BaseTransport | None = None
         self._rest = b""
         self._skipping = False
@@ -212,6 +215,15 @@ class _Connection(asyncio.Protocol):
         self._events.connection_opened(self._noun)
 
     def data_received(self, data: bytes) -> None:
+        if self._packets is None:
+            data, self._rest = self._rest + data, b""
+            if len(data) < 4:
+                self._rest = data
+                return
+            self._packets = data[3] == 0
+        if self._packets:
+            self._packets_received(data)
+            return
         if self._skipping:
             _, newline, data = data.partition(b"\n")
             self._skipping = not newline
@@ -223,6 +235,23 @@ class _Connection(asyncio.Protocol):
             self._lines.feed(self._rest)  # refuses it as too long, and counts it
             self._rest, self._skipping = b"", True
 
+    def _packets_received(self, data: bytes) -> None:
+        data, self._rest = self._rest + data, b""
+        at, found = 0, []
+        while len(data) - at >= 4:
+            size = int.from_bytes(data[at : at + 4], "little")
+            if size > _DATAGRAM:
+                self._lines.feed(data[at : at + MAX_LINE + 1])  # no packet is longer: whatever it is, it is refused
+                self.close()
+                return
+            if len(data) - at - 4 < size:
+                break
+            found.append(data[at + 4 : at + 4 + size])
+            at += 4 + size
+        self._rest = data[at:]
+        if found:
+            self._lines.feed(b"\n".join(found))
+
     def connection_lost(self, exc: Exception | None) -> None:
         if self._rest:
             self._lines.feed(self._rest)
@@ -232,6 +261,26 @@ class _Connection(asyncio.Protocol):
     def close(self) -> None:
         if self._transport is not None:
             self._transport.close()
+
+
+def _unix(path: str, kind: socket.SocketKind) -> socket.socket:
+    """A socket at a path. Raises OSError when another program listens there."""
+    unix = socket.socket(socket.AF_UNIX, kind)
+    try:
+        unix.setblocking(False)  # noqa: FBT003 - the socket module's own signature
+        # A socket file without a listener is what a killed process left behind; one with a listener is taken.
+        if Path(path).is_socket():
+            with socket.socket(socket.AF_UNIX, kind) as probe:
+                try:
+                    probe.connect(path)
+                except ConnectionRefusedError:
+                    Path(path).unlink()
+        unix.bind(path)
+        Path(path).chmod(0o666)  # containers of a pod run as different users
+    except OSError:
+        unix.close()
+        raise
+    return unix
 
 
 def named(host: str, port: int) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from math import isfinite
 
@@ -129,6 +129,15 @@ class Distribution:
             raise Refused("not_finite")
         self.total = total
         self.counts[bisect_left(self.bounds, value)] += 1.0
+        self._touched = True
+
+    def merge(self, buckets: Mapping[int, int], total: float) -> None:
+        """Observe many values at once, of which it is known how many belong in each bucket, and their sum."""
+        if not isfinite(self.total + total):
+            raise Refused("not_finite")
+        for bucket, count in buckets.items():
+            self.counts[bucket] += count
+        self.total += total
         self._touched = True
 
     def renewed(self) -> bool:

@@ -14,6 +14,15 @@ _LINE = re.compile(
 )
 _REQUEST = re.compile(r"(\S+) (\S+)(?: (\S+))?")
 
+_TEXT = r'"(?P<{}>[^"\\]*+(?:\\.[^"\\]*+)*)"'
+GROUPS = (
+    r'^(?P<client>\S++) \S++ (?P<user>\S++) \[(?P<time>[^\]]++)\] "(?P<method>[A-Z]++) (?P<path>[^ "]++)'
+    r'(?: (?P<protocol>[^ "]++))?" (?P<status>[0-9]{3}) (?P<bytes>[0-9]++|-)'
+    rf"(?: {_TEXT.format('referer')} {_TEXT.format('agent')})?"
+)
+"""The same as an expression with named groups, for those who want a few fields of very many lines. It matches requests
+that are "method path protocol" alone, and the values are as they were written."""
+
 
 def parse(line: bytes) -> dict[str, Any] | None:
     """The fields of an access log line, or None if it is not one.

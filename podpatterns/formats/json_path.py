@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
+
 _STEP = re.compile(
     r"""(?:\.?(?P<name>[A-Za-z_$@][\w$@-]*|\*)|\[(?:(?P<index>-?[0-9]{1,9})|(?P<all>\*)|(?P<text>"[^"\n]*"))\])"""
 )
@@ -61,3 +63,10 @@ class Path:
                 yield from self._walk(value[step], at + 1, key)
         elif isinstance(value, dict) and step in value:
             yield from self._walk(value[step], at + 1, key)
+
+
+def text(value: Any) -> str:
+    """A value of JSON as a label: `true`, `12`, the text itself; nothing for null."""
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()

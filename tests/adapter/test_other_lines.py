@@ -146,6 +146,21 @@ async def test_influx_over_a_unix_socket(tmp_path: Path) -> None:
         assert await samples(adapter) == {"a": 2.0}
 
 
+async def test_graphite_over_a_unix_stream(tmp_path: Path) -> None:
+    """A line per line; the socket's file goes with the adapter, and a second adapter does not take it away."""
+    path = tmp_path / "carbon.sock"
+    config = made(GraphiteConfig(listen=Address(f"unix:{path}")))
+    async with Adapter(config) as adapter:
+        _, writer = await asyncio.open_unix_connection(path)
+        writer.write(b"a 1 -1\na 2 -1\n")
+        await until(lambda: adapter.events.lines == 2)
+        assert await samples(adapter) == {"a": 2.0}
+        with pytest.raises(StartError, match=r"carbon\.sock"):
+            await Adapter(config).__aenter__()
+        writer.close()
+    assert not path.exists()
+
+
 @pytest.mark.parametrize("config", [GraphiteConfig, InfluxConfig])
 async def test_a_taken_port_is_named(config: type) -> None:
     """StartError says whose address it is and what to change."""
@@ -153,5 +168,3 @@ async def test_a_taken_port_is_named(config: type) -> None:
         taken = Address(f"127.0.0.1:{server.getsockname()[1]}")
         with pytest.raises(StartError, match=f"{taken}.*`listen` of the (graphite|influx) input"):
             await Adapter(made(config(listen=taken))).__aenter__()
-    with pytest.raises(ValueError, match="unix socket"):
-        config(listen=Address("unix:/x"), protocol="tcp")

@@ -9,7 +9,6 @@ from podpatterns.adapter.intake import MAX_LINE, Intake, Sink, shown
 from podpatterns.adapter.receiving import Connections, Datagrams
 from podpatterns.formats import graphite
 from podpatterns.formats.statsd import Line, Refused, number
-from podpatterns.runtime.schema import InvalidField
 from podpatterns.runtime.units import Address, Size
 
 
@@ -27,20 +26,15 @@ class GraphiteConfig(InputConfig, frozen=True, kw_only=True):
     """
 
     listen: Address = Address("127.0.0.1:2003")
-    """Where lines are received: the pod's own loopback on Carbon's usual port by default. `unix:/path` is a datagram
-    socket, and needs `protocol: udp`."""
+    """Where lines are received: the pod's own loopback on Carbon's usual port by default, or `unix:/path`."""
 
     protocol: Literal["tcp", "udp"] = "tcp"
     """`tcp`: connections with a line per line, as most clients have it. `udp`: datagrams, each with one or several
-    lines."""
+    lines. For `unix:` they mean a stream and a datagram socket."""
 
     buffer: Size = Size("4MiB")
     """The kernel's receive buffer that is asked for with `udp`; datagrams beyond it are dropped by the kernel, and
     counted."""
-
-    def __post_init__(self) -> None:
-        if self.listen.path is not None and self.protocol == "tcp":
-            raise InvalidField("protocol", 'a unix socket is a datagram socket here; set "protocol: udp"')
 
     def build(self, wiring: Wiring) -> Input:
         """The input."""

@@ -14,7 +14,6 @@ from podpatterns.formats import influx
 from podpatterns.formats.families import label_name
 from podpatterns.formats.statsd import Line, Refused
 from podpatterns.runtime.http_server import HttpReply, HttpRequest
-from podpatterns.runtime.schema import InvalidField
 from podpatterns.runtime.units import Address, Size
 
 
@@ -35,7 +34,8 @@ class InfluxConfig(InputConfig, frozen=True, kw_only=True):
 
     protocol: Literal["http", "tcp", "udp"] = "http"
     """`http`: `POST /write` and `/api/v2/write`, answered with 204, or with 400 naming the first line that was refused;
-    the other lines of such a request have been taken. `tcp` and `udp`: bare lines. `unix:` is HTTP or `udp`."""
+    the other lines of such a request have been taken. `tcp` and `udp`: bare lines; for `unix:` over a stream or
+    datagrams."""
 
     max_body: Size = Size("16MiB")
     """Bytes that a request's body may have, decompressed or not."""
@@ -43,10 +43,6 @@ class InfluxConfig(InputConfig, frozen=True, kw_only=True):
     buffer: Size = Size("4MiB")
     """The kernel's receive buffer that is asked for with `udp`; datagrams beyond it are dropped by the kernel, and
     counted."""
-
-    def __post_init__(self) -> None:
-        if self.listen.path is not None and self.protocol == "tcp":
-            raise InvalidField("protocol", 'a unix socket is for "protocol: http" or "protocol: udp"')
 
     def build(self, wiring: Wiring) -> Input:
         """The input."""

@@ -14,7 +14,7 @@ from podpatterns.adapter.events import AdapterEvents
 from podpatterns.adapter.fetching import Fetch, FetchConfig, Name
 from podpatterns.adapter.inputs import Input, Wiring
 from podpatterns.formats.families import Family, is_metric_name, label_name
-from podpatterns.formats.json_path import Path
+from podpatterns.formats.json_path import Path, text
 from podpatterns.runtime.schema import Config, InvalidField
 from podpatterns.runtime.units import Duration, Size
 
@@ -60,10 +60,10 @@ class JsonMetricConfig(Config, frozen=True, kw_only=True):
         if not is_metric_name(self.name):
             raise InvalidField("name", f'"{self.name}" is no name of a metric; use letters, digits, _ and :')
         texts = {"path": self.path, "value": self.value}
-        texts |= {f"labels.{label}": text for label, text in self.labels.items() if text != KEY}
-        for field, text in texts.items():
+        texts |= {f"labels.{label}": path for label, path in self.labels.items() if path != KEY}
+        for field, path in texts.items():
             try:
-                Path(text)
+                Path(path)
             except ValueError as error:
                 raise InvalidField(field, str(error)) from None
         for label in self.labels:
@@ -178,10 +178,3 @@ def number(value: Any, config: JsonMetricConfig) -> float:
     if match is None:
         raise ValueError("no number stands in front")
     return float(match[1]) / (100 if config.read == "percent" else 1)
-
-
-def text(value: Any) -> str:
-    """A value of JSON as a label: `true`, `12`, the text itself; nothing for null."""
-    if value is None:
-        return ""
-    return value if isinstance(value, str) else msgspec.json.encode(value).decode()

@@ -1,4 +1,4 @@
-"""StatsD over UDP, TCP or a unix datagram socket, in every dialect in use."""
+"""StatsD over UDP, TCP or a unix socket, in every dialect in use."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from typing import ClassVar, Literal
 
 from podpatterns.adapter.inputs import Input, InputConfig, Wiring
 from podpatterns.adapter.receiving import Connections, Datagrams
-from podpatterns.runtime.schema import InvalidField
 from podpatterns.runtime.units import Address, Size
 
 
@@ -23,23 +22,21 @@ class StatsdConfig(InputConfig, frozen=True, kw_only=True):
     """
 
     listen: Address = Address("127.0.0.1:8125")
-    """Where lines are received: the pod's own loopback on StatsD's usual port by default. `unix:/path` is a datagram
-    socket, as DogStatsD clients use it; the file is made for everyone in the pod to write to."""
+    """Where lines are received: the pod's own loopback on StatsD's usual port by default. `unix:/path` is a socket as
+    DogStatsD's clients use it; the file is made for everyone in the pod to write to."""
 
     protocol: Literal["udp", "tcp"] = "udp"
-    """`udp`: datagrams, each with one or several lines. `tcp`: connections with a line per line. For `unix:` it must
-    stay `udp`."""
+    """`udp`: datagrams, each with one or several lines. `tcp`: connections with a line per line. For `unix:` they mean
+    a datagram socket (`unixgram://` of clients) and a stream socket (`unixstream://`), with lines or with packets
+    behind their lengths."""
 
     buffer: Size = Size("4MiB")
     """The kernel's receive buffer that is asked for, where datagrams wait while the adapter is busy; the kernel
     grants at most net.core.rmem_max. Datagrams beyond it are dropped by the kernel, and counted."""
 
-    def __post_init__(self) -> None:
-        if self.listen.path is not None and self.protocol == "tcp":
-            raise InvalidField("protocol", "a unix socket is a datagram socket here; leave `protocol` out")
-
     def build(self, wiring: Wiring) -> Input:
         """The input."""
         if self.protocol == "tcp":
-            return Connections("statsd", self.listen, wiring.intake, wiring.events)
+            packets = self.listen.path is not None
+            return Connections("statsd", self.listen, wiring.intake, wiring.events, packets=packets)
         return Datagrams("statsd", self.listen, self.buffer, wiring.intake, wiring.events)

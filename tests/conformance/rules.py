@@ -79,6 +79,45 @@ RULES: dict[str, dict[str, str]] = {
         "StatsD names": "Names are made fit as in statsd_exporter.",
         "bounded expressions": "An expression cannot be made to run away by what is sent.",
     },
+    "Pod": {
+        "inits in sequence": "Three init containers run strictly one after the other, and before any main container.",
+        "failed init": "An init container that fails under restartPolicy Never: no main container starts.",
+        "failed init, again": "An init container that fails under another policy is tried again; the pod is Pending.",
+        "init before postStart": "Init is over before postStart of a main container.",
+        "postStart blocks": "The second container is not started before postStart of the first one has returned.",
+        "postStart fails": "A postStart that fails kills its container.",
+        "inits run once": "Init containers are not run again when a main container restarts.",
+        "interleaving": "init1, sidecar1, init2, sidecar2, init3, main start exactly so; both sidecars overlap main.",
+        "sidecar is started": "What stands after a sidecar waits for its postStart and startup probe, and no longer.",
+        "sidecar loops": "A sidecar that ends, with 0 or 1, is restarted before and after main has started; "
+        "the pod still succeeds.",
+        "failed init before a sidecar": "An init container before a sidecar fails: the sidecar never starts.",
+        "sidecar startup fails": "A sidecar whose startup fails: preStop, restart, pod Pending, main absent.",
+        "back-off": "Restarts at once, then after 10, 20, 40, 80, 160, 300 s; afresh after a run of ten minutes.",
+        "restart policies": "A script that exits with 1, with 0, then runs. Always: 2 restarts, Running; "
+        "OnFailure: 1, Succeeded; Never: 0, Failed.",
+        "container restart policy": "A container's own restartPolicy and restartPolicyRules beat the pod's.",
+        "missing ConfigMap": "A container that cannot be created waits with its reason; that is no restart.",
+        "startup probe first": "Liveness and readiness are not asked before the startup probe has passed.",
+        "preStop when a probe fails": "preStop is called when a startup or liveness probe has the container stopped.",
+        "no preStop after an exit": "preStop is not called when the container ends by itself.",
+        "liveness": "A container that liveness has stopped is started again, alone, unless Never.",
+        "readiness": "Readiness is lost and won without a restart.",
+        "probes at the end": "Readiness is asked while preStop runs, liveness is not.",
+        "grace": "The grace is respected, also with an endless preStop; SIGKILL is 137.",
+        "endless preStops": "Three endless preStops: exit code 137, together, at the grace and 2 s.",
+        "deleted during init": "A pod deleted during init with a grace of 3 s is gone in under 6 s.",
+        "reverse order": "Sidecars end in reverse order, after all main containers.",
+        "no restart at the end": "Nothing is started again while the pod ends.",
+        "sidecar ends badly": "A sidecar that exits with 1, or overruns its grace, leaves the pod Succeeded.",
+        "main overruns its grace": "A main container that overruns its grace leaves the pod Failed.",
+        "Job completes": "A Job is complete when its main containers are; its sidecars are ended then.",
+        "Job backoffLimit": "A Job has failed when its restarts are used up.",
+        "Job deadline": "A Job has failed when it was active for longer than activeDeadlineSeconds.",
+        "termination message": "From the file, on success and failure; from the log's end only with "
+        "FallbackToLogsOnError, on failure, without a file; at another path.",
+        "PodStatus": "The status fits the published schema, and has reasons and exit codes where kubectl shows them.",
+    },
 }
 """By pattern: a rule's name (what its source calls it), and what it asks for."""
 
@@ -101,6 +140,13 @@ checked, their extensions are dropped. In the end-to-end tests HAProxy and nginx
 of them the ambassador forwards more than both do, and what two of them forward is the same request. The same holds for
 responses, with one exception: both answer 502 where a response has a space before a colon, which RFC 9112 5.1 asks a
 proxy to remove.
+""",
+    "Pod": """### Where these rules come from
+
+They are what the end-to-end tests of the kubelet assert (`test/e2e_node/container_lifecycle_test.go` and its
+neighbours in Kubernetes). Each is tested on the state machine, in virtual time, where hours pass in milliseconds and
+every time is exact; those whose test stands in `test_with_processes.py` with real processes as well, with `speed` above
+1. Kubernetes' own tests are not run here: they need a cluster.
 """,
     "Adapter": """### Where the adapter differs on purpose
 

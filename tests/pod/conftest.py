@@ -152,4 +152,5 @@ def play():
         ).launch()
 
     begin.container, begin.sidecar = container, sidecar
+    begin.of = lambda spec, **more: Simulation(spec, **more).launch()
     return begin

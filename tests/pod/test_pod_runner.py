@@ -129,25 +129,6 @@ async def test_probes_and_hooks_run_where_the_container_is():
     assert not folder.exists()
 
 
-@pytest.mark.parametrize(
-    ("script", "policy", "expected"),
-    [
-        ("echo said > /dev/termination-log; exit 1", "File", "said\n"),
-        ("echo said > /dev/termination-log", "File", "said\n"),
-        ("echo logged; exit 1", "File", ""),
-        ("echo logged; exit 1", "FallbackToLogsOnError", "logged"),
-        ("echo logged", "FallbackToLogsOnError", ""),
-    ],
-    ids=["file-on-failure", "file-on-success", "no-file", "log-on-failure", "no-log-on-success"],
-)
-async def test_termination_message(script, policy, expected):
-    """The file's contents; with FallbackToLogsOnError the log's end, on failure only."""
-    document = pod(shell("main", script, terminationMessagePolicy=policy), restartPolicy="Never")
-    async with LocalPod(document, mounts="namespace") as local:
-        await local.finished()
-    assert local.message("main") == expected
-
-
 async def test_a_volume_in_memory_is_gone_with_the_pod():
     """`medium: Memory` is on /dev/shm."""
     mount = [{"name": "v", "mountPath": "/opt/nowhere"}]

@@ -47,6 +47,7 @@ def status():
     return status
 
 
+@pytest.mark.holds("PodStatus")
 def test_it_fits_the_published_schema_at_every_second_of_a_life(play, validate):
     """From the first init to the end, with restarts, back-off, failing probes and a missing volume on the way."""
     simulation = play(
@@ -72,6 +73,7 @@ def test_it_fits_the_published_schema_at_every_second_of_a_life(play, validate):
     } <= seen  # fmt: skip
 
 
+@pytest.mark.holds("PodStatus")
 def test_conditions_say_since_when_and_why_not(play, status):
     """Initialized names the inits that are not through; Ready and ContainersReady the containers that are not ready."""
     simulation = play([play.container("init")], script={"init": [(5, 0)], "main": [(10, 1)]}, restartPolicy="Never")
@@ -96,6 +98,7 @@ def test_a_pod_that_has_succeeded_is_completed(play, status):
     assert (said["Initialized"], said["Ready"]) == (("True", "PodCompleted"), ("False", "PodCompleted"))
 
 
+@pytest.mark.holds("PodStatus")
 def test_states_of_a_container_that_crashes(play, status):
     """Running with the last end beside it; in back-off waiting; its message is the termination message."""
     simulation = play(script={"main": [(3, 1), (3, 2)]})
@@ -111,6 +114,7 @@ def test_states_of_a_container_that_crashes(play, status):
     assert not main["started"]
 
 
+@pytest.mark.holds("missing ConfigMap")
 def test_what_cannot_be_created_waits_with_its_reason_and_is_no_restart(play, status):
     """A missing ConfigMap: CreateContainerConfigError, looked for every ten seconds, restartCount 0."""
     simulation = play(missing={"main": 3}).until(26)

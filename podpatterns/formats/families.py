@@ -271,6 +271,40 @@ class Blocks(dict[str, str]):
             self.series.clear()
         self.series.update(zip(map(str.__add__, names, texts), zip(names, canonical, strict=True), strict=True))
 
+    def learn(self, lines: Sequence[str]) -> None:
+        """Remember those of some series, `name{labels}`, that are canonical; the others are left to be read one by one.
+
+        Whether one is canonical is told by its shape, the text without its values: a page has few shapes, and one
+        substitution finds those of all its series.
+        """
+        # An escape may be one that is not needed, an empty value is no label: both are looked at one by one.
+        new = [
+            line for line in dict.fromkeys(lines) if line not in self.series and "\\" not in line and '""' not in line
+        ]
+        shapes = _VALUES.sub('=""', "\n".join(new)).split("\n")
+        if len(self) + len(new) > self.limit or len(shapes) != len(new):
+            return
+        names = list(map(_name_of, shapes))
+        if not all(names):
+            good = [index for index, name in enumerate(names) if name]
+            new, names = [new[index] for index in good], [names[index] for index in good]
+        texts = [line[len(name) :] for line, name in zip(new, names, strict=True)]
+        self.series.update(zip(new, zip(names, map(self.setdefault, texts, texts), strict=True), strict=True))
+
+
+_VALUES = re.compile(r'="[^"]*"')
+
+
+@lru_cache(maxsize=4096)
+def _name_of(shape: str) -> str:
+    """The name of a series of this shape, `name{a="",b=""}`, if its block is canonical; otherwise ""."""
+    name, brace, inner = shape.partition("{")
+    text = (brace + inner).replace('=""', '="x"')
+    try:
+        return name if is_metric_name(name) and block(parsed(text)) == text else ""
+    except InvalidLabels:
+        return ""
+
 
 class Rewritten(dict[str, V]):
     """Remembers what a function makes of each block. Bounded like `Blocks`."""

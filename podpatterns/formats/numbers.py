@@ -28,14 +28,21 @@ def _word(match: re.Match[str]) -> str:
     return _WORDS[match[0]]
 
 
+def plain(values: Sequence[float]) -> bool:
+    """Whether every value is finite and below a million, so that `repr` writes all of them as Go does, but for a `.0`.
+
+    Where every value is finite, so is their sum; one that is not tells nothing, and is a no.
+    """
+    return isfinite(sum(values)) and min(values) > -1e6 and max(values) < 1e6
+
+
 def column(values: Sequence[float]) -> list[str]:
     """Every value as text. Works on the joined column, so that nothing is done per value but `repr`."""
     if not values:
         return []
     text = "\n".join(map(repr, values)) + "\n"
     text = text.replace(".0\n", "\n")
-    # Where every value is finite, so is their sum; one that is not tells nothing, so it is looked closer.
-    if not (isfinite(sum(values)) and min(values) > -1e6 and max(values) < 1e6):
+    if not plain(values):
         if "n" in text:
             text = _SPECIAL.sub(_word, text)
         text = _LONG.sub(_exponent, text)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from collections.abc import Sequence
+from typing import Annotated, ClassVar
 
 import msgspec
 
@@ -13,13 +13,11 @@ from podpatterns.adapter.outputs import Output, OutputConfig, Source
 from podpatterns.errors import StartError
 from podpatterns.formats.accept import Form, negotiate
 from podpatterns.formats.families import Family
+from podpatterns.runtime.http_server import HttpReply, HttpRequest, HttpServer
 from podpatterns.runtime.service import Deadline
 from podpatterns.runtime.units import Address, Duration
 
-if TYPE_CHECKING:
-    from aiohttp import web
-
-_TIMEOUT_HEADER = "X-Prometheus-Scrape-Timeout-Seconds"
+_TIMEOUT_FIELD = "x-prometheus-scrape-timeout-seconds"
 _MARGIN = 0.9
 """Share of the scraper's patience that sources may use up; the rest is for rendering and the way back."""
 
@@ -58,34 +56,21 @@ class Prometheus(Output):
     def __init__(self, config: PrometheusConfig, source: Source, events: AdapterEvents) -> None:
         self.config, self.name = config, f"prometheus page on {config.listen}"
         self._source, self._events = source, events
-        self._runner: web.AppRunner | None = None
+        self._server = HttpServer(self._answer)
         self._scraped = asyncio.Event()
         self._wanted = False
 
     async def start(self) -> None:
         """Listen. Raises StartError when the address is taken."""
-        from aiohttp import web
-
-        app = web.Application(client_max_size=0)
-        app.router.add_get(self.config.path, self._handler())
-        # Scrapers hold connections for minutes; a stop should not wait for them.
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
-        await self._runner.setup()
         listen = self.config.listen
-        site: web.BaseSite
-        if listen.path is not None:
-            site = web.UnixSite(self._runner, listen.path)
-        else:
-            site = web.TCPSite(self._runner, listen.host or None, listen.port)
         try:
-            await site.start()
+            port = await self._server.start(listen)
         except OSError as error:
             raise StartError(
                 f"the adapter's page cannot listen on {listen}: {error.strerror or error}; "
                 f"set `listen` of the prometheus output to a free address"
             ) from None
         if listen.path is None:
-            port = self._runner.addresses[0][1]
             host = listen.host if listen.host not in ("", "0.0.0.0", "::") else "127.0.0.1"
             self.url = f"http://{f'[{host}]' if ':' in host else host}:{port}{self.config.path}"
         else:
@@ -107,9 +92,8 @@ class Prometheus(Output):
             self._events.final_scrape("prometheus", scraped=True)
 
     async def stop(self) -> None:
-        """Close the listener and its connections."""
-        if self._runner is not None:
-            await self._runner.cleanup()
+        """Close the listener and its connections; what is being answered is answered."""
+        await self._server.close()
 
     def render(self, families: Sequence[Family], accept: str) -> tuple[bytes, str]:
         """As the scraper prefers. A family that cannot be written is left out, counted, and the rest is written."""
@@ -128,22 +112,18 @@ class Prometheus(Output):
             return False
         return True
 
-    def _handler(self) -> Callable[[web.Request], Awaitable[web.Response]]:
-        from aiohttp import web
-
-        async def handle(request: web.Request) -> web.Response:
-            within = _patience(request.headers.get(_TIMEOUT_HEADER, ""), self.config.collect_timeout)
-            families = await self._source.collect(within)
-            body, content_type = self.render(families, request.headers.get("Accept", ""))
-            self._events.page_served("prometheus")
-            self._wanted = True
-            response = web.Response(body=body, headers={"Content-Type": content_type})
-            await response.prepare(request)
-            await response.write_eof()
-            self._scraped.set()  # only now: whoever waits for it closes the connection
-            return response
-
-        return handle
+    async def _answer(self, request: HttpRequest) -> HttpReply:
+        if request.path != self.config.path:
+            return HttpReply(404, f"the page is at {self.config.path}\n".encode(), "text/plain; charset=utf-8")
+        if request.method not in ("GET", "HEAD"):
+            return HttpReply(405, b"a page is only read\n", "text/plain; charset=utf-8", (("Allow", "GET, HEAD"),))
+        within = _patience(request.fields.get(_TIMEOUT_FIELD, ""), self.config.collect_timeout)
+        families = await self._source.collect(within)
+        body, content_type = self.render(families, request.fields.get("accept", ""))
+        self._events.page_served("prometheus")
+        self._wanted = True
+        self._scraped.set()  # whoever waits for it closes the server, which lets this answer go out first
+        return HttpReply(200, body, content_type)
 
 
 def _patience(header: str, default: float) -> float:

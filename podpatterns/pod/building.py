@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 from podpatterns.pod import images
+from podpatterns.pod.environment import Unresolved, quantity
 from podpatterns.pod.model import (
     Container,
     Downward,
@@ -19,6 +20,7 @@ from podpatterns.pod.model import (
     EnvVar,
     Exec,
     FieldRef,
+    Grpc,
     Handler,
     HostPath,
     HttpGet,
@@ -34,6 +36,8 @@ from podpatterns.pod.model import (
     Projected,
     ResourceRef,
     RestartRule,
+    Service,
+    ServicePort,
     Sleep,
     TcpSocket,
     Volume,
@@ -73,6 +77,22 @@ def _bad_name(name: str, limit: int, more: str = "") -> str:
     hint = f'; did you mean "{better}"?' if better and better != name else ""
     allowed = f"lower-case letters, digits and hyphens{' ' + more if more else ''}"
     return f'cannot be "{name}": a name has {allowed}, and begins and ends with a letter or digit{hint}'
+
+
+def build_service(document: Document, name: str) -> Service:
+    """A service; problems go to the document."""
+    value = document.value
+    spec = value.get("spec", {})
+    ports = []
+    for index, port in enumerate(spec.get("ports", ())):
+        number = port.get("port", 0)
+        if not 1 <= number <= 65535:
+            document.fail(f"spec.ports[{index}].port", f"must be between 1 and 65535, not {number}")
+        target = port.get("targetPort", number)
+        target = int(target) if isinstance(target, str) and target.isascii() and target.isdigit() else target
+        ports.append(ServicePort(number, target, port.get("name", ""), document.mark(f"spec.ports[{index}]")))
+    namespace = value.get("metadata", {}).get("namespace", "default")
+    return Service(name, namespace, spec.get("selector", {}), tuple(ports), spec.get("clusterIP") == "None")
 
 
 class PodBuilder:
@@ -120,6 +140,13 @@ class PodBuilder:
             backoff_limit=outer.get("backoffLimit", 6) if job else None,
             volumes=volumes,
             hostname=spec.get("hostnameOverride") or spec.get("hostname", self._name.partition(".")[0]),
+            host_network=spec.get("hostNetwork", False),
+            host_processes=spec.get("hostPID", False),
+            share_processes=spec.get("shareProcessNamespace", False),
+            service_links=spec.get("enableServiceLinks", True),
+            host_aliases=tuple(
+                (alias.get("ip", ""), tuple(alias.get("hostnames", ()))) for alias in spec.get("hostAliases", ())
+            ),
             service_account=spec.get("serviceAccountName", spec.get("serviceAccount", "default")),
             node=spec.get("nodeName", ""),
             file=self._file,
@@ -247,7 +274,8 @@ class PodBuilder:
             if name and name in names:
                 self._fail(f"{here}.name", f'"{name}" is the name of another port of this container')
             names.add(name)
-            yield Port(number, name, port.get("protocol", "TCP"), self._document.mark(f"{here}.containerPort"))
+            mark = self._document.mark(f"{here}.containerPort")
+            yield Port(number, name, port.get("protocol", "TCP"), port.get("hostPort"), port.get("hostIP", ""), mark)
 
     def _one_of(self, value: Mapping[str, Any], path: str, names: tuple[str, ...]) -> str | None:
         found = [name for name in names if name in value]
@@ -295,6 +323,8 @@ class PodBuilder:
                 if not inner.get("command"):
                     self._fail(here, 'needs the field "command"')
                 return Exec(tuple(inner.get("command", ())))
+            case "grpc":
+                return Grpc(self._port(inner, here, ()), inner.get("service", ""))
             case "sleep":
                 return Sleep(inner.get("seconds", 0))
             case "httpGet":
@@ -427,7 +457,7 @@ class PodBuilder:
         mode = value.get("defaultMode", 0o644)
         match kind:
             case "emptyDir":
-                return EmptyDir(value.get("medium") == "Memory")
+                return EmptyDir(value.get("medium") == "Memory", self._size(value, f"{path}.sizeLimit"))
             case "hostPath":
                 target = value.get("path", "/")
                 if not target.startswith("/"):
@@ -442,6 +472,14 @@ class PodBuilder:
                 )
                 return Projected(sources, mode)
         return Projected((self._files(kind, value, path),), mode)
+
+    def _size(self, value: Mapping[str, Any], path: str) -> int | None:
+        """A sizeLimit in bytes; 0 is none, as to the kubelet."""
+        try:
+            return int(quantity(value.get("sizeLimit", "0"))) or None
+        except Unresolved as error:
+            self._fail(path, f"cannot be read: {error}")
+            return None
 
     def _files(self, kind: str, value: Mapping[str, Any], path: str) -> Keys | Downward:
         for index, item in enumerate(value.get("items", ())):

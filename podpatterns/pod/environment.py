@@ -15,9 +15,6 @@ from decimal import ROUND_CEILING, Decimal, InvalidOperation
 from podpatterns.errors import PodpatternsError
 from podpatterns.pod.model import Container, FieldRef, KeyRef, PodSpec, ResourceRef
 
-ADDRESS = "127.0.0.1"
-"""The pod's address: pods are on this machine's network."""
-
 _REFERENCE = re.compile(r"\$(?:\$|\(([^)]*)\))")
 _INHERITED = ("HOME", "LANG", "LC_ALL", "TZ", "TMPDIR")
 _SUFFIXES = {
@@ -116,7 +113,9 @@ def field(pod: PodSpec, reference: FieldRef) -> str:
         "spec.nodeName": pod.node or socket.gethostname(),
         "spec.serviceAccountName": pod.service_account,
     }
-    return values.get(path, ADDRESS)  # status.podIP, podIPs, hostIP, hostIPs: all one address
+    if path.startswith("status.hostIP"):
+        return pod.node_address
+    return values.get(path, pod.address)  # status.podIP, podIPs
 
 
 def _lines(entries: Mapping[str, str]) -> str:

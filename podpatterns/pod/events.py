@@ -90,11 +90,18 @@ class Delete:
 
 
 @dataclass(frozen=True, slots=True)
+class Evict:
+    """A volume has outgrown its limit: the pod fails, with what is said."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class KillNow:
     """End the pod without any grace."""
 
 
-Event = Launch | Tick | Started | StartFailed | Exited | HookDone | Probed | Delete | KillNow
+Event = Launch | Tick | Started | StartFailed | Exited | HookDone | Probed | Delete | Evict | KillNow
 
 
 # --- actions ------------------------------------------------------------------------------------------------------

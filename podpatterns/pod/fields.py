@@ -124,7 +124,7 @@ _HANDLER: dict[str, Field] = {
 
 _PROBE: dict[str, Field] = {
     **_HANDLER,
-    "grpc": _reported("the port is only connected to; the health service is not asked", Shape.MAPPING),
+    "grpc": _MAPPING,
     "grpc.port": _done(Shape.INTEGER, required=True),
     "grpc.service": _TEXT,
     "grpc.mode": _reported("asked without TLS", Shape.TEXT),
@@ -160,8 +160,8 @@ CONTAINER: dict[str, Field] = {
     "ports[].containerPort": _done(Shape.INTEGER, required=True),
     "ports[].name": _TEXT,
     "ports[].protocol": _done(Shape.TEXT, choices=("TCP", "UDP", "SCTP")),
-    "ports[].hostPort": _emulated(Shape.INTEGER, "the pod is on this machine's network, so every port is a host's"),
-    "ports[].hostIP": _reported("a container listens where its program says", Shape.TEXT),
+    "ports[].hostPort": _emulated(Shape.INTEGER, "TCP only; on this machine's network every port is a host's"),
+    "ports[].hostIP": _emulated(Shape.TEXT, "for hostPort, where the pod has a network of its own"),
     "env": _OBJECTS,
     "env[].name": _NAME,
     "env[].value": _TEXT,
@@ -238,9 +238,11 @@ _DOWNWARD: dict[str, Field] = {
 _VOLUME: dict[str, Field] = {
     "name": _NAME,
     "emptyDir": _MAPPING,
-    "emptyDir.medium": _emulated(Shape.TEXT, "Memory: in /dev/shm where there is one"),
+    "emptyDir.medium": _emulated(Shape.TEXT, "Memory: a tmpfs of its own with a sizeLimit, otherwise in /dev/shm"),
     "emptyDir.mode": _reported("every user may do everything in the volume, 0777", Shape.INTEGER),
-    "emptyDir.sizeLimit": _reported("the volume can grow until this machine's disk is full", Shape.QUANTITY),
+    "emptyDir.sizeLimit": _emulated(
+        Shape.QUANTITY, "in memory, the volume is full; on disk, it is looked at every 2 s, and the pod is evicted"
+    ),
     "hostPath": _MAPPING,
     "hostPath.path": _NAME,
     "hostPath.type": _done(
@@ -298,22 +300,24 @@ POD_SPEC: dict[str, Field] = {
     "activeDeadlineSeconds": _INTEGER,
     "volumes": _OBJECTS,
     **_below("volumes[]", _VOLUME),
-    "hostname": _emulated(Shape.TEXT, "in the variable HOSTNAME; the machine keeps its name"),
+    "hostname": _emulated(Shape.TEXT, "on this machine's network, in the variable HOSTNAME alone"),
     "subdomain": _reported("there is no cluster DNS here", Shape.TEXT),
     "setHostnameAsFQDN": _reported("there is no cluster DNS here", Shape.BOOLEAN),
     "hostnameOverride": _emulated(Shape.TEXT, "instead of hostname"),
-    "hostNetwork": _emulated(Shape.BOOLEAN, "every pod is on this machine's network"),
-    "hostPID": _emulated(Shape.BOOLEAN, "every container sees this machine's processes"),
+    "hostNetwork": _BOOLEAN,
+    "hostPID": _BOOLEAN,
     "hostIPC": _emulated(Shape.BOOLEAN, "every container shares this machine's IPC"),
     "hostUsers": _reported(_NO_USERS, Shape.BOOLEAN),
-    "shareProcessNamespace": _emulated(Shape.BOOLEAN, "every container sees this machine's processes"),
+    "shareProcessNamespace": _emulated(Shape.BOOLEAN, "without namespaces, every container sees all processes"),
     "serviceAccountName": _emulated(Shape.TEXT, "for the downward API; no token is mounted"),
     "serviceAccount": _emulated(Shape.TEXT, "for the downward API; no token is mounted"),
     "automountServiceAccountToken": _emulated(Shape.BOOLEAN, "no token is ever mounted"),
     "nodeName": _emulated(Shape.TEXT, "for the downward API"),
-    "enableServiceLinks": _emulated(Shape.BOOLEAN, "there are no services to link to"),
+    "enableServiceLinks": _emulated(Shape.BOOLEAN, "NAME_SERVICE_HOST and _PORT; none for Docker links"),
     "securityContext": _reported(_NO_USERS),
-    "hostAliases": _reported("names are looked up as this machine does"),
+    "hostAliases": _OBJECTS,
+    "hostAliases[].ip": _NAME,
+    "hostAliases[].hostnames": _TEXTS,
     "dnsPolicy": _reported("names are looked up as this machine does", Shape.TEXT),
     "dnsConfig": _reported("names are looked up as this machine does"),
     "imagePullSecrets": _reported(_NO_IMAGE),
@@ -402,11 +406,40 @@ KINDS: dict[str, tuple[str, dict[str, Field]]] = {
             "immutable": _emulated(Shape.BOOLEAN, "an edit of the file is taken up all the same"),
         },
     ),
+    "Service": (
+        "v1",
+        {
+            **_WORKLOAD,
+            "spec.selector": _done(Shape.LABELS),
+            "spec.ports": _OBJECTS,
+            "spec.ports[].name": _TEXT,
+            "spec.ports[].port": _done(Shape.INTEGER, required=True),
+            "spec.ports[].targetPort": _done(Shape.PORT),
+            "spec.ports[].protocol": Field(
+                Shape.TEXT, How.EMULATED, "a headless service for UDP and SCTP", choices=("TCP", "UDP", "SCTP")
+            ),
+            "spec.ports[].appProtocol": _emulated(Shape.TEXT, "a hint for others"),
+            "spec.ports[].nodePort": _reported("use --publish", Shape.INTEGER),
+            "spec.clusterIP": _emulated(Shape.TEXT, '"None" makes it headless; an address is ours to choose'),
+            "spec.type": _emulated(Shape.TEXT, "every service is for the pods of this run; use --publish for others"),
+            **{
+                f"spec.{name}": _reported("a ready pod is chosen in turn; nothing else decides")
+                for name in ("sessionAffinity", "sessionAffinityConfig", "externalTrafficPolicy", "trafficDistribution",
+                             "internalTrafficPolicy", "publishNotReadyAddresses")
+            },
+            **{
+                f"spec.{name}": _reported("there are no balancers and no other addresses here")
+                for name in ("externalIPs", "externalName", "loadBalancerIP", "loadBalancerClass",
+                             "loadBalancerSourceRanges", "allocateLoadBalancerNodePorts", "healthCheckNodePort",
+                             "clusterIPs", "ipFamilies", "ipFamilyPolicy")
+            },
+        },
+    ),
 }  # fmt: skip
 """The kinds of documents that are read: their apiVersion and their fields."""
 
 ELSEWHERE = (
-    "Service", "Ingress", "NetworkPolicy", "Namespace", "ServiceAccount", "Role", "RoleBinding", "ClusterRole",
+    "Ingress", "NetworkPolicy", "Namespace", "ServiceAccount", "Role", "RoleBinding", "ClusterRole",
     "ClusterRoleBinding", "PodDisruptionBudget", "HorizontalPodAutoscaler", "PersistentVolumeClaim", "ServiceMonitor",
     "PodMonitor", "Endpoints", "EndpointSlice",
 )  # fmt: skip

@@ -22,6 +22,7 @@ from podpatterns.pod.events import (
     Action,
     Delete,
     Event,
+    Evict,
     Exited,
     HookDone,
     Kill,
@@ -44,6 +45,9 @@ from podpatterns.pod.model import Kind, PodSpec, RestartPolicy
 
 LAST_CHANCE = 2.0
 """Seconds between SIGTERM and SIGKILL that a container always gets, however much of the grace preStop has used."""
+
+EVICTED = 1.0
+"""The grace of a pod that is evicted (kubelet: immediateEvictionGracePeriodSeconds)."""
 
 
 class PodPhase(enum.Enum):
@@ -86,6 +90,7 @@ class Pod:
             HookDone: self._hook_done,
             Probed: self._probed,
             Delete: self._delete,
+            Evict: self._evict,
             KillNow: self._kill_now,
         }
 
@@ -263,6 +268,10 @@ class Pod:
         if self.ending is None:
             self._finish(event.reason, event.grace)
 
+    def _evict(self, event: Evict) -> None:
+        if self.ending is None:
+            self._fail(f"Evicted: {event.reason}", EVICTED)
+
     def _kill_now(self, _event: KillNow) -> None:
         self._at_once = True
         self.ending = self.ending or "killed"
@@ -291,8 +300,8 @@ class Pod:
         was = count.passing
         settled = count.add(event.ok, event.detail)
         self._timers[member.name, event.probe] = max(self._now, count.issued + count.probe.period)
-        # Until it has passed once, a container is starting up, and a probe that fails says nothing new.
-        news = count.row == 1 if count.passed else settled and (was or event.probe == "startup")
+        # Until it has passed once, a container is starting up, and a failure says nothing new until it counts.
+        news = count.row == 1 if count.passed else count.row == count.probe.failure
         if not event.ok and (news or (settled and was)):
             times = f" ({count.row} of {count.probe.failure})" if count.probe.failure > 1 else ""
             self._tell(What.UNHEALTHY, member, f"{event.probe} probe failed{times}: {event.detail}")
@@ -347,9 +356,9 @@ class Pod:
             elif member.stage is not Stage.STARTING:  # that one is stopped when it has been started
                 self._stop(member, self._until, ordered=True)
 
-    def _fail(self, reason: str) -> None:
+    def _fail(self, reason: str, grace: float | None = None) -> None:
         self.failure = reason
-        self._finish(reason)
+        self._finish(reason, grace)
 
     def _stop(self, member: Member, until: float, *, ordered: bool) -> None:
         """From preStop to SIGKILL, as the module says; never called for a container that has ended by itself."""

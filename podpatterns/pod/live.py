@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from podpatterns.pod import waiting
-from podpatterns.pod.environment import ADDRESS
-from podpatterns.pod.model import PodSpec
+from podpatterns.pod.model import LOOPBACK, PodSpec
 from podpatterns.pod.runner import PodRunner
 from podpatterns.runtime import http_get
 
@@ -21,19 +20,19 @@ _TIMEOUT = 1.0
 async def facts(runners: list[PodRunner]) -> list[tuple[str, Mapping[str, Any]]]:
     """(container, facts) for each container of ours that answers, in the order of the manifest."""
     asked = [
-        (container, container.admin_port)
+        (container, runner, container.admin_port)
         for runner in runners
         for container in runner.spec.containers
         if container.admin_port is not None and runner.pod.members[container.name].alive
     ]
-    answers = await asyncio.gather(*(_ask(port) for _, port in asked))
-    return [(container.name, answer) for (container, _), answer in zip(asked, answers, strict=True) if answer]
+    answers = await asyncio.gather(*(_ask(runner, port) for _, runner, port in asked))
+    return [(container.name, answer) for (container, _, _), answer in zip(asked, answers, strict=True) if answer]
 
 
-async def _ask(port: int) -> dict[str, Any]:
+async def _ask(runner: PodRunner, port: int) -> dict[str, Any]:
     try:
         async with asyncio.timeout(_TIMEOUT):
-            status, body = await http_get.get(ADDRESS, port, "/status", body=True)
+            status, body = await http_get.get(LOOPBACK, port, "/status", body=True, connect=runner.connect)
         patterns = json.loads(body)["patterns"] if status == 200 else {}
         return {name: fact for pattern in patterns.values() for name, fact in pattern.get("facts", {}).items()}
     except (TimeoutError, OSError, http_get.BadAnswer, ValueError, KeyError, AttributeError):

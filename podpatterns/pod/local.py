@@ -16,7 +16,7 @@ from podpatterns.pod.closing import Verdict, judge
 from podpatterns.pod.events import What
 from podpatterns.pod.model import Manifest
 from podpatterns.pod.runner import PodRunner
-from podpatterns.pod.session import Session, session
+from podpatterns.pod.session import Options, Origin, Session, session
 from podpatterns.pod.timeline import Entry, Timeline
 
 
@@ -35,12 +35,14 @@ class LocalPod:
         *documents: str | Path | Mapping[str, Any],
         extra: Sequence[str | Path] = (),
         mounts: str = "auto",
+        network: str = "host",
+        publish: Sequence[str] = (),
         speed: float = 1,
         keep: Path | None = None,
     ) -> None:
         self._documents = documents
         self._extra = extra
-        self._options: dict[str, Any] = {"mounts": mounts, "speed": speed, "keep": keep}
+        self._options = Options(mounts, network, publish, speed, keep)
         self.timeline = Timeline()
         self._stack = AsyncExitStack()
         self._session: Session | None = None
@@ -50,7 +52,9 @@ class LocalPod:
 
     async def __aenter__(self) -> Self:
         """Start the pods; the block begins while they are starting."""
-        self._session = await self._stack.enter_async_context(session(self._load(), self.timeline, **self._options))
+        self._session = await self._stack.enter_async_context(
+            session(self._load(), self.timeline, self._options, self._origin())
+        )
         self._running = asyncio.create_task(self._session.run())
         return self
 
@@ -71,6 +75,10 @@ class LocalPod:
         if files and built:
             raise PodpatternsError("give paths or documents, not both")
         return manifests.load(files, self._extra) if files else manifests.of(*built)
+
+    def _origin(self) -> Origin | None:
+        files = [document for document in self._documents if isinstance(document, (str, Path))]
+        return Origin([*files, *self._extra], self._load) if files else None
 
     async def end(self, reason: str = "the test ends") -> None:
         """End the pods in order, within their graces."""

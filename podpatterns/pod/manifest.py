@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from podpatterns.errors import ConfigError, Problem
-from podpatterns.pod.building import PodBuilder, check_name
+from podpatterns.pod.building import PodBuilder, build_service, check_name
 from podpatterns.pod.fields import ELSEWHERE, KINDS
-from podpatterns.pod.model import KeyRef, Keys, Manifest, Notice, PodSpec, Projected
+from podpatterns.pod.model import KeyRef, Keys, Manifest, Notice, PodSpec, Projected, Service
 from podpatterns.pod.reading import Document
 from podpatterns.runtime.decode import suggest
 from podpatterns.runtime.nodes import KIND, MapNode, Mark, Node, ScalarNode, from_python, parse
@@ -75,6 +75,7 @@ class _Reader:
         self.complete = True
         self._pods: list[tuple[PodSpec, Document, PodBuilder]] = []
         self._sources: Sources = {}
+        self._services: list[Service] = []
         self._seen: dict[tuple[str, str, str], Mark] = {}
         self._notices: list[Notice] = []
 
@@ -102,7 +103,10 @@ class _Reader:
             first = self._seen[key]
             document.fail("metadata.name", f'"{name}" is the name of another {kind} already, in line {first.line}')
         self._seen[key] = document.mark("metadata.name")
-        if kind in ("ConfigMap", "Secret"):
+        if kind == "Service":
+            self._services.append(build_service(document, name))
+            self._notices += document.notices
+        elif kind in ("ConfigMap", "Secret"):
             self._sources[key] = _contents(document, kind)
             self._notices += document.notices
         else:
@@ -139,7 +143,8 @@ class _Reader:
             self.problems.append(Problem("no Pod, Job or Deployment to run in these files"))
         if self.problems:
             raise ConfigError(sorted(set(self.problems), key=lambda p: (p.file or "", p.line or 0, p.column or 0)))
-        return Manifest(tuple(spec for spec, _, _ in self._pods), self._sources, tuple(_merged(self._notices)))
+        pods = tuple(spec for spec, _, _ in self._pods)
+        return Manifest(pods, self._sources, tuple(self._services), tuple(_merged(self._notices)))
 
     def _references(self, spec: PodSpec, document: Document, builder: PodBuilder) -> None:
         """Every ConfigMap, Secret and key that is asked for must be in the files."""
@@ -175,19 +180,17 @@ class _Reader:
                 )
 
     def _ports(self) -> None:
-        """On one network, two pods cannot have one port; a cluster gives each pod its own address."""
-        owners: dict[tuple[str, int], tuple[str, str]] = {}
+        """The containers of a pod share its network, so a port is one container's."""
         for spec, _, _ in self._pods:
+            owners: dict[tuple[str, int], str] = {}
             for container in spec.containers:
                 for port in container.ports:
-                    place = (port.protocol, port.number)
-                    first = owners.setdefault(place, (spec.name, container.name))
-                    if first != (spec.name, container.name):
-                        other = f"container {first[1]}" if first[0] == spec.name else f"pod {first[0]}"
+                    first = owners.setdefault((port.protocol, port.number), container.name)
+                    if first != container.name:
                         self.problems.append(
                             port.mark.problem(
-                                f"port {port.number}/{port.protocol} of container {container.name} is {other}'s; "
-                                f"they share this machine's network, so give one of them another port"
+                                f"port {port.number}/{port.protocol} of container {container.name} is container "
+                                f"{first}'s; they share the pod's network, so give one of them another port"
                             )
                         )
 

@@ -9,6 +9,7 @@ from typing import Literal
 
 from podpatterns.runtime.nodes import Mark
 
+LOOPBACK = "127.0.0.1"
 RestartPolicy = Literal["Always", "OnFailure", "Never"]
 
 
@@ -51,13 +52,21 @@ class TcpSocket:
 
 
 @dataclass(frozen=True, slots=True)
+class Grpc:
+    """Ask the health service of gRPC (grpc.health.v1); SERVING passes. `service` empty: the whole server."""
+
+    port: int
+    service: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Sleep:
     """Wait, in a hook."""
 
     seconds: float
 
 
-Handler = Exec | HttpGet | TcpSocket | Sleep
+Handler = Exec | HttpGet | TcpSocket | Grpc | Sleep
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,14 +147,17 @@ class Port:
     number: int
     name: str = ""
     protocol: str = "TCP"
+    host_port: int | None = None
+    host_ip: str = ""
     mark: Mark = field(default=Mark(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class EmptyDir:
-    """Empty at the pod's start, gone with the pod."""
+    """Empty at the pod's start, gone with the pod. `limit` in bytes; None: as much as there is room for."""
 
     memory: bool = False
+    limit: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,6 +278,15 @@ class PodSpec:
     """For a Job: restarts after which it has failed."""
     volumes: tuple[Volume, ...] = ()
     hostname: str = ""
+    address: str = LOOPBACK
+    """Where it is on its network; `node_address`: where this machine is on that."""
+    node_address: str = LOOPBACK
+    host_network: bool = False
+    host_processes: bool = False
+    share_processes: bool = False
+    service_links: bool = True
+    host_aliases: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """(address, names)."""
     service_account: str = "default"
     node: str = ""
     file: str | None = None
@@ -274,6 +295,28 @@ class PodSpec:
     def containers(self) -> tuple[Container, ...]:
         """All of them, in the order in which they start."""
         return self.inits + self.mains
+
+
+@dataclass(frozen=True, slots=True)
+class ServicePort:
+    """A port of a service, and the one of a pod that it leads to: a number or a name."""
+
+    number: int
+    target: int | str
+    name: str = ""
+    mark: Mark = field(default=Mark(), compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A name for pods with certain labels."""
+
+    name: str
+    namespace: str = "default"
+    selector: Mapping[str, str] = field(default_factory=dict)
+    ports: tuple[ServicePort, ...] = ()
+    headless: bool = False
+    address: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,8 +335,9 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """Everything in the files: pods in their order, and the ConfigMaps and Secrets by (kind, namespace, name)."""
+    """Everything in the files: pods and services in their order, ConfigMaps and Secrets by (kind, namespace, name)."""
 
     pods: tuple[PodSpec, ...]
     sources: Mapping[tuple[str, str, str], Mapping[str, bytes]] = field(default_factory=dict)
+    services: tuple[Service, ...] = ()
     notices: tuple[Notice, ...] = ()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from podpatterns.errors import PodpatternsError
 from podpatterns.pod import process
+from podpatterns.pod.node.client import Node, NodeError
 from podpatterns.pod.process import LaunchFailed, Plan
 from podpatterns.pod.workspace import Workspace
 
@@ -20,20 +22,37 @@ class Mounts(enum.Enum):
     """Mount paths at the start of values, arguments and words are replaced by the volumes' folders."""
 
 
-async def choose(wanted: str, workspace: Workspace) -> tuple[Mounts, str]:
-    """The way to take for `auto`, `namespace` or `rewrite`, and why it is not the first. Raises PodpatternsError."""
+@dataclass(frozen=True, slots=True)
+class Isolation:
+    """What containers have of their own. `why`: what there is not, and the reason."""
+
+    mounts: Mounts
+    processes: bool
+    """A PID namespace for each container: its main process is number 1 there."""
+    why: tuple[str, ...] = ()
+
+
+async def choose(wanted: str, workspace: Workspace, node: Node) -> Isolation:
+    """What can be had for `auto`, `namespace` or `rewrite`. Raises PodpatternsError."""
     if wanted == "rewrite":
-        return Mounts.REWRITE, "as asked for"
+        return Isolation(Mounts.REWRITE, processes=False, why=("as asked for",))
+    # The real thing, once: whether namespaces are allowed depends on more than can be read anywhere.
+    plan = Plan(["/bin/true"], {}, root=str(workspace.root), mounts=[("/podpatterns", str(workspace.folder), True)])
     try:
-        # The real thing, once: whether namespaces are allowed depends on more than can be read anywhere.
-        target = ("/podpatterns", str(workspace.folder), True)
-        await process.run(Plan(["/bin/true"], {}, root=str(workspace.root), mounts=[target]), 10)
-    except (LaunchFailed, TimeoutError) as error:
+        await node.ask("isolate")
+        try:
+            await process.run(node, replace(plan, processes=True), 10)
+        except LaunchFailed as error:
+            if error.stage != "processes":
+                raise
+            await process.run(node, plan, 10)
+            return Isolation(Mounts.NAMESPACE, processes=False, why=(str(error),))
+    except (NodeError, LaunchFailed, TimeoutError) as error:
         why = f"this machine gives this user no mount namespace: {str(error) or 'no answer'}"
         if wanted == "namespace":
             raise PodpatternsError(f"{why}; try --mounts rewrite") from None
-        return Mounts.REWRITE, why
-    return Mounts.NAMESPACE, ""
+        return Isolation(Mounts.REWRITE, processes=False, why=(why,))
+    return Isolation(Mounts.NAMESPACE, processes=True)
 
 
 class Rewriter:

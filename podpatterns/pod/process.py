@@ -1,24 +1,24 @@
 """A process of a container, from its launch to its last line of output.
 
-Every process is started through `launcher.py`, in a session of its own, and is watched by a pidfd: no threads, and no
-signal can reach a process that has taken over a process id.
+Every process is forked by the node, as a child of ours and in a session of its own, and is watched by a pidfd: no
+threads, and no signal can reach a process that has taken over a process id.
 """
 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import marshal
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from podpatterns.errors import PodpatternsError
+from podpatterns.pod.node.client import Node, NodeError, program
 
-LAUNCHER = Path(__file__).with_name("launcher.py")
 LINE_LIMIT = 16 * 1024
 """Bytes after which a line of output is cut in two, as container runtimes do (CRI: 16 KiB)."""
 LAST_OUTPUT = 0.5
@@ -29,18 +29,31 @@ OnLine = Callable[[str, str], None]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to start.
-
-    `mounts`: (target, source, read-only), inside namespaces if `root` names an empty folder; `enter`: the process whose
-    namespaces are joined instead.
-    """
+    """What to start."""
 
     argv: Sequence[str]
     env: Mapping[str, str]
     cwd: str = "/"
     mounts: Sequence[tuple[str, str, bool]] = ()
+    """(target, source, read-only); they need a `root`."""
     root: str | None = None
+    """An empty folder, over which the process gets mounts of its own; None: this machine's files as they are."""
+    processes: bool | int = False
+    """True: in a PID namespace of its own; a number: in that of this process."""
+    pod: str | None = None
+    """The pod on whose network it is; None: on this machine's."""
     enter: int | None = None
+    """The process whose namespaces and root are joined instead of all that."""
+
+
+def no_handler(pid: int, number: int) -> bool:
+    """Whether a process leaves a signal to its default action (proc(5): SigBlk, SigIgn, SigCgt)."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text("utf-8", "replace").splitlines()
+    except OSError:
+        return False
+    held = dict(line.split(":\t", 1) for line in lines if line.startswith("Sig"))
+    return not any(int(held.get(name, "0"), 16) >> (number - 1) & 1 for name in ("SigBlk", "SigIgn", "SigCgt"))
 
 
 class LaunchFailed(PodpatternsError):  # noqa: N818 - what happened to the launch
@@ -54,47 +67,45 @@ class LaunchFailed(PodpatternsError):  # noqa: N818 - what happened to the launc
 class Process:
     """A running process. `ended` gives its exit code (128 + n for signal n) after its output has been read."""
 
-    def __init__(self, child: subprocess.Popen[bytes], pidfd: int, pipes: list[_Pipe]) -> None:
-        self.pid = child.pid
-        self._child = child
-        self._pidfd: int | None = pidfd
+    def __init__(self, pid: int, pipes: list[_Pipe]) -> None:
+        self.pid = pid
+        # Ours, so its number is its own until we have waited for it.
+        self._pidfd: int | None = os.pidfd_open(pid)
         self._pipes = pipes
         self._loop = asyncio.get_running_loop()
         self.ended: asyncio.Future[int] = self._loop.create_future()
         self._tail: asyncio.Task[None] | None = None
-        self._loop.add_reader(pidfd, self._exited)
+        self._loop.add_reader(self._pidfd, self._exited)
 
     @classmethod
-    async def start(cls, plan: Plan, on_line: OnLine) -> Process:
+    async def start(cls, node: Node, plan: Plan, on_line: OnLine) -> Process:
         """Start it, and return when its command runs. Raises LaunchFailed."""
-        read_status, write_status = os.pipe()
-        order = os.memfd_create("plan", 0)
-        outputs = {"stdout": os.pipe(), "stderr": os.pipe()}
+        status, outputs = os.pipe(), {"stdout": os.pipe(), "stderr": os.pipe()}
+        writers = (*(writer for _, writer in outputs.values()), status[1])
+        asked = asyncio.ensure_future(node.ask("launch", *writers, plan=dataclasses.asdict(plan)))
+        cancelled = False
         try:
-            _write_order(order, plan, write_status)
-            # Blocks until the launcher is executed (vfork), some milliseconds; asyncio's own does the same.
-            child = subprocess.Popen(  # noqa: ASYNC220, S603 - see above; running what the manifest says is the point
-                [sys.executable, "-I", "-S", str(LAUNCHER), str(order)],
-                stdin=subprocess.DEVNULL,
-                stdout=outputs["stdout"][1],
-                stderr=outputs["stderr"][1],
-                pass_fds=(write_status, order),
-                start_new_session=True,
-                env=dict(plan.env),  # so that it carries the run's mark before the command does
-            )
-        except (OSError, ValueError) as error:  # variables that are too large, or hold a zero byte
-            for reader in (read_status, *(reader for reader, _ in outputs.values())):
-                os.close(reader)
-            raise LaunchFailed("command", f"cannot be started: {getattr(error, 'strerror', None) or error}") from None
+            await asyncio.wait([asked])
+        except asyncio.CancelledError:
+            cancelled = True
+            await asyncio.wait([asked])  # some milliseconds; a child must not be lost
         finally:
-            os.close(order)
-            os.close(write_status)
-            for _, writer in outputs.values():
+            for writer in writers:
                 os.close(writer)
-        pipes = [_Pipe(reader, stream, on_line) for stream, (reader, _) in outputs.items()]
-        process = cls(child, os.pidfd_open(child.pid), pipes)
         try:
-            failure = (await _Pipe.whole(read_status)).decode("utf-8", "replace")
+            pid = asked.result()
+        except NodeError as error:
+            for reader in (status[0], *(reader for reader, _ in outputs.values())):
+                os.close(reader)
+            stage, _, message = str(error).partition(": ")
+            raise LaunchFailed(stage, message) from None
+        process = cls(pid, [_Pipe(reader, stream, on_line) for stream, (reader, _) in outputs.items()])
+        if cancelled:
+            os.close(status[0])
+            process.kill()
+            raise asyncio.CancelledError
+        try:
+            failure = (await _Pipe.whole(status[0])).decode("utf-8", "replace")
         except asyncio.CancelledError:
             process.kill()
             raise
@@ -126,7 +137,7 @@ class Process:
         self.kill()
         os.close(self._pidfd)
         self._pidfd = None
-        code = self._child.wait()
+        code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
         self._tail = self._loop.create_task(self._finish(code if code >= 0 else 128 - code))
 
     async def _finish(self, code: int) -> None:
@@ -201,30 +212,20 @@ class _Pipe:
             self.closed.set_result(None)
 
 
-def _write_order(descriptor: int, plan: Plan, status: int) -> None:
-    """What the launcher reads."""
-    what = {
-        "argv": list(plan.argv), "env": dict(plan.env), "cwd": plan.cwd, "status": status,
-        "parent": os.getpid(), "mounts": list(plan.mounts), "root": plan.root, "enter": plan.enter,
-    }  # fmt: skip
-    os.write(descriptor, marshal.dumps(what))
-    os.lseek(descriptor, 0, os.SEEK_SET)
-
-
 def attached(plan: Plan) -> int:
     """Run a command with this process's own input, output and terminal; its exit code. Raises LaunchFailed."""
     read_status, write_status = os.pipe()
     order = os.memfd_create("plan", 0)
     try:
-        _write_order(order, plan, write_status)
+        os.write(order, marshal.dumps((dataclasses.asdict(plan), write_status)))
+        os.lseek(order, 0, os.SEEK_SET)
         child = subprocess.Popen(  # noqa: S603 - running what the person says is the point
-            [sys.executable, "-I", "-S", str(LAUNCHER), str(order)], pass_fds=(write_status, order), env=dict(plan.env)
+            program("entering", order), pass_fds=(write_status, order), env=dict(plan.env)
         )
     finally:
         os.close(order)
         os.close(write_status)
-    # Ctrl-C on the terminal is the command's affair, and reaches it by itself.
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is the command's affair
     try:
         with os.fdopen(read_status, "rb") as status:
             failure = status.read().decode("utf-8", "replace")
@@ -237,7 +238,11 @@ def attached(plan: Plan) -> int:
     return code if code >= 0 else 128 - code
 
 
-async def run(plan: Plan, timeout: float) -> tuple[int, str]:  # noqa: ASYNC109 - kills what has not ended by then
+async def run(
+    node: Node,
+    plan: Plan,
+    timeout: float,  # noqa: ASYNC109 - kills what has not ended by then
+) -> tuple[int, str]:
     """Run a command to its end; its exit code and the beginning of what it wrote. Raises LaunchFailed, TimeoutError."""
     lines: list[str] = []
 
@@ -248,7 +253,7 @@ async def run(plan: Plan, timeout: float) -> tuple[int, str]:  # noqa: ASYNC109 
     process: Process | None = None
     try:
         async with asyncio.timeout(timeout):
-            process = await Process.start(plan, keep)
+            process = await Process.start(node, plan, keep)
             code = await asyncio.shield(process.ended)
     finally:
         if process is not None:

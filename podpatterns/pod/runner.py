@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import signal
-import sys
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from ssl import SSLContext
 from typing import Any
 
-from podpatterns.pod import environment, process, status, volumes
+from podpatterns.pod import environment, process, status
 from podpatterns.pod.container_logs import ContainerLog, PodLogs
-from podpatterns.pod.environment import Unresolved
+from podpatterns.pod.environment import Sources, Unresolved
 from podpatterns.pod.events import (
     Action,
     Delete,
     Event,
+    Evict,
     Exited,
     HookDone,
     Kill,
@@ -35,30 +35,25 @@ from podpatterns.pod.events import (
     Tell,
     Terminate,
     Tick,
+    What,
 )
 from podpatterns.pod.lifecycle import Pod
-from podpatterns.pod.model import Container, EmptyDir, Manifest, PodSpec, Projected, Volume
-from podpatterns.pod.mounts import Mounts, Rewriter
+from podpatterns.pod.model import LOOPBACK, Container, Handler, PodSpec
+from podpatterns.pod.mounts import Mounts
+from podpatterns.pod.planning import Planner, Surroundings
 from podpatterns.pod.probing import perform
-from podpatterns.pod.process import LaunchFailed, Plan, Process
-from podpatterns.pod.timeline import Timeline
-from podpatterns.pod.workspace import MARK, Workspace
+from podpatterns.pod.process import LaunchFailed, Plan, Process, no_handler
+from podpatterns.pod.volumes import PodVolumes
+from podpatterns.runtime.http_get import Streams
 
 MESSAGE_LIMIT = 4096
 """Bytes of a termination message (Kubernetes: MaxContainerTerminationMessageLength)."""
 LOG_LIMIT = (80, 2048)
 """Lines and bytes of output that stand in for it with FallbackToLogsOnError."""
-
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What all pods of a run share. `speed` above 1 lets back-off, graces and periods pass faster."""
-
-    manifest: Manifest
-    workspace: Workspace
-    timeline: Timeline
-    mounts: Mounts
-    speed: float = 1
+LOOK_AT_SIZES = 2.0
+"""Seconds between two looks at how full the volumes with a sizeLimit are (the kubelet: 10)."""
+OUTSIDE = frozenset({"namespace", "processes", "mount", "start"})
+"""Stages of a launch at which a fault is not the container's."""
 
 
 @dataclass(slots=True)
@@ -83,12 +78,13 @@ class PodRunner:
         """The last termination message of each container that has ended."""
         self.at_the_end: dict[str, tuple[bool, bool]] = {}
         """For each container, whether it was alive and ready when the pod was told to end."""
-        self.paths: dict[str, Path] = {}
-        """The volumes' folders by name, once they are there."""
         self.logs = PodLogs(surroundings.workspace.logs(spec.name))
         self._conditions = status.Conditions()
         self._around = surroundings
         self._began = self.now
+        self._node = surroundings.host_node if spec.host_network else surroundings.node
+        self._volumes = PodVolumes(spec, surroundings.workspace, surroundings.manifest.sources)
+        self._planner = Planner(spec, surroundings, self._volumes)
         self._inbox: asyncio.Queue[Event] = asyncio.Queue()
         self._runs: dict[str, Incarnation] = {}
         self._tasks: asyncio.TaskGroup | None = None
@@ -104,22 +100,41 @@ class PodRunner:
 
     # --- the outside ----------------------------------------------------------------------------------------------
 
+    @property
+    def paths(self) -> dict[str, Path]:
+        """The volumes' folders by name, once they are there."""
+        return self._volumes.paths
+
     async def run(self) -> None:
         """Until every container has ended. Cancelled, it kills them all."""
+        pause = None
         try:
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
-                self._volumes()
+                await self._volumes.open(self._node if self._around.isolation.mounts is Mounts.NAMESPACE else None)
+                pause = await self._pause()
                 self._handle(Launch())
+                sizes = tasks.create_task(self._look_at_sizes())
                 while not self.pod.finished:
                     self._handle(await self._next())
+                sizes.cancel()
                 for run in self._runs.values():
                     self._forget(run)
         finally:
-            for run in self._runs.values():
-                if run.process is not None:
-                    run.process.kill()
+            for each in (*(run.process for run in self._runs.values()), pause):
+                if each is not None:
+                    each.kill()
             self.logs.close()
+            if pause is not None:
+                await pause.ended
+
+    def update(self, sources: Sources) -> None:
+        """Take up new contents of ConfigMaps and Secrets; variables and sub-paths keep theirs until a restart."""
+        try:
+            for name in self._volumes.update(sources):
+                self._tell(What.NOTE, f'pod {self.spec.name}: volume "{name}" has new contents')
+        except Unresolved as error:
+            self._tell(What.NOTE, f"pod {self.spec.name}: {error}")
 
     def end(self, reason: str, grace: float | None = None) -> None:
         """End the pod in order."""
@@ -128,6 +143,12 @@ class PodRunner:
     def kill(self) -> None:
         """End it at once."""
         self._inbox.put_nowait(KillNow())
+
+    async def connect(self, host: str, port: int, *, ssl: SSLContext | None = None) -> Streams:
+        """Connect to `host` (its localhost) inside of the pod. Raises OSError."""
+        assert host == LOOPBACK
+        made = await self._around.network.dial(self.spec, port, inside=True)
+        return await asyncio.open_connection(sock=made, ssl=ssl, server_hostname=host if ssl else None)
 
     def signal(self, container: str, number: int = signal.SIGKILL) -> bool:
         """Send a signal to a container's main process, as if from outside; False if it does not run."""
@@ -153,7 +174,7 @@ class PodRunner:
             name: run.process.pid for name, run in self._runs.items() if self.pod.members[name].alive and run.process
         }
         return status.report(
-            self.pod, self._conditions, self._clock, address=environment.ADDRESS, started_at=self._began, pids=pids
+            self.pod, self._conditions, self._clock, address=self.spec.address, started_at=self._began, pids=pids
         )
 
     def inside(self, container: str, command: Sequence[str]) -> Plan | None:
@@ -190,6 +211,9 @@ class PodRunner:
             self._carry_out[type(action)](action)
         self._conditions.observe(self.pod, now)
 
+    def _tell(self, what: What, detail: str, container: str | None = None) -> None:
+        self._around.timeline.tell(self.spec.name, container, what, detail)
+
     def _spawn(self, work: Coroutine[Any, Any, None], run: Incarnation | None = None) -> None:
         assert self._tasks is not None
         task = self._tasks.create_task(work)
@@ -201,61 +225,25 @@ class PodRunner:
         for task in run.tasks:
             task.cancel()
 
-    # --- volumes --------------------------------------------------------------------------------------------------
-
-    def _volumes(self) -> None:
-        for volume in self.spec.volumes:
-            # What is missing is said by each container that wants it, and looked for again when it is restarted.
-            with contextlib.suppress(Unresolved, OSError):
-                self._prepare(volume)
-
-    def _prepare(self, volume: Volume) -> None:
-        memory = isinstance(volume.source, EmptyDir) and volume.source.memory
-        folder = self._around.workspace.volume(self.spec.name, volume.name, memory=memory)
-        self.paths[volume.name] = volumes.prepare(self.spec, volume, folder, self._around.manifest.sources)
-
-    def _sources(self, container: Container, variables: dict[str, str]) -> dict[str, tuple[str, bool]]:
-        """For each mount path, what is to be seen there and whether it is read-only. Raises Unresolved, OSError."""
-        result = {}
-        by_name = {volume.name: volume for volume in self.spec.volumes}
-        for mount in container.mounts:
-            volume = by_name[mount.volume]
-            if mount.volume not in self.paths:
-                self._prepare(volume)
-            path = self.paths[mount.volume]
-            if mount.sub_path:
-                sub = environment.expand(mount.sub_path, variables) if mount.expand else mount.sub_path
-                if sub.startswith("/") or ".." in sub.split("/"):
-                    raise Unresolved(f'subPathExpr "{mount.sub_path}" gives "{sub}", which leaves the volume')
-                path = path / sub
-                if not path.exists():
-                    if not isinstance(volume.source, EmptyDir):
-                        raise Unresolved(f'the volume "{volume.name}" has no "{sub}"')
-                    path.mkdir(parents=True)
-                    path.chmod(0o777)
-            result[mount.path] = (str(path), mount.read_only or isinstance(volume.source, Projected))
-        return result
-
     # --- starting -------------------------------------------------------------------------------------------------
 
-    def _plan(self, container: Container) -> Plan:
-        around = self._around
-        base = {**environment.machine(str(Path(sys.executable).parent)), MARK: around.workspace.run}
-        variables = environment.resolve(self.spec, container, around.manifest.sources, base)
-        sources = self._sources(container, variables)
-        argv = [environment.expand(word, variables) for word in container.command]
-        cwd = container.working_dir or "/"
-        message = around.workspace.termination_message(self.spec.name, container.name)
-        message.write_bytes(b"")
-        message.chmod(0o666)
-        if around.mounts is Mounts.NAMESPACE:
-            mounts = [(target, source, read_only) for target, (source, read_only) in sources.items()]
-            mounts.append((container.termination_path, str(message), False))
-            return Plan(argv, variables, cwd, mounts, root=str(around.workspace.root))
-        rewriter = Rewriter({target: source for target, (source, _) in sources.items()})
-        variables = rewriter.variables(variables)
-        variables["PODPATTERNS_TERMINATION_LOG"] = str(message)
-        return Plan(rewriter.words(argv), variables, rewriter.text(cwd))
+    async def _pause(self) -> Process | None:
+        """The process that holds a shared PID namespace, running."""
+        plan = self._planner.pausing()
+        if plan is None:
+            return None
+        pause = await Process.start(self._node, plan, lambda _stream, _line: None)
+        self._planner.pause = pause.pid
+        return pause
+
+    async def _look_at_sizes(self) -> None:
+        if any(getattr(volume.source, "limit", None) is not None for volume in self.spec.volumes):
+            while True:
+                await asyncio.sleep(LOOK_AT_SIZES / self._around.speed)
+                said = self._volumes.overfull()
+                if said is not None:
+                    self._inbox.put_nowait(Evict(said))
+                    return
 
     def _on_start(self, action: Start) -> None:
         self._spawn(self._start(action.container, action.run))
@@ -263,7 +251,7 @@ class PodRunner:
     async def _start(self, name: str, number: int) -> None:
         container, timeline = self._containers[name], self._around.timeline
         try:
-            plan = self._plan(container)
+            plan = self._planner.container(container)
         except (Unresolved, OSError) as error:
             reason = "CreateContainerConfigError" if isinstance(error, Unresolved) else "CreateContainerError"
             self._inbox.put_nowait(StartFailed(name, number, str(error), retry=True, reason=reason))
@@ -276,10 +264,10 @@ class PodRunner:
             timeline.line(self.spec.name, name, stream, line)
 
         try:
-            run.process = await Process.start(plan, on_line)
+            run.process = await Process.start(self._node, plan, on_line)
         except LaunchFailed as error:
-            outside = error.stage in ("namespace", "mount", "start")
             run.log.close()
+            outside = error.stage in OUTSIDE
             self._inbox.put_nowait(StartFailed(name, number, str(error), retry=outside))
             return
         self._inbox.put_nowait(Started(name, number))
@@ -313,7 +301,7 @@ class PodRunner:
 
     async def _probe(self, action: RunProbe, run: Incarnation) -> None:
         probe = self.pod.members[action.container].probes[action.probe].probe
-        ok, detail = await perform(probe.handler, probe.timeout, self._inside(run), self._around.speed)
+        ok, detail = await self._perform(probe.handler, probe.timeout, run)
         self._inbox.put_nowait(Probed(action.container, action.run, action.probe, ok, detail))
 
     def _on_hook(self, action: RunHook) -> None:
@@ -326,8 +314,14 @@ class PodRunner:
         handler = container.post_start if action.hook == "postStart" else container.pre_stop
         assert handler is not None
         # A hook has no timeout of its own: preStop is bounded by the grace, postStart by nothing.
-        ok, detail = await perform(handler, 1e6, self._inside(run), self._around.speed)
+        ok, detail = await self._perform(handler, 1e6, run)
         self._inbox.put_nowait(HookDone(action.container, action.run, action.hook, ok, detail))
+
+    async def _perform(self, handler: Handler, timeout: float, run: Incarnation) -> tuple[bool, str]:  # noqa: ASYNC109
+        around = self._around
+        return await perform(
+            handler, timeout, self._inside(run), network=around.network, pod=self.spec, speed=around.speed
+        )
 
     def _inside(self, run: Incarnation) -> Callable[[tuple[str, ...], float], Coroutine[Any, Any, tuple[int, str]]]:
         """Runs a command where the container is: its variables, directory and mounts."""
@@ -335,7 +329,7 @@ class PodRunner:
         async def inside(command: tuple[str, ...], timeout: float) -> tuple[int, str]:  # noqa: ASYNC109
             assert run.process is not None
             argv = [environment.expand(word, run.plan.env) for word in command]
-            return await process.run(self._joining(run, run.process.pid, argv), timeout)
+            return await process.run(self._node, self._joining(run, run.process.pid, argv), timeout)
 
         return inside
 
@@ -346,8 +340,13 @@ class PodRunner:
 
     def _on_terminate(self, action: Terminate) -> None:
         run = self._current(action.container, action.run)
-        if run is not None and run.process is not None:
-            run.process.signal(signal.Signals[self._containers[action.container].stop_signal])
+        if run is None or run.process is None:
+            return
+        number = signal.Signals[self._containers[action.container].stop_signal]
+        if run.plan.processes is True and no_handler(run.process.pid, number):
+            said = f"{action.container} does not handle {number.name}, which process 1 of a container ignores then, as here"
+            self._tell(What.NOTE, f"{said}: it will be killed when its grace is over")
+        run.process.signal(number)
 
     def _on_kill(self, action: Kill) -> None:
         run = self._current(action.container, action.run)

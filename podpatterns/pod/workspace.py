@@ -51,6 +51,12 @@ class Workspace:
         """The socket at which the run is asked and told things from outside."""
         return self.folder / CONTROL
 
+    def etc(self, pod: str) -> Path:
+        """The folder for a pod's own files in /etc."""
+        folder = self.folder / "etc" / pod
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
     def termination_message(self, pod: str, container: str) -> Path:
         """The file for a container's termination message."""
         folder = self.folder / "messages" / pod

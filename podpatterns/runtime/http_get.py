@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from urllib.parse import unquote, urlsplit
 
 from podpatterns.runtime.units import Url
 
 MAX_BODY = 1 << 20
 """Bytes of a body that are read, unless the caller says otherwise; what comes after them is not looked at."""
+
+
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+Connect = Callable[..., Awaitable[Streams]]
+"""Like `asyncio.open_connection`: takes host, port and `ssl`. Raises OSError."""
 
 
 class BadAnswer(Exception):  # noqa: N818 - what came back
@@ -42,10 +47,12 @@ async def get(
     verify: bool = False,
     body: bool = False,
     limit: int = MAX_BODY,
+    connect: Connect = asyncio.open_connection,
 ) -> tuple[int, bytes]:
     """Status and, if asked for, the first `limit` bytes of the body.
 
-    Like the kubelet, does not check certificates unless `verify` says so. Raises OSError, BadAnswer.
+    Like the kubelet, does not check certificates unless `verify` says so; `connect` reaches hosts that are on another
+    network. Raises OSError, BadAnswer.
     """
     context = None
     if tls:
@@ -54,7 +61,7 @@ async def get(
         context = ssl.create_default_context()
         if not verify:
             context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    reader, writer = await asyncio.open_connection(host, port, ssl=context)
+    reader, writer = await connect(host, port, ssl=context)
     try:
         named = {name.lower() for name, _ in headers}
         lines = [f"GET {path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers)]

@@ -147,7 +147,7 @@ async def test_a_job_that_keeps_failing_gives_up_at_its_backoff_limit():
 async def test_one_pod_of_a_deployment_is_run():
     """Its template is a pod."""
     async with LocalPod(document(STAY, kind="Deployment")) as local:
-        await local.wait_ready("main")
+        await local.wait_line("main", "up")
     assert all(verdict.ok for verdict in local.verdicts())
 
 

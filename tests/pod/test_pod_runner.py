@@ -99,6 +99,7 @@ async def test_a_sidecar_that_is_killed_is_restarted_and_ends_after_the_main_con
         await local.wait_ready()
         local.kill("side")
         await local.wait(What.RESTARTED, "side")
+        await local.wait_line("side", "up", past=False)
     story = local.story()
     assert story.index("side started") < story.index("main started")
     assert story.index("main ended") < len(story) - 1 - story[::-1].index("side ended")
@@ -201,7 +202,8 @@ async def test_the_stop_signal_is_what_the_container_gets():
 async def test_pods_end_in_the_reverse_order():
     """The next pod ends when the one after it is gone."""
     async with LocalPod(pod(shell("a", STAY), name="one"), pod(shell("b", STAY), name="two")) as local:
-        await local.wait_ready()
+        await local.wait_line("a", "up")
+        await local.wait_line("b", "up")
     ends = [entry.pod for entry in local.timeline.entries if entry.what is What.FINISHED]
     assert ends == ["two", "one"]
 
@@ -248,7 +250,7 @@ def test_the_smallest_example_runs(output):
     """`--for` ends it by itself with exit code 0."""
     example = ROOT / "examples/00-init-container/pod.yaml"
     done = subprocess.run(
-        [*CLI, example, "--for", "1s", "--strict", "--output", output],
+        [*CLI, example, "--for", "2s", "--strict", "--output", output],
         capture_output=True,
         text=True,
         timeout=30,

@@ -10,7 +10,7 @@ import click
 
 if TYPE_CHECKING:
     from podpatterns.pod.model import Manifest
-    from podpatterns.pod.session import Session
+    from podpatterns.pod.session import Options, Origin, Session
     from podpatterns.pod.writing import Writer
 
 
@@ -28,6 +28,19 @@ if TYPE_CHECKING:
     show_default=True,
     help="How volumes get to their paths: mount namespaces, or rewriting the paths that containers are given.",
 )
+@click.option(
+    "--network",
+    type=click.Choice(["auto", "pod", "host"]),
+    default="host",
+    show_default=True,
+    help="A network for each pod, or this machine's for all; auto: the first where it can be had.",
+)
+@click.option(
+    "--publish",
+    multiple=True,
+    metavar="PORTS",
+    help="Let a port of this machine lead to a pod's: [[HOST:]PORT:][POD/]PORT, such as 8080:80. HOST is 127.0.0.1.",
+)
 @click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.option(
     "--speed", type=click.FloatRange(0.1, 1000), default=1.0, help="Let back-off, graces, probes pass faster."
@@ -40,6 +53,8 @@ def command(
     duration: str | None,
     strict: bool,
     mounts: str,
+    network: str,
+    publish: tuple[str, ...],
     output: str,
     speed: float,
     keep: Path | None,
@@ -50,14 +65,20 @@ def command(
     """
     from podpatterns.pod import manifest as manifests_
     from podpatterns.pod import writing
+    from podpatterns.pod.session import Options, Origin
 
     seconds = _seconds(duration)
-    manifest = manifests_.load(manifests, extra)
+    options = Options(mounts, network, publish, speed, keep)
+
+    def load() -> Manifest:
+        return manifests_.load(manifests, extra)
+
+    manifest = load()
     if strict:
         _refuse_notices(manifest)
     writer = writing.writer(output, manifest.pods)
     try:
-        good = asyncio.run(_run(manifest, writer, seconds=seconds, mounts=mounts, speed=speed, keep=keep))
+        good = asyncio.run(_run(manifest, writer, seconds, options, Origin((*manifests, *extra), load)))
     finally:
         writer.close()
     if not good:
@@ -88,9 +109,7 @@ def _refuse_notices(manifest: Manifest) -> None:
         raise ConfigError(problems)
 
 
-async def _run(
-    manifest: Manifest, writer: Writer, *, seconds: float | None, mounts: str, speed: float, keep: Path | None
-) -> bool:
+async def _run(manifest: Manifest, writer: Writer, seconds: float | None, options: Options, origin: Origin) -> bool:
     from podpatterns.pod.closing import judge
     from podpatterns.pod.control import serving
     from podpatterns.pod.session import session
@@ -100,7 +119,7 @@ async def _run(
     timeline = Timeline()
     timeline.listen(writer.entry)
     loop = asyncio.get_running_loop()
-    async with session(manifest, timeline, mounts=mounts, speed=speed, keep=keep) as running, serving(running):
+    async with session(manifest, timeline, options, origin) as running, serving(running):
         with handled(lambda signal: running.end(f"{signal} received"), lambda: running.end("")):
             if seconds is not None:
                 loop.call_later(seconds, _time_is_over, running, seconds)
@@ -112,7 +131,7 @@ async def _run(
         verdicts = [
             verdict for runner in running.runners for verdict in judge(runner.pod, runner.messages, runner.at_the_end)
         ]
-        writer.closing(verdicts, _look(running, after=True) if keep else [])
+        writer.closing(verdicts, _look(running, after=True) if options.keep else [])
         return all(verdict.ok for verdict in verdicts) and not running.killed
 
 

@@ -173,9 +173,7 @@ class PodRunner:
         pids = {
             name: run.process.pid for name, run in self._runs.items() if self.pod.members[name].alive and run.process
         }
-        return status.report(
-            self.pod, self._conditions, self._clock, address=self.spec.address, started_at=self._began, pids=pids
-        )
+        return status.report(self.pod, self._conditions, self._clock, started_at=self._began, pids=pids)
 
     def inside(self, container: str, command: Sequence[str]) -> Plan | None:
         """How to run a command where a container is: its variables, directory and mounts; None: it does not run."""
@@ -344,8 +342,8 @@ class PodRunner:
             return
         number = signal.Signals[self._containers[action.container].stop_signal]
         if run.plan.processes is True and no_handler(run.process.pid, number):
-            said = f"{action.container} does not handle {number.name}, which process 1 of a container ignores then, as here"
-            self._tell(What.NOTE, f"{said}: it will be killed when its grace is over")
+            said = f"{action.container} does not handle {number.name}, and process 1 of a container ignores it then"
+            self._tell(What.NOTE, f"{said}: it is killed when its grace is over")
         run.process.signal(number)
 
     def _on_kill(self, action: Kill) -> None:

@@ -80,7 +80,7 @@ def _names(names: list[str]) -> str:
 
 
 def report(
-    pod: Pod, conditions: Conditions, clock: Clock, *, address: str, started_at: float, pids: dict[str, int]
+    pod: Pod, conditions: Conditions, clock: Clock, *, started_at: float, pids: dict[str, int]
 ) -> dict[str, Any]:
     """The Pod document: apiVersion, kind, metadata, status. `pids`: of the containers that have a process."""
     spec = pod.spec
@@ -92,10 +92,10 @@ def report(
     status: dict[str, Any] = {
         "phase": pod.phase.value,
         "conditions": conditions.report(pod, clock),
-        "hostIP": address,
-        "hostIPs": [{"ip": address}],
-        "podIP": address,
-        "podIPs": [{"ip": address}],
+        "hostIP": pod.spec.node_address,
+        "hostIPs": [{"ip": pod.spec.node_address}],
+        "podIP": pod.spec.address,
+        "podIPs": [{"ip": pod.spec.address}],
         "startTime": _time(started_at, clock),
         "qosClass": qos_class(spec),
     }

@@ -23,9 +23,8 @@ _PACKAGES = str(Path(podpatterns.__file__).parents[1])
 
 def program(name: str, descriptor: int) -> list[str]:
     """The command for a program of this package, which starts fast: without what is installed beside Python itself."""
-    text = (
-        f"import sys; sys.path.insert(0, sys.argv[1]); from podpatterns.pod.node.{name} import main; main({descriptor})"
-    )
+    start = f"from podpatterns.pod.node.{name} import main; main({descriptor})"
+    text = f"import sys; sys.path.insert(0, sys.argv[1]); {start}"
     return [sys.executable, "-I", "-S", "-c", text, _PACKAGES]
 
 

@@ -41,7 +41,7 @@ def status():
         while until is not None and simulation.now < until:
             simulation.until(simulation.now + 1)
             conditions.observe(simulation.pod, simulation.now)
-        document = report(simulation.pod, conditions, clock, address="10.0.0.1", started_at=0, pids={"main": 42})
+        document = report(simulation.pod, conditions, clock, started_at=0, pids={"main": 42})
         return document["status"]
 
     return status
@@ -62,7 +62,7 @@ def test_it_fits_the_published_schema_at_every_second_of_a_life(play, validate):
         if second == 50:
             simulation.delete()
         conditions.observe(simulation.pod, simulation.now)
-        document = report(simulation.pod, conditions, clock, address="10.0.0.1", started_at=0, pids={})
+        document = report(simulation.pod, conditions, clock, started_at=0, pids={})
         validate(json.loads(json.dumps(document)))
         for each in document["status"]["initContainerStatuses"] + document["status"]["containerStatuses"]:
             (state,) = each["state"] or ("none",)

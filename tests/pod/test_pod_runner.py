@@ -99,7 +99,7 @@ async def test_a_sidecar_that_is_killed_is_restarted_and_ends_after_the_main_con
         await local.wait_ready()
         local.kill("side")
         await local.wait(What.RESTARTED, "side")
-        await local.wait_line("side", "up", past=False)
+        await local.timeline.wait(lambda _: local.output("side").count("up") == 2)
     story = local.story()
     assert story.index("side started") < story.index("main started")
     assert story.index("main ended") < len(story) - 1 - story[::-1].index("side ended")

@@ -39,6 +39,9 @@ class Source:
         object.__setattr__(self, "key", blake2b(self.identity.encode(), digest_size=8).hexdigest())
 
 
+NOBODY: frozenset[str] = frozenset()
+
+
 class Batch:
     """Lines of one source, from byte `start` to byte `end` of it; lines are valid UTF-8 without their newline."""
 
@@ -53,6 +56,7 @@ class Batch:
         "end",
         "failed",
         "fields",
+        "gone",
         "mark",
         "merged",
         "notes",
@@ -60,6 +64,7 @@ class Batch:
         "refused",
         "source",
         "start",
+        "taken",
     )
 
     def __init__(
@@ -98,6 +103,10 @@ class Batch:
         """Lines that have become part of another line's record, and share its fate."""
         self.refused = 0
         """Lines that an output has refused without saying which; set when the batch is settled."""
+        self.gone = 0
+        """Lines that an output which was behind did not get, because their file was truncated meanwhile."""
+        self.taken: frozenset[str] = NOBODY
+        """Outputs that have had it before a restart."""
 
     @classmethod
     def of(cls, lines: Iterable[str | bytes], *, source: str = "sample") -> Self:
@@ -106,7 +115,7 @@ class Batch:
         return cls(Source(source, source), None, 0, sum(len(line) + 1 for line in encoded), lines=encoded)
 
     def __len__(self) -> int:
-        return self.read - self.dropped - self.failed - self.merged
+        return self.read - self.dropped - self.failed - self.merged - self.gone
 
     def __repr__(self) -> str:
         return f"<Batch {self.source.name} {self.start}-{self.end}: {len(self)} of {self.read} lines>"
@@ -227,6 +236,7 @@ class Batch:
         piece = type(self)(self.source, None, offset, end, lines=[self.lines[place]], **more)
         if self._records is not None:
             piece._records = [deepcopy(self._records[place])]  # noqa: SLF001 - its own class
+        piece.taken = self.taken
         piece.read, piece.merged, piece._weights = weight, weight - 1, [weight]  # noqa: SLF001 - as above
         return piece
 

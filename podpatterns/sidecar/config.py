@@ -32,8 +32,8 @@ class SidecarConfig(PatternConfig, frozen=True, kw_only=True):
     """What happens to them on the way, in this order. None: lines are shipped as they are, in the field `message`."""
 
     outputs: tuple[OutputConfig, ...]
-    """Where records go: each of them gets every record. A line counts as acknowledged when all have it; while one is
-    away the others go on until `memory` is full of what it has not taken."""
+    """Where records go: each of them gets every record. A line counts as acknowledged when all have it. Each has a
+    position of its own: one that is down does not hold up the others before it is `max_lag` behind."""
 
     fields: dict[str, Any] = {}
     """Fixed fields of every record, such as `{pod: "${POD_NAME}"}`; they win over fields of the same name in a line."""
@@ -56,6 +56,12 @@ class SidecarConfig(PatternConfig, frozen=True, kw_only=True):
     memory: Size = Size("8MiB")
     """Bytes, raw and encoded, that may be on their way at once. When it is full, reading waits: the log file is the
     buffer."""
+
+    max_lag: Size = Size("1GiB")
+    """With several outputs: how many bytes of logs one of them may be behind; then reading waits for it. What it has
+    not had is read from the files once more, so rotated files are held until then and take room on the disk. What an
+    input cannot read again (all but `tail`), and what went through `throttle`, stays in memory, and reading waits when
+    `memory` is full of it."""
 
     retry_cap: Duration = Duration("30s")
     """The longest pause between two tries of a delivery; the pauses grow from 0.2 s to it, drawn evenly from zero on
@@ -90,6 +96,8 @@ class SidecarConfig(PatternConfig, frozen=True, kw_only=True):
             raise InvalidField("batch", "must be more than nothing")
         if self.memory < 2 * self.batch:
             raise InvalidField("memory", f"must be at least twice the batch ({self.batch}), for its two forms")
+        if self.max_lag < self.batch:
+            raise InvalidField("max_lag", f"must be at least the batch ({self.batch})")
         if not self.retry_cap:
             raise InvalidField(
                 "retry_cap", "must be longer than 0s: an output that is down would be asked without a pause"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from podpatterns.runtime.telemetry import Cell, Telemetry
 from podpatterns.sidecar.ledger import Account
@@ -11,11 +11,18 @@ from podpatterns.sidecar.ledger import Account
 class SidecarEvents:
     """The happenings of inputs, pipeline, outputs and checkpoint."""
 
-    def __init__(self, telemetry: Telemetry, account: Callable[[], Account], in_flight: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        telemetry: Telemetry,
+        account: Callable[[], Account],
+        in_flight: Callable[[], int],
+        behind: Callable[[], Mapping[str, int]] = dict,
+    ) -> None:
         self._log = telemetry.log
         telemetry.gauge(
             "podpatterns_sidecar_ledger_lines",
-            "Lines by what became of them: read = acknowledged + dead_lettered + filtered + refused + in flight.",
+            "Lines by what became of them: read = acknowledged + dead_lettered + filtered + refused + gone "
+            "+ in flight.",
             ["fate"],
             read=lambda: _fates(account()),
         )
@@ -29,6 +36,12 @@ class SidecarEvents:
             "podpatterns_sidecar_in_flight_bytes",
             "Bytes in memory that have been read and not yet acknowledged.",
             read=lambda: {(): float(in_flight())},
+        )
+        telemetry.gauge(
+            "podpatterns_sidecar_behind_bytes",
+            "Bytes of logs that an output has still to take of what was read.",
+            ["output"],
+            read=lambda: {(output,): float(size) for output, size in behind().items()},
         )
         self._read = telemetry.counter("podpatterns_sidecar_read_bytes", "Bytes read, by input.", ["input"])
         self._delivered = telemetry.counter(
@@ -163,6 +176,10 @@ class SidecarEvents:
         self._refused.add(output, by=count)
         self._log.error("sidecar.record.refused", output=output, records=count, reason=reason, next="counted as lost")
 
+    def lines_gone(self, source: str, lines: int, size: int) -> None:
+        """An output was behind, and what it had to get is no longer there."""
+        self._log.error("sidecar.line.gone", source=source, lines=lines, bytes=size, reason="truncated meanwhile")
+
     def output_warned(self, output: str, warning: str) -> None:
         """The far side took everything, and has something to say about it."""
         self._log.warning("sidecar.output.warned", output=output, warning=warning)
@@ -209,4 +226,5 @@ def _fates(account: Account) -> dict[tuple[str, ...], float]:
         ("dead_lettered",): account.dead,
         ("filtered",): account.filtered,
         ("refused",): account.refused,
+        ("gone",): account.gone,
     }

@@ -147,12 +147,7 @@ class PushedInput(Input):
 
     def commit(self, batch: Batch, dead: int) -> None:
         """Tell whoever waits."""
-        account = self._account
-        account.dead += dead
-        account.filtered += batch.dropped
-        account.refused += batch.refused
-        account.acknowledged += batch.read - batch.dropped - batch.refused - dead
-        account.bytes += batch.end - batch.start
+        self._account.settle(batch, dead)
         ticket: Ticket = batch.mark
         if batch.end == ticket.end and not ticket.done.done():
             ticket.done.set_result(None)  # not before the last piece, if the batch was gone through line by line

@@ -84,11 +84,7 @@ class Letters(Input):
 
     def commit(self, batch: Batch, dead: int) -> None:
         """Count."""
-        account = self._account
-        account.dead += dead
-        account.filtered += batch.dropped
-        account.refused += batch.refused
-        account.acknowledged += batch.read - batch.dropped - batch.refused - dead
+        self._account.settle(batch, dead)
 
     def accounts(self) -> Iterable[tuple[str, Account, Mapping[str, Any]]]:
         """One."""

@@ -24,12 +24,12 @@ from podpatterns.sidecar.dead_letters import DeadLetters
 from podpatterns.sidecar.events import SidecarEvents
 from podpatterns.sidecar.inputs import Input, InputContext
 from podpatterns.sidecar.ledger import Account, shown, total
-from podpatterns.sidecar.outputs import Output
+from podpatterns.sidecar.outputs import Output, OutputConfig
 from podpatterns.sidecar.pipeline import Pipeline
 
 LOOK = 0.2
 """Seconds between two looks for the file that says that the application has ended."""
-LIVE = ("transforms", "fields", "batch", "linger", "memory")
+LIVE = ("transforms", "fields", "batch", "linger", "memory", "max_lag")
 """What a reload can change; the rest needs a new process, which loses nothing either."""
 
 
@@ -40,7 +40,7 @@ class Sidecar(Pattern[SidecarConfig]):
         super().__init__(config, context)
         config = self.config
         self._closed = Account()
-        self.events = SidecarEvents(self.context.telemetry, self._total, lambda: self.pipeline.in_flight)
+        self.events = SidecarEvents(self.context.telemetry, self._total, lambda: self.pipeline.in_flight, self._behind)
         self.checkpoint = Checkpoint(config.checkpoint, self._document, self.events)
         self._letters = DeadLetters(
             dead_letters_path(config),
@@ -53,12 +53,14 @@ class Sidecar(Pattern[SidecarConfig]):
             size=config.batch,
             linger=config.linger,
             memory=config.memory,
+            max_lag=config.max_lag,
             letters=self._letters,
             events=self.events,
             backoff=Backoff(cap=config.retry_cap),
             longest=config.retry_after_cap,
             settled=self._settled,
         )
+        keys = output_keys(config.outputs)
         self.inputs: dict[str, Input] = {
             name: each.build(
                 InputContext(
@@ -69,14 +71,15 @@ class Sidecar(Pattern[SidecarConfig]):
                     self._closed.add,
                     self.checkpoint.path.parent,
                     lambda: self.pipeline.linger,
+                    keys,
                     self.pipeline.held,
                 )
             )
             for name, each in named(config.inputs)
         }
         self.outputs: dict[str, Output] = {name: each.build() for name, each in named(config.outputs)}
-        for name, output in self.outputs.items():
-            self.pipeline.add(name, output)
+        for (name, output), key in zip(self.outputs.items(), keys, strict=True):
+            self.pipeline.add(name, output, key)
         self._progress = asyncio.Event()
         self._inputs_end = all(each.ends for each in self.inputs.values())
         self.endless = not self._inputs_end and config.done_file is None
@@ -154,7 +157,8 @@ class Sidecar(Pattern[SidecarConfig]):
             raise StartError(f"a change of {', '.join(changed)} needs a restart of the sidecar; nothing is lost by it")
         self.pipeline.transforms = [each.build() for each in config.transforms]
         self.pipeline.fields = config.fields
-        self.pipeline.size, self.pipeline.linger, self.pipeline.memory = config.batch, config.linger, config.memory
+        self.pipeline.size, self.pipeline.linger = config.batch, config.linger
+        self.pipeline.memory, self.pipeline.max_lag = config.memory, config.max_lag
 
     # --- accounts -------------------------------------------------------------------------------------------------
 
@@ -202,7 +206,15 @@ class Sidecar(Pattern[SidecarConfig]):
             {"input": name, "source": source, **shown(account), **more}
             for name, source, account, more in self._accounts()
         ]
-        return Reply({"total": shown(self._total()), "closed": shown(self._closed), "sources": sources})
+        outputs = [
+            {"output": sender.name, "behind_bytes": self.pipeline.lag(sender), "waiting": sender.trouble}
+            for sender in self.pipeline.senders
+        ]
+        total = shown(self._total())
+        return Reply({"total": total, "closed": shown(self._closed), "sources": sources, "outputs": outputs})
+
+    def _behind(self) -> dict[str, int]:
+        return {sender.name: self.pipeline.lag(sender) for sender in self.pipeline.senders}
 
     def status(self) -> Status:
         """Lines by what became of them, and whether the books balance."""
@@ -218,15 +230,19 @@ class Sidecar(Pattern[SidecarConfig]):
             facts["filtered"] = account.filtered
         if account.refused:
             facts["refused"] = account.refused
+        if account.gone:
+            facts["gone"] = account.gone
         if trouble := "; ".join(self._troubles()):
             facts["waiting"] = trouble
         detail = f"{account.read} = {account.acknowledged} + {account.dead} dead + {account.filtered} filtered"
         if account.refused:
             detail += f" + {account.refused} refused"
+        if account.gone:
+            detail += f" + {account.gone} gone"
         lost = ", ".join(f"{size} bytes {reason}" for reason, size in account.lost.items())
         checks = [
             Check("lines read = acknowledged", account.balanced, detail),
-            Check("lines lost = 0", not account.lost_bytes and not account.refused, lost),
+            Check("lines lost = 0", not (account.lost_bytes or account.refused or account.gone), lost),
             *(check for each in self.inputs.values() for check in each.checks()),
         ]
         return Status(facts, checks)
@@ -234,7 +250,8 @@ class Sidecar(Pattern[SidecarConfig]):
     def _troubles(self) -> Iterator[str]:
         for sender in self.pipeline.senders:
             if sender.trouble:
-                yield f"{sender.name}: {sender.trouble}"
+                behind = f" ({self.pipeline.lag(sender)} bytes behind)" if len(self.outputs) > 1 else ""
+                yield f"{sender.name}: {sender.trouble}{behind}"
         if self.checkpoint.trouble:
             yield f"checkpoint: {self.checkpoint.trouble}"
         if self._letters.trouble:
@@ -244,6 +261,17 @@ class Sidecar(Pattern[SidecarConfig]):
 def dead_letters_path(config: SidecarConfig) -> Path:
     """Where the dead letters of a sidecar are."""
     return Path(config.dead_letters or Path(config.checkpoint).with_name("dead-letters.ndjson"))
+
+
+def output_keys(configs: Sequence[OutputConfig]) -> tuple[str, ...]:
+    """What the position of each output is kept under in the checkpoint."""
+    keys: list[str] = []
+    for config in configs:
+        key = config.destination()
+        while key in keys:
+            key += "'"
+        keys.append(key)
+    return tuple(keys)
 
 
 def named(configs: Iterable[ComponentConfig]) -> Iterator[tuple[str, Any]]:

@@ -1,101 +1,97 @@
-"""The sender: carries parcels to one output, in order, for as long as it takes."""
+"""The sender: carries parcels to one output, in the order of the chain, for as long as it takes."""
 
 from __future__ import annotations
 
 import asyncio
 import random
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Mapping
 
 from podpatterns.errors import Rejected, Retryable
 from podpatterns.runtime.backoff import Backoff
 from podpatterns.sidecar import dead_letters
 from podpatterns.sidecar.batch import Batch
+from podpatterns.sidecar.chain import Parcel
 from podpatterns.sidecar.dead_letters import DeadLetters
 from podpatterns.sidecar.events import SidecarEvents
-from podpatterns.sidecar.inputs import Input
 from podpatterns.sidecar.outputs import Output, Receipt
 
 ANNOUNCE = 30.0
 """Seconds between two log lines about the same output being away; each try is counted."""
 
 
-@dataclass(slots=True)
-class Parcel:
-    """Batches that travel together: gathered by size and time, settled when every output has had them."""
-
-    items: list[tuple[Input, Batch]] = field(default_factory=list)
-    size: int = 0
-    """Bytes in memory."""
-    raw: int = 0
-    """Bytes of the log that it stands for."""
-    records: int = 0
-    waiting: int = 0
-    """Outputs that still have to take it."""
-    dead: dict[int, set[int]] = field(default_factory=dict)
-    """Records that at least one output has refused, by the index of their batch."""
-    refused: int = 0
-    """Records that an output has refused without saying which: the most of any of them."""
-
-    @property
-    def batches(self) -> list[Batch]:
-        """What an output is given."""
-        return [batch for _, batch in self.items]
-
-
 class Sender:
-    """One output with its queue; bounded by the budget of the pipeline that fills it."""
+    """One output, and its place in the chain: `at` is the next parcel that it has to deliver."""
 
     def __init__(
         self,
         name: str,
         output: Output,
         *,
+        key: str,
+        at: Parcel,
         letters: DeadLetters,
         events: SidecarEvents,
-        settle: Callable[[Parcel], None],
+        load: Callable[[Parcel], Awaitable[None]],
+        passed: Callable[[Sender, Parcel], None],
         backoff: Backoff,
         longest: float,
     ) -> None:
         self.name = name
         self.output = output
+        self.key = key
+        """What its position is kept under: says where it delivers to, so that a changed configuration mixes up none."""
+        self.at = at
+        self.passed = 0
+        """Bytes of the log that it has passed."""
         self.trouble: str | None = None
         """Why it is waiting, while it is."""
         self._letters = letters
         self._events = events
-        self._settle = settle
+        self._load, self._passed = load, passed
         self._backoff = backoff
         self._longest = longest  # pause that the far side can ask for
-        self._queue: asyncio.Queue[Parcel] = asyncio.Queue()
+        self._sealed = asyncio.Event()
         self._delivered = events.delivered(name)
         self._announced = float("-inf")
 
-    def put(self, parcel: Parcel) -> None:
-        """Queue a parcel."""
-        self._queue.put_nowait(parcel)
+    def wake(self) -> None:
+        """Another parcel has been sealed."""
+        self._sealed.set()
 
     async def run(self) -> None:
         """Deliver, for ever."""
         while True:
-            parcel = await self._queue.get()
-            if parcel.records:
-                await self._carry(parcel)
-            parcel.waiting -= 1
-            if not parcel.waiting:
-                self._settle(parcel)
+            while self.at.next is None:
+                self._sealed.clear()
+                await self._sealed.wait()
+            parcel = self.at
+            parcel.busy += 1
+            try:
+                if parcel.away:
+                    await self._load(parcel)
+                if parcel.records:
+                    await self._carry(parcel)
+            finally:
+                parcel.busy -= 1
+            assert parcel.next is not None, "sealed"
+            self.at = parcel.next
+            self._passed(self, parcel)
 
     async def _carry(self, parcel: Parcel) -> None:
-        batches = parcel.batches
+        batches = parcel.batches(self.key)
+        if not batches:
+            return
         receipt = await self._persist(batches)
-        if receipt.rejected:
-            await self._bury(parcel, receipt.rejected)
+        rejected = receipt.rejected
+        if rejected:
+            await self._bury(parcel, batches, rejected)
         if receipt.refused:
             self._events.records_refused(self.name, receipt.refused, receipt.why)
             parcel.refused = max(parcel.refused, receipt.refused)
         elif receipt.why:
             self._events.output_warned(self.name, receipt.why)
-        self._delivered.value += parcel.records - len(receipt.rejected) - receipt.refused
+        self._delivered.value += sum(map(len, batches)) - len(rejected) - receipt.refused
 
     async def _deliver(self, batches: list[Batch]) -> Receipt:
         try:
@@ -104,17 +100,18 @@ class Sender:
             every = ((at, index) for at, batch in enumerate(batches) for index in range(len(batch)))
             return Receipt(dict.fromkeys(every, error.reason))
 
-    async def _bury(self, parcel: Parcel, rejected: Mapping[tuple[int, int], str]) -> None:
+    async def _bury(self, parcel: Parcel, batches: list[Batch], rejected: Mapping[tuple[int, int], str]) -> None:
         by_batch: dict[int, dict[int, str]] = {}
         for (at, index), reason in rejected.items():
             by_batch.setdefault(at, {})[index] = reason
+        places = {id(batch): place for place, (_, batch) in enumerate(parcel.items)}
         for at, reasons in by_batch.items():
-            parcel.dead.setdefault(at, set()).update(reasons)
+            parcel.dead.setdefault(places[id(batches[at])], set()).update(reasons)
         await self._letters.write(
             [
                 letter
                 for at, reasons in sorted(by_batch.items())
-                for letter in dead_letters.of(parcel.items[at][1], reasons, self.name)
+                for letter in dead_letters.of(batches[at], reasons, self.name)
             ]
         )
 

@@ -135,7 +135,7 @@ async def test_the_ledger_says_what_became_of_every_line(tmp_path: Path) -> None
     by_source = {Path(each["source"]).name: each for each in before["sources"]}
     assert by_source["a.log"] == {
         "input": "tail", "source": f"{tmp_path}/a.log", "read": 4, "acknowledged": 2, "dead_lettered": 1, "filtered": 1,
-        "refused": 0, "in_flight": 0,
+        "refused": 0, "gone": 0, "in_flight": 0,
         "settled_bytes": size, "lost_bytes": {}, "generation": 0, "committed": size, "read_to": size,
         "size": size,
     }  # fmt: skip

@@ -7,14 +7,19 @@ one keeps its account, and reads on in the copy if rotation has left one.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
+
+import msgspec
 
 from podpatterns.formats.encodings import Encoding
 from podpatterns.formats.lines import Lines, clean, line_offsets
 from podpatterns.sidecar.batch import Batch, Source
-from podpatterns.sidecar.files.identity import BEFORE, PREFIX, Entry, hashed
+from podpatterns.sidecar.files.identity import BEFORE, PREFIX, Entry, Position, hashed
+from podpatterns.sidecar.files.positions import Positions
+from podpatterns.sidecar.ledger import Account
 
 CHUNK = 256 * 1024
 """Bytes in a read: large enough that the work per batch does not count, small enough for the processor's cache."""
@@ -52,12 +57,14 @@ class Follower:
         fields: Mapping[str, Any],
         held: Held | None = None,
         hold: float = 0.0,
+        outputs: Sequence[str] = (),
     ) -> None:
         self.id, self.generation = entry.id, entry.generation
         self.path, self.dev, self.ino = entry.path, entry.dev, entry.ino
         self.descriptor = descriptor
         self.account = entry.account
         self.offset = self.committed = entry.offset
+        self.positions = Positions(outputs, entry)
         self.size = entry.size
         self.at_end = False
         """Nothing is left to read but, perhaps, a line without an end."""
@@ -84,6 +91,7 @@ class Follower:
         self._entry: Entry | None = None
         self._entry_state: tuple[int, ...] = ()
         self.source = Source(self.path, f"{self.id}/{self.generation}", fields)
+        self._named = self  # by the marks
 
     def __repr__(self) -> str:
         return f"<Follower {self.path} generation {self.generation}: {self.committed} ≤ {self.offset} ≤ {self.size}>"
@@ -132,6 +140,7 @@ class Follower:
                 prefix=prefix,
                 before=(len(self._committed_before), hashed(self._committed_before)),
                 open_line=self._committed_open_line,
+                outputs=self.positions.beyond(self.committed),
                 account=account.saved(),
             )
         return self._entry
@@ -139,16 +148,58 @@ class Follower:
     def commit(self, batch: Batch, dead: int) -> None:
         """A batch of this file is settled."""
         mark: Mark = batch.mark
-        account = self.account
-        account.dead += dead
-        account.filtered += batch.dropped
-        account.refused += batch.refused
-        account.acknowledged += batch.read - batch.dropped - batch.refused - dead
-        account.bytes += batch.end - batch.start
+        self.account.settle(batch, dead)
         if batch.end == mark.end:
             self.committed = mark.end
             self._committed_before = mark.before
             self._committed_open_line = mark.open_line
+
+    def reached(self, batch: Batch, output: str) -> None:
+        """One of several outputs is done with a batch."""
+        mark: Mark = batch.mark
+        if batch.end == mark.end and self.positions.reach(output, Position(mark.end, mark.open_line)):
+            self._entry = None
+
+    # --- reading again --------------------------------------------------------------------------------------------
+
+    def again(self, start: int, mark: Mark, size: int) -> list[Batch]:
+        """Batches of about `size` bytes together, from `start` on and no further than the one that had this mark.
+
+        Raises:
+            Truncated: what is to be read is no longer there.
+        """
+        if not self._is_there(mark):
+            raise Truncated
+        before = min(BEFORE, start), ""
+        entry = msgspec.structs.replace(
+            self.entry(), offset=start, before=before, open_line=False, outputs={}, account=Account()
+        )
+        twin = Follower(
+            entry,
+            self.descriptor,
+            limit=self._limit,
+            encoding=self._encoding,
+            fields=self._fields,
+            held=self._held,
+            hold=self._hold,
+        )
+        twin.source, twin._named = self.source, self
+        twin.positions.stop_at(mark.end)
+        found: list[Batch] = []
+        while twin.offset < mark.end and twin.offset - start < size:
+            got = twin.read(0.0)
+            if got is None:
+                if twin.due == 0.0:
+                    continue  # in the middle of a line that is very long
+                raise Truncated
+            found.append(got[0])
+        if not self._is_there(mark):
+            raise Truncated  # while it was read
+        return found
+
+    def _is_there(self, mark: Mark) -> bool:
+        length = len(mark.before)
+        return self.descriptor is not None and os.pread(self.descriptor, length, mark.end - length) == mark.before
 
     # --- reading --------------------------------------------------------------------------------------------------
 
@@ -174,22 +225,26 @@ class Follower:
             return None
         self.size, self._mtime = status.st_size, status.st_mtime_ns
         self.due = None
-        data = self._pread(CHUNK)
+        stop = self.positions.stop
+        left = sys.maxsize if stop is None else stop - self.offset
+        data = self._pread(min(CHUNK, left))
         encoding = self._encoding
         if self.generation and not self.offset and data.startswith(bytes(encoding.unit)):
             return self._hole(data)
         begin = len(self._before)
         end = encoding.rfind(data, begin)
+        stopped = len(data) - begin == left
         if end >= 0:
             self.at_end = False
-            return self._whole_lines(data, begin, end, wait=not final and now - self.grown_at < self._hold)
+            wait = not final and not stopped and now - self.grown_at < self._hold
+            return self._whole_lines(data, begin, end, wait=wait)
         if len(data) - begin == CHUNK:
             return self._long_line(final=final)
-        self.at_end = True
-        if not final:
+        self.at_end = not stopped
+        if not final and not stopped:
             return None
         rest = data[begin:]
-        size = len(rest) if gone else encoding.whole(rest)
+        size = len(rest) if gone or stopped else encoding.whole(rest)
         self.torn = len(rest) - size
         return self._batch(rest[:size], size, data, open_line=True) if size else None
 
@@ -239,8 +294,10 @@ class Follower:
     def _skip(self, size: int, data: bytes) -> tuple[Batch, Lines]:
         start = self.offset
         self._advance(size, data)
-        mark = Mark(self, self.offset, self._before, open_line=False)
-        return Batch(self.source, None, start, self.offset, lines=[], mark=mark), Lines(b"", [], 0, 0)
+        mark = Mark(self._named, self.offset, self._before, open_line=False)
+        batch = Batch(self.source, None, start, self.offset, lines=[], mark=mark)
+        batch.taken = self.positions.taken(batch.end)
+        return batch, Lines(b"", [], 0, 0)
 
     def _batch(self, raw: bytes, size: int, data: bytes, *, open_line: bool = False) -> tuple[Batch, Lines]:
         """`raw` as lines; it takes `size` bytes of the file, and `data` goes at least as far."""
@@ -267,11 +324,12 @@ class Follower:
         start = self.offset
         self._advance(size, data)
         self._open_line = open_line
-        mark = Mark(self, self.offset, self._before, open_line)
+        mark = Mark(self._named, self.offset, self._before, open_line)
         fields = {name: True for name, on in (("partial", open_line), ("continues", continues)) if on}
         batch = Batch(
             self.source, lines.text, start, self.offset, offsets=lines.offsets, fields=fields or None, mark=mark
         )
+        batch.taken = self.positions.taken(batch.end)
         self.account.read += batch.read
         return batch, lines
 
@@ -292,9 +350,10 @@ class Follower:
         assert self.descriptor is not None
         encoding = self._encoding
         position = max(self._scanned, self.offset)
-        stop = position + SEARCHED
+        turn = position + SEARCHED
+        stop = self.positions.stop or sys.maxsize
         while True:
-            piece = os.pread(self.descriptor, CHUNK, position)
+            piece = os.pread(self.descriptor, min(CHUNK, stop - position), position)
             found = encoding.find(piece)
             if found >= 0:
                 position += found
@@ -304,10 +363,10 @@ class Follower:
             self._scanned = position
             if not size:
                 self.at_end = True
-                if not final:
+                if not final and position < stop:
                     return None
                 break
-            if position >= stop and not final:
+            if position >= turn and not final:
                 self.due = 0.0  # at once, but the others first
                 return None
         self.at_end = False

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from hashlib import blake2b
+from typing import NamedTuple
 
 import msgspec
 
@@ -17,6 +18,13 @@ PREFIX = 1024
 """Bytes at the start of a file that tell it from others."""
 BEFORE = 64
 """Bytes before the position that tell whether the file is still the one that was read."""
+
+
+class Position(NamedTuple):
+    """How far an output is, and whether the line before it has been shipped without its end."""
+
+    offset: int
+    open_line: bool
 
 
 class Entry(msgspec.Struct, omit_defaults=True):
@@ -37,6 +45,8 @@ class Entry(msgspec.Struct, omit_defaults=True):
     """Length and hash of the bytes just before `offset`."""
     open_line: bool = False
     """The part of a line before `offset` has been shipped without its end."""
+    outputs: dict[str, Position] = {}
+    """Of several outputs, those that are further than `offset`."""
     account: Account = msgspec.field(default_factory=Account)
 
     def describes(self, descriptor: int) -> bool:

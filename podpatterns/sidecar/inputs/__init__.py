@@ -2,6 +2,9 @@
 
 An input emits batches and waits while it does: that is the back-pressure. It gets each batch back, in order, when
 its fate is known, and keeps its own position from that: what has not come back is read again after a restart.
+
+With several outputs one of them may be behind. An input that can read a batch again lets it be forgotten until that one
+comes to it; what cannot be read again stays in memory, and when that is full the input waits.
 """
 
 from __future__ import annotations
@@ -17,6 +20,11 @@ from podpatterns.runtime.service import Check
 from podpatterns.sidecar.batch import Batch
 from podpatterns.sidecar.events import SidecarEvents
 from podpatterns.sidecar.ledger import Account
+
+
+class Gone(Exception):  # noqa: N818 - named after what has happened to the lines
+    """What is to be read again is no longer there."""
+
 
 Emit = Callable[[Batch], Awaitable[None]]
 """Hands a batch on; returns when there is room for the next."""
@@ -39,6 +47,8 @@ class InputContext:
     """Where it may keep what it needs for a while: the checkpoint's directory."""
     linger: Callable[[], float] = lambda: 0.0
     """Seconds that a line may wait for others: to look for more of them in less time is of little use."""
+    outputs: tuple[str, ...] = ()
+    """The keys of the outputs: each has a position of its own."""
     held: Callable[[bytes, int, int], int] = lambda _data, _begin, _end: 0
     """How many of the last lines of a piece of some bytes may belong together with lines to come, and should wait."""
 
@@ -63,6 +73,21 @@ class Input(ABC):
     @abstractmethod
     def commit(self, batch: Batch, dead: int) -> None:
         """Settled: `dead` lines are dead letters, `batch.dropped` filtered, `batch.refused` refused, others stored."""
+
+    def reached(self, batch: Batch, output: str) -> None:  # noqa: B027 - for inputs with positions
+        """One of several outputs is done with a batch; those that are not may be behind."""
+
+    def rereadable(self, batch: Batch) -> bool:  # noqa: ARG002 - for inputs that can
+        """Whether the batch can be read once more."""
+        return False
+
+    def reread(self, start: int, mark: Any, size: int) -> list[Batch]:
+        """At most about `size` bytes of what lies from `start` to the end of the batch that had this mark.
+
+        Raises:
+            Gone: it is no longer there.
+        """
+        raise NotImplementedError
 
     def snapshot(self) -> Any:
         """What a restart needs, as plain JSON; None for nothing."""

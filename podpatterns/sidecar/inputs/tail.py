@@ -22,7 +22,7 @@ from podpatterns.sidecar.files.followed import Followed
 from podpatterns.sidecar.files.follower import Follower, Mark, Truncated
 from podpatterns.sidecar.files.identity import Entry
 from podpatterns.sidecar.files.watches import Watches
-from podpatterns.sidecar.inputs import Emit, Input, InputConfig, InputContext
+from podpatterns.sidecar.inputs import Emit, Gone, Input, InputConfig, InputContext
 from podpatterns.sidecar.ledger import Account
 
 SETTLE = 0.05
@@ -141,6 +141,7 @@ class Tail(Input):
             fields={field: entry.path} if field else {},
             held=self._context.held,
             hold=self.config.hold,
+            outputs=self._context.outputs,
         )
 
     async def start(self, entries: Any) -> None:
@@ -291,6 +292,23 @@ class Tail(Input):
         mark: Mark = batch.mark
         mark.follower.commit(batch, dead)
 
+    def reached(self, batch: Batch, output: str) -> None:
+        """A batch is settled for one of several outputs."""
+        mark: Mark = batch.mark
+        mark.follower.reached(batch, output)
+
+    def rereadable(self, batch: Batch) -> bool:
+        """Whatever has lines, and none that was shipped without its end or its beginning."""
+        return bool(batch.read) and not batch.fields
+
+    def reread(self, start: int, mark: Any, size: int) -> list[Batch]:
+        """From the file, wherever it is by now."""
+        follower: Follower = mark.follower
+        try:
+            return follower.again(start, mark, size)
+        except Truncated:
+            raise Gone from None
+
     # --- what it says ---------------------------------------------------------------------------------------------
 
     def snapshot(self) -> list[Entry]:
@@ -300,12 +318,14 @@ class Tail(Input):
     def accounts(self) -> Iterable[tuple[str, Account, Mapping[str, Any]]]:
         """One per file and generation."""
         for file in self._followed:
-            more = {
+            more: dict[str, Any] = {
                 "generation": file.generation,
                 "committed": file.committed,
                 "read_to": file.offset,
                 "size": file.size,
             }
+            if len(self._context.outputs) > 1:
+                more["outputs"] = {output: place.offset for output, place in file.positions.reached.items()}
             yield file.path, file.account, more
 
     def checks(self) -> Iterable[Check]:

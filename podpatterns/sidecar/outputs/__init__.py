@@ -9,8 +9,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import ClassVar
 
-from podpatterns.runtime.schema import ComponentConfig
+import msgspec
+
+from podpatterns.runtime.schema import ComponentConfig, component_type
 from podpatterns.sidecar.batch import Batch
 
 
@@ -53,6 +57,20 @@ class Output(ABC):
 
 class OutputConfig(ComponentConfig, frozen=True, kw_only=True):
     """Base of the outputs' configurations."""
+
+    WHERE: ClassVar[tuple[str, ...] | None] = None
+    """The fields that say where it delivers to: with others in them it is another output, which has no position yet.
+    None: all fields."""
+
+    def destination(self) -> str:
+        """The type and a hash of where it delivers to: what its position is kept under in the checkpoint.
+
+        Not its name: were the first of two outputs of a type taken out of a configuration, the other one would get its
+        name, and with it its position.
+        """
+        names = self.__struct_fields__ if self.WHERE is None else self.WHERE
+        where = {name: str(getattr(self, name)) for name in sorted(names)}
+        return f"{component_type(type(self))}-{blake2b(msgspec.json.encode(where), digest_size=6).hexdigest()}"
 
     def build(self) -> Output:
         """The output; nothing is opened before its `start`."""

@@ -30,6 +30,7 @@ class ElasticsearchConfig(PostingConfig, frozen=True, kw_only=True):
     letters.
     """
 
+    WHERE = ("url", "index")
     EXAMPLE: ClassVar[str] = "{type: elasticsearch, url: 'http://search.monitoring:9200', index: logs-shop-default}"
 
     url: Url

@@ -23,6 +23,7 @@ class FileConfig(OutputConfig, frozen=True, kw_only=True):
 
     WRITES: ClassVar[frozenset[str]] = frozenset({"path"})
     PRIVATE: ClassVar[frozenset[str]] = WRITES
+    WHERE = ("path",)
     EXAMPLE: ClassVar[str] = "{type: file, path: /var/lib/store/logs.ndjson}"
 
     path: Annotated[str, msgspec.Meta(min_length=1)]

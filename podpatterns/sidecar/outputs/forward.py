@@ -29,6 +29,7 @@ class ForwardConfig(ConnectingConfig, frozen=True, kw_only=True):
     Without the acknowledgement it is sent again; there is no way to refuse a record.
     """
 
+    WHERE = ("address", "tag")
     EXAMPLE: ClassVar[str] = "{type: forward, address: 'fluentd.logging:24224', tag: shop.app}"
 
     address: Address

@@ -16,6 +16,7 @@ from podpatterns.sidecar.posting import Compression, Poster, PostingConfig, Post
 class HttpConfig(PostingConfig, frozen=True, kw_only=True):
     """Posts records as NDJSON. Tries again after 408, 425, 429 and 5xx except 501; other 4xx make dead letters."""
 
+    WHERE = ("url",)
     EXAMPLE: ClassVar[str] = "{type: http, url: 'http://logs.monitoring:8080/ingest', compression: gzip}"
 
     url: Url

@@ -31,6 +31,7 @@ class LokiConfig(PostingConfig, frozen=True, kw_only=True):
     does not say what was not: all of the push becomes dead letters, and nothing is sent again.
     """
 
+    WHERE = ("url", "tenant")
     EXAMPLE: ClassVar[str] = "{type: loki, url: 'http://loki:3100', labels: {app: shop}, label_fields: [level]}"
 
     url: Url

@@ -28,6 +28,7 @@ class OtlpConfig(PostingConfig, frozen=True, kw_only=True):
     rejects are not named in it and must not be sent again: they are counted as `refused`, and known to be lost.
     """
 
+    WHERE = ("url",)
     EXAMPLE: ClassVar[str] = "{type: otlp, url: 'http://collector:4318', resource: {service.name: shop}}"
 
     url: Url

@@ -30,6 +30,7 @@ class RedisConfig(ConnectingConfig, frozen=True, kw_only=True):
     letters. After a broken connection entries may be there twice, with the same `id`.
     """
 
+    WHERE = ("address", "stream", "database")
     EXAMPLE: ClassVar[str] = "{type: redis, address: 'redis.logging:6379', stream: logs, max_length: 1000000}"
 
     address: Address

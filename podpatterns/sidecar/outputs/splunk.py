@@ -30,6 +30,7 @@ class SplunkConfig(PostingConfig, frozen=True, kw_only=True):
     those behind it are sent. Success means received; with `acknowledge` it means indexed.
     """
 
+    WHERE = ("url", "index")
     EXAMPLE: ClassVar[str] = "{type: splunk, url: 'https://splunk:8088', token: /var/run/secrets/splunk/token}"
 
     url: Url

@@ -32,6 +32,7 @@ class SqliteConfig(OutputConfig, frozen=True, kw_only=True):
 
     WRITES: ClassVar[frozenset[str]] = frozenset({"path"})
     PRIVATE: ClassVar[frozenset[str]] = WRITES
+    WHERE = ("path",)
     EXAMPLE: ClassVar[str] = "{type: sqlite, path: /var/lib/store/logs.sqlite}"
 
     path: Annotated[str, msgspec.Meta(min_length=1)]

@@ -16,6 +16,7 @@ from podpatterns.sidecar.outputs import ACCEPTED, Output, OutputConfig, Receipt
 class StdoutConfig(OutputConfig, frozen=True, kw_only=True):
     """Writes records to standard output, one JSON object per line. Who reads them decides whether they are safe."""
 
+    WHERE = ()
     EXAMPLE: ClassVar[str] = "{type: stdout}"
 
     event_id: bool = False

@@ -25,6 +25,7 @@ class SyslogConfig(ConnectingConfig, frozen=True, kw_only=True):
     server that dies then had not read is lost, and nobody can know it.
     """
 
+    WHERE = ("address",)
     EXAMPLE: ClassVar[str] = "{type: syslog, address: 'syslog.logging:6514', tls: true, app_name: shop}"
 
     address: Address

@@ -13,6 +13,10 @@ from podpatterns.sidecar.batch import Batch
 class Transform(ABC):
     """A compiled transform."""
 
+    repeatable: bool = True
+    """Whether the same lines always give the same records. What is not repeatable is not done again for an output that
+    is behind: its records stay in memory instead."""
+
     @abstractmethod
     def apply(self, batch: Batch) -> Batch:
         """The batch as it goes on. Must not block; a line on which it raises becomes a dead letter."""

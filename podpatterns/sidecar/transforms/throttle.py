@@ -48,6 +48,8 @@ class ThrottleConfig(TransformConfig, frozen=True, kw_only=True):
 class Throttle(Transform):
     """A token bucket for each value: `tokens` at the time when they were counted."""
 
+    repeatable = False
+
     def __init__(self, config: ThrottleConfig, clock: Callable[[], float] = time.monotonic) -> None:
         self._rate = config.rate
         self._burst = float(config.burst if config.burst is not None else int(config.rate * 10))

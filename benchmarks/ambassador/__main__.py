@@ -21,21 +21,10 @@ from pathlib import Path
 from benchmarks.ambassador.backend import secure
 from benchmarks.ambassador.load import full, idle, many_files, paced
 from benchmarks.ambassador.page import write_page
-from benchmarks.ambassador.proxies import (
-    CORE,
-    LOAD_CORE,
-    PROXIES,
-    WHERE_FROM,
-    Proxy,
-    Site,
-    free_port,
-    program,
-    start,
-    stop,
-    wait_for,
-)
+from benchmarks.ambassador.proxies import PROXIES, WHERE_FROM, Proxy, Site
 from benchmarks.ambassador.report import Results, print_rows, print_table
 from benchmarks.ambassador.workloads import IDLE, MEMORY, PACED, TCP, WORKLOADS
+from benchmarks.processes import CORE, LOAD_CORE, free_port, program, start, stop, wait_for
 
 IDLE_CLIENTS = 10_000
 

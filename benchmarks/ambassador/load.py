@@ -11,8 +11,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.ambassador.proxies import LOAD_CORE, Proxy, start
+from benchmarks.ambassador.proxies import Proxy
 from benchmarks.ambassador.workloads import Workload
+from benchmarks.processes import LOAD_CORE, start
 
 DONE = """
 done = function(summary, latency, requests)

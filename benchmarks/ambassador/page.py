@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import math
-import os
 import platform
 import re
 import subprocess
 from datetime import UTC, datetime
-from pathlib import Path
 
 import podpatterns
-from benchmarks.ambassador.plot import Bar, plot
-from benchmarks.ambassador.proxies import PROXIES, program
+from benchmarks.ambassador.proxies import PROXIES
 from benchmarks.ambassador.report import Results
 from benchmarks.ambassador.workloads import FLOORS, IDLE, MEMORY, PACED, WORKLOADS
+from benchmarks.page import FOLDER, machine, number, table
+from benchmarks.plot import Bar, plot
+from benchmarks.processes import program
 
-FOLDER = Path(__file__).parents[2] / "docs" / "benchmarks"
 TITLES = {"podpatterns": "podpatterns", "envoy": "Envoy", "haproxy": "HAProxy", "nginx": "nginx", "aiohttp": "aiohttp"}
 
 TEXT = """# The ambassador beside other proxies
@@ -78,17 +76,6 @@ Measured {date} on {machine}: {versions}.
 """
 
 
-def table(head: list[str], rows: list[list[str]]) -> str:
-    """Markdown; the first column to the left, all others to the right."""
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def number(value: float, digits: int = 0) -> str:
-    """For a cell; empty if it was not measured."""
-    return "" if math.isnan(value) else f"{value:,.{digits}f}"
-
-
 def figures(results: Results, figure: str, digits: int = 0) -> str:
     """One figure of every workload and proxy."""
     rows = []
@@ -104,13 +91,6 @@ def version(command: str, pattern: str) -> str:
     done = subprocess.run([str(program(command)), argument], check=False, capture_output=True, text=True)
     found = re.search(pattern, done.stdout + done.stderr)
     return f"{TITLES.get(command, command)} {found[1]}" if found else command
-
-
-def machine() -> str:
-    """What it ran on."""
-    found = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text("utf-8"))
-    release = ".".join(platform.release().split(".")[:2])
-    return f"{os.cpu_count()} cores of {found[1] if found else platform.machine()}, Linux {release}"
 
 
 def bars(results: Results) -> list[Bar]:

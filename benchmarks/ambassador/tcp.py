@@ -24,7 +24,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.ambassador.proxies import CORE, LOAD_CORE, Proxy, Site, free_port, program, start, stop, wait_for, write
+from benchmarks.ambassador.proxies import Proxy, Site, write
+from benchmarks.processes import CORE, LOAD_CORE, free_port, program, start, stop, wait_for
 
 FLOOR = 0.8
 """Bulk throughput beside HAProxy that is to be reached."""

@@ -9,8 +9,6 @@ from html import escape
 COLOURS = ("#0969da", "#8c959f", "#2da44e", "#d4a72c")
 WIDTH, LEFT, RIGHT = 860, 250, 60
 BAR, GAP, TOP = 9, 14, 78
-MOST = 2.0
-"""Where the axis ends; a longer bar is cut, and says how long it is."""
 
 FONT = "system-ui, -apple-system, 'Segoe UI', Helvetica, Arial, sans-serif"
 
@@ -23,12 +21,12 @@ class Bar:
     values: dict[str, float]
 
 
-def plot(title: str, groups: list[Bar]) -> str:
-    """Groups of bars beside a line at 1."""
+def plot(title: str, groups: list[Bar], most: float = 2.0) -> str:
+    """Groups of bars beside a line at 1. The axis ends at `most`; a longer bar is cut, and says how long it is."""
     series = list(dict.fromkeys(name for group in groups for name in group.values))
     group_height = BAR * len(series) + GAP
     height = TOP + group_height * len(groups) + 20
-    scale = (WIDTH - LEFT - RIGHT) / MOST
+    scale = (WIDTH - LEFT - RIGHT) / most
     frame = f'viewBox="0 0 {WIDTH} {height}" font-family="{FONT}" role="img" aria-label="{escape(title)}"'
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" {frame}>',
@@ -39,12 +37,12 @@ def plot(title: str, groups: list[Bar]) -> str:
         x = LEFT + index * 120
         parts.append(f'<rect x="{x}" y="46" width="12" height="12" rx="2" fill="{COLOURS[index]}"/>')
         parts.append(f'<text x="{x + 18}" y="57" font-size="13" fill="#1b1f24">{escape(name)}</text>')
-    for tick in (0.5, 1.0, 1.5, 2.0):
-        x = LEFT + tick * scale
+    for tick in sorted({1.0, *(most * quarter / 4 for quarter in range(1, 5))}):
+        x = round(LEFT + tick * scale)
         dash = "" if tick == 1.0 else ' stroke-dasharray="3 4"'
-        parts.append(f'<path d="M{x:.0f} {TOP - 6}V{height - 20}" stroke="#8c959f" stroke-width="1"{dash}/>')
+        parts.append(f'<path d="M{x} {TOP - 6}V{height - 20}" stroke="#8c959f" stroke-width="1"{dash}/>')
         parts.append(
-            f'<text x="{x:.0f}" y="{height - 6}" font-size="11" text-anchor="middle" fill="#57606a">{tick:g}</text>'
+            f'<text x="{x}" y="{height - 6}" font-size="11" text-anchor="middle" fill="#57606a">{tick:g}</text>'
         )
     for place, group in enumerate(groups):
         y = TOP + place * group_height
@@ -57,11 +55,11 @@ def plot(title: str, groups: list[Bar]) -> str:
             value = group.values.get(name, math.nan)
             if math.isnan(value):
                 continue
-            top, length = y + index * BAR, min(value, MOST) * scale
+            top, length = y + index * BAR, min(value, most) * scale
             parts.append(
                 f'<rect x="{LEFT}" y="{top}" width="{length:.1f}" height="{BAR - 1}" rx="1.5" fill="{COLOURS[index]}"/>'
             )
-            if index == 0 or value > MOST:
+            if index == 0 or value > most:
                 parts.append(
                     f'<text x="{LEFT + length + 4:.1f}" y="{top + 8}" font-size="10" fill="#57606a">{value:.2f}</text>'
                 )

@@ -17,7 +17,7 @@ from pathlib import Path
 MARK = b"req-"
 """Stands in front of a line's number, once in each record."""
 SEED = 4
-LONG = 4000
+LONG = 20_000
 """One line of so many is as long as a dump: 20 KB. A container runtime cuts it in two."""
 PART = 16 * 1024
 """Bytes of text after which a container runtime cuts."""

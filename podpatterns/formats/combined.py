@@ -8,11 +8,26 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from podpatterns.formats.tables import Rows
+
 _QUOTED = r'"((?:[^"\\]|\\.)*)"'
 _LINE = re.compile(
-    r"(\S+) (\S+) (\S+) \[([^\]]+)\] " + _QUOTED + r" ([0-9]{3}) ([0-9]{1,19}|-)(?: " + _QUOTED + r" " + _QUOTED + r")?"
+    r"([^ ]{1,256}) ([^ ]{1,256}) ([^ ]{1,256}) \[([^]]{1,64})\] "
+    + _QUOTED
+    + r" ([0-9]{3}) ([0-9]{1,19}|-)(?: "
+    + _QUOTED
+    + r" "
+    + _QUOTED
+    + r")?"
 )
-_REQUEST = re.compile(r"(\S+) (\S+)(?: (\S+))?")
+_NAMES = ("client", "user", "time", "method", "path", "protocol", "status", "bytes", "referer", "agent")
+# A line in a text of many, without a backslash, and with a request that is one.
+_PLAIN = re.compile(
+    r'^([^ ]{1,256}) [^ ]{1,256} ([^ ]{1,256}) \[([^]]{1,64})\] "([^ "]+) ([^ "]+) ([^ "]+)" ([0-9]{3}) ([0-9]{1,19}|-) '
+    r'"([^"]*)" "([^"]*)"$',
+    re.MULTILINE,
+)
+_REQUEST = re.compile(r"([^ ]+) ([^ ]+)(?: ([^ ]+))?")
 
 _TEXT = r'"(?P<{}>[^"\\]*+(?:\\.[^"\\]*+)*)"'
 GROUPS = (
@@ -48,3 +63,27 @@ def parse(line: bytes) -> dict[str, Any] | None:
 
 def _given(value: str) -> str | None:
     return None if value == "-" else value
+
+
+def rows(text: str, count: int) -> Rows | None:
+    """The same for the `count` lines of a text; None if one of them is not quite as most are.
+
+    No match is longer than a line where there are as many as there are lines.
+    """
+    found = _PLAIN.findall(text) if "\\" not in text else []
+    if len(found) < count:
+        return None
+    client, user, time, method, path, protocol, status, size, referer, agent = zip(*found, strict=True)
+    columns = (
+        client,
+        [None if each == "-" else each for each in user],
+        time,
+        method,
+        path,
+        protocol,
+        map(int, status),
+        [0 if each == "-" else int(each) for each in size],
+        [None if each == "-" else each for each in referer],
+        [None if each == "-" else each for each in agent],
+    )
+    return Rows(_NAMES, list(zip(*columns, strict=True)))

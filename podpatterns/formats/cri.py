@@ -9,9 +9,16 @@ from __future__ import annotations
 import re
 from typing import Any
 
-PARTS = (" stdout P", " stderr P")
-"""One of these is found in a text that has a part of a line."""
-_LINE = re.compile(rb"(\S+) (stdout|stderr) ([PF])(?::\S*)?(?: (.*))?", re.DOTALL)
+from podpatterns.formats.tables import Row, Rows
+
+STREAMS = (b"stdout", b"stderr")
+_PARTS = (" stdout P ", " stderr P ")
+_NAMES = ("time", "stream", "message")
+# In a text of many lines. A time is short: where there are no spaces, nobody looks far for one.
+_FULL = re.compile(r"^([^ ]{1,64}) (stdout|stderr) F (.*)$", re.MULTILINE)
+_PLAIN = re.compile(r"^([^ ]{1,64}) (stdout|stderr) ([PF])(?: (.*))?$", re.MULTILINE)
+_ENDS = {stream: re.compile(rb"^[^ ]{1,64} %b F" % stream, re.MULTILINE) for stream in STREAMS}
+_LINE = re.compile(rb"([^ ]{1,64}) (stdout|stderr) ([PF])(?::[^ ]*)?(?: (.*))?", re.DOTALL)
 
 
 def parse(line: bytes) -> dict[str, Any] | None:
@@ -28,3 +35,33 @@ def parse(line: bytes) -> dict[str, Any] | None:
     if tag == b"P":
         record["partial"] = True
     return record
+
+
+def rows(text: str, count: int) -> Rows | None:
+    """The same for the `count` lines of a text; None if one of them is not as most are.
+
+    No match is longer than a line where there are as many as there are lines.
+    """
+    full: list[Row] = [] if any(part in text for part in _PARTS) else _FULL.findall(text)
+    if len(full) == count:
+        return Rows(_NAMES, full)
+    found = _PLAIN.findall(text)
+    if len(found) < count:
+        return None
+    parts: list[Row] = [
+        (time, stream, message) if tag == "F" else {"time": time, "stream": stream, "message": message, "partial": True}
+        for time, stream, tag, message in found
+    ]
+    return Rows(_NAMES, parts, mixed=True)
+
+
+def open_ended(text: bytes) -> bool:
+    """Whether the last line of a stream may be a part, of which the rest is to come: a quick look.
+
+    It may be wrong only where it says so.
+    """
+    for stream in STREAMS:
+        part = text.rfind(b" %b P" % stream)
+        if part >= 0 and not _ENDS[stream].search(text, text.find(b"\n", part) + 1 or len(text)):
+            return True
+    return False

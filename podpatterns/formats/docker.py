@@ -11,7 +11,7 @@ from typing import Any
 
 from podpatterns.formats import jsonlines
 
-PART = re.compile(r'^\{"log":"(?:[^"\\]++|\\.)*+(?<!\\n)"', re.MULTILINE)
+PART = re.compile(rb'^\{"log":"(?:[^"\\]++|\\.)*+(?<!\\n)"', re.MULTILINE)
 """Found in a text that has a part of a line."""
 
 

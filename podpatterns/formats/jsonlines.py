@@ -7,16 +7,22 @@ hold, and then that byte by what ends one record and begins the next.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
+from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
 import msgspec
 
-_SEPARATOR = b"\x7f"  # DEL: JSON escapes the control characters below 0x20, but not this one
+SEPARATOR = b"\x7f"
+"""DEL: JSON escapes the control characters below 0x20, but not this one, and hardly any log has it."""
 _encode = msgspec.json.encode
 _objects = msgspec.json.Decoder(dict[str, Any])
-_records = msgspec.json.Encoder(enc_hook=str)
+_raw = msgspec.json.Decoder(msgspec.Raw)
+_fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_records = msgspec.json.Encoder(enc_hook=str, decimal_format="number")
+DIGITS = 4000
+"""A line of fewer bytes has no whole number that is too long for Python, which takes 4,300 digits."""
 
 
 def ending(fields: Mapping[str, Any]) -> bytes:
@@ -33,16 +39,22 @@ def from_text(text: bytes, end: bytes, key: str = "message") -> bytes:
         key: the field that holds the line.
     """
     start = b"{" + _encode(key) + b":"
-    if _SEPARATOR in text:
+    if SEPARATOR in text:
         between = end + b"\n" + start
         return b"".join((start, between.join(map(_encode, text.decode().split("\n"))), end, b"\n"))
-    body = _encode(text.replace(b"\n", _SEPARATOR).decode())
-    return b"".join((start, body.replace(_SEPARATOR, b'"' + end + b"\n" + start + b'"'), end, b"\n"))
+    body = _encode(text.replace(b"\n", SEPARATOR).decode())
+    return b"".join((start, body.replace(SEPARATOR, b'"' + end + b"\n" + start + b'"'), end, b"\n"))
 
 
-def from_records(records: Sequence[dict[str, Any]]) -> bytes:
-    """The records of dictionaries, with a final newline. What JSON does not know is written as its `str`."""
+def from_records(records: Sequence[Any]) -> bytes:
+    """The records of dictionaries, or of structs, with a final newline. What JSON does not know is written as its `str`."""
     return _records.encode_lines(records)
+
+
+def fill(ndjson: bytes, count: int, value: bytes) -> bytes | None:
+    """What was encoded with `count` separators in place of a value; None if the text has separators of its own."""
+    filled = ndjson.replace(SEPARATOR, value)
+    return filled if len(filled) - len(ndjson) == count * (len(value) - 1) else None
 
 
 def with_ids(ndjson: bytes, ids: Sequence[str]) -> bytes:
@@ -74,10 +86,103 @@ def _column(name: str, missing: Any) -> msgspec.json.Decoder[Any]:
     return msgspec.json.Decoder(row)
 
 
+def _number(text: str) -> Decimal | str:
+    """A number that is out of range, as exactly as it is written."""
+    try:
+        return Decimal(text)
+    except ArithmeticError:
+        return text
+
+
+_exact = msgspec.json.Decoder(float_hook=_number)
+
+
 def parse(line: bytes) -> dict[str, Any] | None:
-    """The object that a line holds, or None if it is anything else."""
+    """The object that a line holds, or None if it is anything else. A number beyond a double's range is a Decimal."""
     try:
         value = msgspec.json.decode(line)
+    except msgspec.ValidationError:  # JSON, with a number that is out of range
+        try:
+            value = _exact.decode(line)
+        except msgspec.DecodeError:  # a whole number of thousands of digits
+            return None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # the last: nested a thousand levels deep
         return None
     return value if isinstance(value, dict) else None
+
+
+def bodies(text: bytes) -> list[bytes | None]:
+    """What stands between the braces of the object on each line; None for a line that is none. Decodes nothing.
+
+    Args:
+        text: valid UTF-8, at least one line, without a final newline.
+    """
+    lines = text.split(b"\n")
+    found: list[bytes | None] = [line[1:-1] for line in lines]
+    # All lines begin and end with a brace, and there are as many values as lines: then no value reaches across a line's
+    # end, because between two braces it would need a comma.
+    if b"{%b}" % b"}\n{".join(found) == text and len(max(lines, key=len)) < DIGITS:  # type: ignore[arg-type]  # all bytes
+        try:
+            if len(_raw.decode_lines(text)) == len(lines):
+                return found
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            pass
+    return [_body(line) for line in lines]
+
+
+def _body(line: bytes) -> bytes | None:
+    line = line.strip(b" \t\r")
+    if not (line.startswith(b"{") and line.endswith(b"}")):
+        return None
+    try:
+        if len(line) < DIGITS:
+            _raw.decode(line)
+            return line[1:-1]
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return line[1:-1] if parse(line) is not None else None
+
+
+def to_records(text: bytes) -> list[dict[str, Any]]:
+    """A dictionary for each line; every line is an object, as `bodies` finds them."""
+    try:
+        return _objects.decode_lines(text)
+    except msgspec.ValidationError:
+        return [parse(line) or {} for line in text.split(b"\n")]
+
+
+def having(text: bytes, names: tuple[str, ...]) -> list[int]:
+    """The places of the objects, one on each line, that have a field of one of these names; however it is written."""
+    if not names:
+        return []
+    # From the end, because Python searches faster that way.
+    if b"\\" not in text and all(text.rfind(_encode(name)) < 0 for name in names):
+        return []
+    probe = _probe(names)
+    if probe is None:
+        wanted = set(names)
+        return [place for place, found in enumerate(_fields.decode_lines(text)) if not wanted.isdisjoint(found)]
+    decoder, none = probe
+    rows = decoder.decode_lines(text)
+    return [] if rows.count(none) == len(rows) else [place for place, row in enumerate(rows) if row != none]
+
+
+@lru_cache(64)
+def _probe(names: tuple[str, ...]) -> tuple[msgspec.json.Decoder[Any], Any] | None:
+    if any(b"\\" in _encode(name) for name in names):  # a name that JSON escapes cannot be a struct's
+        return None
+    fields = {f"field{number}": name for number, name in enumerate(names)}
+    row = msgspec.defstruct(
+        "Row", [(field, msgspec.Raw | msgspec.UnsetType, msgspec.UNSET) for field in fields], rename=fields, gc=False
+    )
+    return msgspec.json.Decoder(row), row()
+
+
+def without(line: bytes, names: Container[str]) -> bytes:
+    """The body of an object without the fields of these names; values stay as they are written."""
+    return body({name: value for name, value in _fields.decode(line).items() if name not in names})
+
+
+def body(record: Mapping[str, Any]) -> bytes:
+    """What stands between the braces of a record."""
+    return _records.encode(record)[1:-1]

@@ -91,6 +91,11 @@ def _foreign(raw: bytes, start: int, limit: int, encoding: Encoding) -> Lines:
     return Lines("\n".join(texts).encode(), line_offsets(lines, start, len(encoding.newline)), truncated, replaced)
 
 
+def line_count(text: bytes) -> int:
+    """How many lines a text has; `replace` looks for a newline with the processor's widest words, `count` does not."""
+    return len(text) - len(text.replace(b"\n", b"")) + 1
+
+
 def line_offsets(lines: Sequence[bytes], start: int, newline: int = 1) -> list[int]:
     """Where each line begins, in bytes from the start of the source, for lines that are a newline's length apart."""
     return list(accumulate((len(line) + newline for line in lines[:-1]), initial=start)) if lines else []

@@ -1,9 +1,9 @@
 """The batch: what flows from an input through the transforms to the outputs.
 
 A batch is a run of lines from one source. It starts as one piece of bytes, is split into lines when somebody asks
-for lines, and into records (dictionaries) when somebody asks for fields; each of the three is made at most once, and
-what nobody asks for is never made. Every record keeps the position of its line in the source, whatever becomes
-of it, so that a record's id is the same however often it is delivered.
+for lines, parsed into a table when a transform parses it, and into records (dictionaries) when somebody asks for
+fields; each is made at most once, and what nobody asks for is never made. Every record keeps the position of its line
+in the source, whatever becomes of it, so that a record's id is the same however often it is delivered.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from itertools import compress
 from typing import Any, Self
 
 from podpatterns.formats import jsonlines
-from podpatterns.formats.lines import line_offsets
+from podpatterns.formats.lines import line_count, line_offsets
+from podpatterns.formats.tables import Table
 
 MESSAGE = "message"
 """The field that holds a line's text, unless a transform has parsed it into others."""
@@ -50,6 +51,7 @@ class Batch:
         "_ndjson",
         "_offsets",
         "_records",
+        "_table",
         "_text",
         "_weights",
         "dropped",
@@ -78,6 +80,7 @@ class Batch:
         offsets: Sequence[int] | None = None,
         fields: Mapping[str, Any] | None = None,
         mark: Any = None,
+        read: int | None = None,
     ) -> None:
         self.source = source
         self.start, self.end = start, end
@@ -90,10 +93,11 @@ class Batch:
         self._text = text
         self._lines = lines
         self._records: list[dict[str, Any]] | None = None
+        self._table: Table | None = None
         self._offsets = offsets
         self._ndjson: bytes | None = None
         self._weights: list[int] | None = None
-        self.read = text.count(b"\n") + 1 if text is not None else len(lines or ())
+        self.read = read if read is not None else line_count(text) if text is not None else len(lines or ())
         """Lines that were read from the source."""
         self.dropped = 0
         """Lines that a transform has left out on purpose."""
@@ -141,15 +145,23 @@ class Batch:
 
     @property
     def parsed(self) -> bool:
-        """Whether records have been made."""
-        return self._records is not None
+        """Whether lines have become records."""
+        return self._records is not None or self._table is not None
 
     @property
     def records(self) -> list[dict[str, Any]]:
         """A dictionary per line: `{"message": line}` until a transform has parsed it. May be changed in place."""
         if self._records is None:
-            self._records = [{MESSAGE: line.decode()} for line in self.lines]
+            if self._table is not None:
+                self._records, self._table = self._table.records(), None
+            else:
+                self._records = [{MESSAGE: line.decode()} for line in self.lines]
         return self._records
+
+    @property
+    def table(self) -> Table | None:
+        """What a parser has made, until somebody asks for the records."""
+        return self._table
 
     @property
     def offsets(self) -> Sequence[int]:
@@ -164,13 +176,20 @@ class Batch:
         key = self.source.key
         return [f"{key}{offset:016x}" for offset in self.offsets]
 
+    def unchanged(self) -> Self:
+        """Another batch of the same lines, as they were read, to go back to when a transform fails on this one."""
+        same = {"lines": self._lines, "offsets": self._offsets, "fields": self.fields, "mark": self.mark}
+        batch = type(self)(self.source, self._text, self.start, self.end, read=self.read, **same)
+        batch.taken = self.taken
+        return batch
+
     # --- what transforms make of it --------------------------------------------------------------------------------
 
     def with_lines(self, lines: list[bytes]) -> Self:
         """As many lines as before, with other text; valid UTF-8."""
         self._same_length(lines)
         self.offsets  # noqa: B018 - computed from the lengths of the lines as they were read
-        self._lines, self._text, self._records = lines, None, None
+        self._lines, self._text, self._records, self._table = lines, None, None, None
         return self
 
     def with_text(self, text: bytes) -> Self:
@@ -180,7 +199,12 @@ class Batch:
     def with_records(self, records: list[dict[str, Any]]) -> Self:
         """As many records as there were lines, with other fields."""
         self._same_length(records)
-        self._records = records
+        self._records, self._table = records, None
+        return self
+
+    def with_table(self, table: Table) -> Self:
+        """As many records as there were lines, which nobody has looked into yet."""
+        self._records, self._table = None, table
         return self
 
     def map(self, function: Callable[[dict[str, Any]], dict[str, Any]]) -> Self:
@@ -200,6 +224,8 @@ class Batch:
         self._lines, self._text = list(compress(self.lines, wanted)), None
         if self._records is not None:
             self._records = list(compress(self._records, wanted))
+        if self._table is not None:
+            self._table = self._table.keep(wanted)
         gone = len(wanted) - len(self._lines)
         lines = gone
         if self._weights is not None:
@@ -209,20 +235,22 @@ class Batch:
         self.merged -= lines - gone
         return self
 
-    def merge(self, members: Sequence[Sequence[int]], records: list[dict[str, Any]]) -> Self:
+    def merge(self, members: Sequence[Sequence[int]], records: list[dict[str, Any]] | Table) -> Self:
         """One record in place of several: `members` are the places of what each is made of, the first one first.
 
         Every place stands in one of them, and they are in the order of their first one.
         """
         if len(members) == len(self):
             return self
-        weights = self._weights or [1] * len(self)
-        self._offsets = [self.offsets[places[0]] for places in members]
-        self._weights = [sum(weights[place] for place in places) for places in members]
+        weights, offsets = self._weights, self.offsets
+        self._offsets = [offsets[places[0]] for places in members]
+        if weights is None:
+            self._weights = list(map(len, members))
+        else:
+            self._weights = [sum(weights[place] for place in places) for places in members]
         self.merged += len(self) - len(members)
         self._lines = self._text = None
-        self._records = records
-        return self
+        return self.with_table(records) if isinstance(records, Table) else self.with_records(records)
 
     def place(self, offsets: Sequence[int]) -> None:
         """Give the lines other positions than their lengths say."""
@@ -234,8 +262,8 @@ class Batch:
         weight = self._weights[place] if self._weights is not None else 1
         more = {"offsets": [offset], "fields": self.fields, "mark": self.mark}
         piece = type(self)(self.source, None, offset, end, lines=[self.lines[place]], **more)
-        if self._records is not None:
-            piece._records = [deepcopy(self._records[place])]  # noqa: SLF001 - its own class
+        if self.parsed:
+            piece._records = [deepcopy(self.records[place])]  # noqa: SLF001 - its own class
         piece.taken = self.taken
         piece.read, piece.merged, piece._weights = weight, weight - 1, [weight]  # noqa: SLF001 - as above
         return piece
@@ -249,7 +277,7 @@ class Batch:
         """Leave all of it out, as failed."""
         self.failed = len(self) + self.merged
         self.merged, self._weights = 0, None
-        self._text = self._records = None
+        self._text = self._records = self._table = None
         self._lines, self._offsets, self._ndjson = [], [], b""
 
     def note(self, what: str, count: int) -> None:
@@ -274,6 +302,9 @@ class Batch:
             added = {**self.source.fields, **self.fields, **fields}
             if not len(self):
                 self._ndjson = b""
+            elif self._table is not None:
+                self._ndjson = self._table.encode(added)
+                self._table = None
             elif self._records is None:
                 self._ndjson = jsonlines.from_text(self.text, jsonlines.ending(added), MESSAGE)
             else:
@@ -282,6 +313,8 @@ class Batch:
                 self._ndjson = jsonlines.from_records(self._records)
                 self.offsets  # noqa: B018 - made while the lines are still here
                 self._lines = self._records = None
+            if self._text is not None:
+                self._lines = None  # can be made again
             if self._offsets is not None or not len(self):
                 self._text = self._lines = None
         return self._ndjson

@@ -29,10 +29,9 @@ def held(transforms: Sequence[Transform], text: bytes) -> int:
     gathering = leading(transforms)
     if not gathering:
         return 0
-    decoded = text.decode("utf-8", "replace")
-    if not any(transform.concerns(decoded) for transform in gathering):
+    if not any(transform.concerns(text) for transform in gathering):
         return 0
-    lines = decoded.encode().replace(b"\r\n", b"\n").split(b"\n")
+    lines = text.decode("utf-8", "replace").encode().replace(b"\r\n", b"\n").split(b"\n")
     count = cut = len(lines)
     batch = Batch.of(lines)
     batch.place(range(count))

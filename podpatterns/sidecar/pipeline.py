@@ -247,8 +247,7 @@ class Pipeline:
         """Through all transforms; in several pieces if one of them has failed. `again`: it was counted before."""
         if not len(batch):
             return [batch]
-        lines, offsets, fields = batch.lines, batch.offsets, batch.fields
-        whole = batch
+        whole = batch.unchanged()
         try:
             for transform in self.transforms:
                 batch = transform.apply(batch)
@@ -256,11 +255,7 @@ class Pipeline:
         except Exception as error:  # noqa: BLE001 - transforms run code of the user's; what it raises costs a line, not the sidecar
             if not again:
                 self._events.transform_failed(error)
-            anew = Batch(
-                whole.source, None, whole.start, whole.end, lines=lines, offsets=offsets, fields=fields, mark=whole.mark
-            )
-            anew.taken = whole.taken
-            return await self._one_by_one(anew, again=again)
+            return await self._one_by_one(whole, again=again)
         return [batch]
 
     async def _one_by_one(self, batch: Batch, *, again: bool) -> list[Batch]:

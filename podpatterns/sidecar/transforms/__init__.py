@@ -25,7 +25,7 @@ class Transform(ABC):
 class Gathered(NamedTuple):
     """What belongs together: the places of each group's records, in order of the first ones, and where it is open."""
 
-    members: list[list[int]]
+    members: Sequence[Sequence[int]]
     open_from: int
     """The first place of which more may come; the number of records if there is none."""
 
@@ -40,8 +40,8 @@ class Gathering(Transform):
     """Whether this one does, as it is configured."""
 
     @abstractmethod
-    def concerns(self, text: str) -> bool:
-        """Whether there may be anything to gather in lines as they were read: a quick look."""
+    def concerns(self, text: bytes) -> bool:
+        """Whether lines as they were read may end in a group of which more is to come: a quick look."""
 
     def prepare(self, batch: Batch) -> Batch:
         """What has to be done first, such as parsing."""

@@ -65,9 +65,9 @@ class Multiline(Gathering):
             start, more = (re.compile(each) if each is not None else None for each in (config.start, config.more))
             self._rules = Patterns(start, more)
 
-    def concerns(self, text: str) -> bool:
+    def concerns(self, text: bytes) -> bool:
         """Whether a line begins a group."""
-        return self._rules.concerns(text)
+        return self._rules.concerns(text.decode("utf-8", "replace"))
 
     def gather(self, batch: Batch) -> Gathered | None:
         """By stream, if there are several."""

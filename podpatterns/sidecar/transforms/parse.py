@@ -6,17 +6,24 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
-from podpatterns.formats import cri, docker
+from podpatterns.formats import combined, cri, docker, jsonlines
 from podpatterns.formats.parsers import PARSERS, Parser
+from podpatterns.formats.tables import Objects, Row, Rows, Table
 from podpatterns.runtime.schema import InvalidField
 from podpatterns.sidecar.batch import MESSAGE, Batch
 from podpatterns.sidecar.transforms import Gathered, Gathering, TransformConfig
 
-PARTS: Mapping[str, Callable[[str], object]] = {
-    "cri": lambda text: any(part in text for part in cri.PARTS),
+WholeParser = Callable[[str, int], Table | None]
+TABLES: Mapping[str, WholeParser] = {
+    "combined": combined.rows,
+    "cri": cri.rows,
+}
+"""What does it for a whole text, if all lines are in the format."""
+PARTS: Mapping[str, Callable[[bytes], object]] = {
+    "cri": cri.open_ended,
     "docker": docker.PART.search,
 }
-"""Whether a text has parts of lines, by the format that cuts them; a quick look, which may be wrong if it says so."""
+"""Whether a text ends in a part of a line, by the format that cuts them: a quick look, wrong only if it says so."""
 
 
 class ParseConfig(TransformConfig, frozen=True, kw_only=True):
@@ -64,12 +71,23 @@ class Parse(Gathering):
 
     def __init__(self, config: ParseConfig) -> None:
         self._drop = config.on_error == "drop"
-        self._parse = _regex(config.pattern) if config.pattern is not None else PARSERS[config.format]
+        self._whole: WholeParser | None
+        if config.pattern is not None:
+            self._parse, self._whole = _regex(config.pattern)
+        else:
+            self._parse, self._whole = PARSERS[config.format], TABLES.get(config.format)
+        self._objects = config.format == "json"
         self._part = PARTS.get(config.format)
         self.gathers = self._part is not None
 
     def prepare(self, batch: Batch) -> Batch:
         """Records in place of lines; after another parser, what that left in `message` is parsed further."""
+        if len(batch) and not batch.parsed:
+            if self._objects:
+                return self._of_objects(batch)
+            table = self._whole(batch.text.decode(), len(batch)) if self._whole is not None else None
+            if table is not None:
+                return batch.with_table(table)
         parsed = (
             [self._parse(_line(record)) for record in batch.records]
             if batch.parsed
@@ -90,33 +108,63 @@ class Parse(Gathering):
                 parsed = [old if new is None else new for old, new in zip(batch.records, parsed, strict=True)]
         return batch.with_records([record for record in parsed if record is not None])
 
-    def concerns(self, text: str) -> bool:
-        """Whether there is a part of a line."""
+    def _of_objects(self, batch: Batch) -> Batch:
+        """JSON is checked, and kept as it is written."""
+        bodies = jsonlines.bodies(batch.text)
+        failed = bodies.count(None)
+        if not failed:
+            return batch.with_table(Objects(bodies))  # type: ignore[arg-type]  # none is None
+        batch.note("parse_failed", failed)
+        lines = batch.lines
+        kept = [
+            jsonlines.body({MESSAGE: lines[at].decode()}) if each is None else each for at, each in enumerate(bodies)
+        ]
+        batch = batch.with_table(Objects(kept))
+        return batch.keep([each is not None for each in bodies]) if self._drop else batch
+
+    def concerns(self, text: bytes) -> bool:
+        """Whether it ends in a part of a line."""
         return self._part is not None and bool(self._part(text))
 
     def gather(self, batch: Batch) -> Gathered | None:
         """The parts of a line of the same stream, up to the one that is its end."""
-        records = batch.records
-        if not any("partial" in record for record in records):
-            return None
-        members: list[list[int]] = []
+        table = batch.table
+        if isinstance(table, Rows):
+            if not table.mixed:
+                return None
+            parts = [(row["stream"], True) if isinstance(row, dict) else (row[1], False) for row in table.rows]
+        else:
+            parts = [(record.get("stream"), bool(record.get("partial"))) for record in batch.records]
+        members: list[Sequence[int]] = list(zip(range(len(parts)), strict=True))
+        gone: list[int] = []
         begun: dict[Any, list[int]] = {}
-        for place, record in enumerate(records):
-            stream = record.get("stream")
-            line = begun.get(stream)
-            if line is None:
-                line = []
-                members.append(line)
-            line.append(place)
-            if record.get("partial"):
-                begun[stream] = line
-            else:
-                begun.pop(stream, None)
-        return Gathered(members, min((line[0] for line in begun.values()), default=len(records)))
+        for place, (stream, partial) in enumerate(parts):
+            line = begun.get(stream) if begun else None
+            if line is not None:
+                line.append(place)
+                gone.append(place)
+                if not partial:
+                    del begun[stream]
+            elif partial:
+                members[place] = begun[stream] = [place]
+        for place in reversed(gone):
+            del members[place]
+        open_from = min((line[0] for line in begun.values()), default=len(parts))
+        return Gathered(members, open_from) if gone or begun else None
 
     def join(self, batch: Batch, members: Sequence[Sequence[int]]) -> Batch:
         """The texts of the parts, one behind the other; a line whose end is missing stays `partial`."""
-        return batch.merge(members, [_joined([batch.records[place] for place in places]) for places in members])
+        table = batch.table
+        if not isinstance(table, Rows):
+            return batch.merge(members, [_joined([batch.records[place] for place in places]) for places in members])
+        rows = table.rows
+        joined = [_whole_row(table, places) if len(places) > 1 else rows[places[0]] for places in members]
+        return batch.merge(members, Rows(table.names, joined, mixed=dict in map(type, joined)))
+
+
+def _whole_row(table: Rows, places: Sequence[int]) -> Row:
+    record = _joined([table.record(table.rows[place]) for place in places])
+    return record if "partial" in record else tuple(record.values())
 
 
 def _joined(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -137,11 +185,22 @@ def _without_message(record: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in record.items() if name != MESSAGE}
 
 
-def _regex(pattern: str) -> Parser:
+def _regex(pattern: str) -> tuple[Parser, WholeParser]:
+    """For one line, and for a whole text."""
     expression = re.compile(pattern)
+    names, places = tuple(expression.groupindex), tuple(expression.groupindex.values())
+    values: Callable[[re.Match[str]], tuple[Any, ...]] = re.Match.groups
+    if expression.groups > len(names):  # some have no name
+
+        def values(match: re.Match[str]) -> tuple[Any, ...]:
+            return tuple(map(match.group, places))
 
     def parse(line: bytes) -> dict[str, Any] | None:
         match = expression.fullmatch(line.decode())
         return match.groupdict() if match is not None else None
 
-    return parse
+    def rows(text: str, _count: int) -> Rows | None:
+        matches = list(map(expression.fullmatch, text.split("\n")))
+        return Rows(names, list(map(values, matches))) if all(matches) else None  # type: ignore[arg-type]  # none is None
+
+    return parse, rows

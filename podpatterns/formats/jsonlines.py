@@ -47,7 +47,7 @@ def from_text(text: bytes, end: bytes, key: str = "message") -> bytes:
 
 
 def from_records(records: Sequence[Any]) -> bytes:
-    """The records of dictionaries, or of structs, with a final newline. What JSON does not know is written as its `str`."""
+    """The records of dictionaries or structs, with a final newline. What JSON does not know is written as its `str`."""
     return _records.encode_lines(records)
 
 

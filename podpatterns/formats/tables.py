@@ -127,7 +127,7 @@ class Objects(Table):
 
 @lru_cache(64)
 def _struct(names: tuple[str, ...], marked: str | None) -> Any:
-    """A struct that is written with these keys, in this order, and a mark at the last one; None if there can be none."""
+    """A struct that is written with these keys, and with a mark at one more; None if there can be none."""
     written = names if marked is None else (*names, marked)
     if any(b"\\" in _encode(name) for name in written):
         return None

@@ -27,12 +27,7 @@ fi
 # rsyslog is unpacked beside the programs, because its package would take the place of the machine's own syslog server.
 rsyslog=$(dirname "$bin")/rsyslog
 if ! command -v rsyslogd > /dev/null && [ ! -x "$rsyslog/usr/sbin/rsyslogd" ]; then
-  apt-get update -qq
-  unpacked=$(mktemp -d)
-  (cd "$unpacked" && apt-get -o APT::Sandbox::User=root download -qq rsyslog libestr0 libfastjson4 liblognorm5)
-  mkdir -p "$rsyslog"
-  for package in "$unpacked"/*.deb; do dpkg-deb --extract "$package" "$rsyslog"; done
-  rm -r "$unpacked"
+  "$(dirname "$0")/unpack.sh" "$rsyslog" rsyslog libestr0 libfastjson4 liblognorm5
 fi
 if [ ! -x "$bin/kubectl" ]; then
   unpacked=$(mktemp -d)

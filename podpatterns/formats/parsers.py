@@ -6,9 +6,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from podpatterns.formats import combined, cri, docker, jsonlines, logfmt, syslog
+from podpatterns.formats.tables import Table
 
 Parser = Callable[[bytes], dict[str, Any] | None]
 """The fields of a line, or None where it is not written that way."""
+
+WholeParser = Callable[[str, int], Table | None]
+"""The records of so many lines of a text, or None where one of them has to be looked at alone."""
 
 PARSERS: Mapping[str, Parser] = {
     "json": jsonlines.parse,
@@ -18,3 +22,9 @@ PARSERS: Mapping[str, Parser] = {
     "docker": docker.parse,
     "syslog": syslog.parse,
 }
+
+TABLES: Mapping[str, WholeParser] = {
+    "combined": combined.rows,
+    "cri": cri.rows,
+}
+"""Those that know a faster way for many lines."""

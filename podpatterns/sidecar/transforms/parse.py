@@ -6,19 +6,13 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
-from podpatterns.formats import combined, cri, docker, jsonlines
-from podpatterns.formats.parsers import PARSERS, Parser
-from podpatterns.formats.tables import Objects, Row, Rows, Table
+from podpatterns.formats import cri, docker, jsonlines
+from podpatterns.formats.parsers import PARSERS, TABLES, Parser, WholeParser
+from podpatterns.formats.tables import Objects, Row, Rows
 from podpatterns.runtime.schema import InvalidField
 from podpatterns.sidecar.batch import MESSAGE, Batch
 from podpatterns.sidecar.transforms import Gathered, Gathering, TransformConfig
 
-WholeParser = Callable[[str, int], Table | None]
-TABLES: Mapping[str, WholeParser] = {
-    "combined": combined.rows,
-    "cri": cri.rows,
-}
-"""What does it for a whole text, if all lines are in the format."""
 PARTS: Mapping[str, Callable[[bytes], object]] = {
     "cri": cri.open_ended,
     "docker": docker.PART.search,

@@ -17,7 +17,7 @@ _NAMES = ("time", "stream", "message")
 # In a text of many lines. A time is short: where there are no spaces, nobody looks far for one.
 _FULL = re.compile(r"^([^ ]{1,64}) (stdout|stderr) F (.*)$", re.MULTILINE)
 _PLAIN = re.compile(r"^([^ ]{1,64}) (stdout|stderr) ([PF])(?: (.*))?$", re.MULTILINE)
-_ENDS = {stream: re.compile(rb"^[^ ]{1,64} %b F" % stream, re.MULTILINE) for stream in STREAMS}
+_ENDS = {stream: re.compile(rb"^[^ \n]{1,64} %b F" % stream, re.MULTILINE) for stream in STREAMS}
 _LINE = re.compile(rb"([^ ]{1,64}) (stdout|stderr) ([PF])(?::[^ ]*)?(?: (.*))?", re.DOTALL)
 
 

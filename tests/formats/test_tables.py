@@ -159,6 +159,7 @@ def test_a_text_is_its_lines(name: str, data: st.DataObject, added: dict[str, An
 
 
 @given(st.lists(FULL | PART | ODD, min_size=1, max_size=8))
+@example([f"{TIME} stdout P part ", "", " stdout F x"])
 def test_an_open_line_is_never_overlooked(lines: list[str]) -> None:
     """Where the last line of a stream is a part, the quick look says so."""
     last = {record["stream"]: "partial" in record for line in lines if (record := cri.parse(line.encode())) is not None}

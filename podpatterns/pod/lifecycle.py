@@ -350,7 +350,8 @@ class Pod:
                 member.until = min(member.until, self._until)
                 if member.stage is Stage.TERMINATING:
                     member.asked = True
-                    self._timers[member.name, "kill"] = max(member.until, member.told_at + LAST_CHANCE)
+                    if not member.overran:  # SIGKILL is on its way already
+                        self._timers[member.name, "kill"] = max(member.until, member.told_at + LAST_CHANCE)
                 else:
                     self._timers[member.name, "grace"] = member.until
             elif member.stage is not Stage.STARTING:  # that one is stopped when it has been started

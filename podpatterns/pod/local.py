@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from podpatterns.errors import PodpatternsError
 from podpatterns.pod import manifest as manifests
+from podpatterns.pod import waiting
 from podpatterns.pod.closing import Verdict, judge
 from podpatterns.pod.events import What
-from podpatterns.pod.model import Manifest
+from podpatterns.pod.member import Member
+from podpatterns.pod.model import Kind, Manifest
 from podpatterns.pod.runner import PodRunner
 from podpatterns.pod.session import Options, Origin, Session, session
 from podpatterns.pod.timeline import Entry, Timeline
+
+Fault = Literal["startup", "liveness", "readiness", "start"]
 
 
 class LocalPod:
@@ -44,6 +49,9 @@ class LocalPod:
         self._extra = extra
         self._options = Options(mounts, network, publish, speed, keep)
         self.timeline = Timeline()
+        self.patience = 60.0
+        """Seconds, on a clock on the wall, after which a wait is given up."""
+        self._killed: dict[int, int] = {}
         self._stack = AsyncExitStack()
         self._session: Session | None = None
         self._running: asyncio.Task[None] | None = None
@@ -97,32 +105,52 @@ class LocalPod:
 
     async def wait(self, what: What, container: str | None = None, *, text: str = "", past: bool = True) -> Entry:
         """The entry that says this of a container (None: of a pod) with `text` in it; earlier ones count if `past`."""
-        return await self.timeline.wait(
-            lambda entry: entry.what is what and _is(entry, container) and text in entry.detail, past=past
+        wanted = f"{container or 'the pod'} {what.value}" + (f' with "{text}"' if text else "")
+        return await self._until(
+            wanted, lambda entry: entry.what is what and _is(entry, container) and text in entry.detail, past=past
         )
 
     async def wait_ready(self, container: str | None = None) -> Entry:
-        """Until a container is ready; None: until each pod is."""
+        """Until a container is ready; None: until each pod is. One that was killed has to come back first."""
         if container is None:
-            entries = [
-                await self.timeline.wait(
-                    lambda entry, name=runner.spec.name: (  # type: ignore[misc]
-                        entry.what is What.READY and entry.container is None and entry.pod == name
-                    )
-                )
-                for runner in self.runners
-            ]
-            return entries[-1]
-        member = self._runner(container).pod.members[container.rpartition("/")[2]]
-        if member.ready:
-            return await self.wait(What.READY, container)
-        return await self.wait(What.READY, container, past=False)
+            members = [m for r in self.runners for m in r.pod.members.values() if m.kind is not Kind.INIT]
+        else:
+            members = [self._member(container)]
+
+        def ready(_entry: Entry | None = None) -> bool:
+            return all(member.ready and member.run > self._killed.get(id(member), 0) for member in members)
+
+        if ready():
+            found = self.timeline.find(lambda entry: entry.what is What.READY and _is(entry, container))
+            if found is not None:
+                return found
+        return await self._until(f"{container or 'every container'} ready", ready, past=False)
+
+    async def wait_phase(self, phase: str) -> Entry:
+        """Until a pod is in this phase: Pending, Running, Succeeded or Failed."""
+        return await self._until(f"a pod {phase}", lambda entry: entry.what is What.PHASE and entry.detail == phase)
 
     async def wait_line(self, container: str, text: str, *, past: bool = True) -> Entry:
         """Until a container has written a line with `text` in it."""
-        return await self.timeline.wait(
-            lambda entry: entry.what is None and _is(entry, container) and text in entry.detail, past=past
+        return await self._until(
+            f'a line of {container} with "{text}"',
+            lambda entry: entry.what is None and _is(entry, container) and text in entry.detail,
+            past=past,
         )
+
+    async def _until(self, wanted: str, condition: Callable[[Entry], bool], *, past: bool = True) -> Entry:
+        try:
+            async with asyncio.timeout(self.patience):
+                return await self.timeline.wait(condition, past=past)
+        except TimeoutError:
+            held_up = [
+                f"  {runner.spec.name}/{said.container} {said.state}: {said.why}"
+                for runner in self.runners
+                for said in waiting.explain(runner.pod, runner.now)
+                if said.held_up
+            ]
+            lines = [f"{wanted}: not within {self.patience:g} s", *held_up, "the timeline so far:", *self.story()]
+            raise TimeoutError("\n".join(lines)) from None
 
     # --- looking and touching -------------------------------------------------------------------------------------
 
@@ -140,9 +168,64 @@ class LocalPod:
             raise PodpatternsError(f'{said} a container "{container}"')
         return found[0]
 
+    def _member(self, container: str) -> Member:
+        return self._runner(container).pod.members[container.rpartition("/")[2]]
+
     def kill(self, container: str, number: int = signal.SIGKILL) -> None:
         """Send a signal to a container's main process, as if from outside; it is restarted by its policy."""
-        self._runner(container).signal(container.rpartition("/")[2], number)
+        if not self._runner(container).signal(container.rpartition("/")[2], number):
+            raise PodpatternsError(f"{container} cannot be killed: {self.why(container)}")
+        if number == signal.SIGKILL:
+            member = self._member(container)
+            self._killed[id(member)] = member.run
+
+    def hang(self, container: str) -> None:
+        """Stop everything in a container (SIGSTOP): it answers no probe and no SIGTERM until it is resumed."""
+        self.kill(container, signal.SIGSTOP)
+
+    def resume(self, container: str) -> None:
+        """Let a container that hangs go on."""
+        self.kill(container, signal.SIGCONT)
+
+    @contextmanager
+    def fault(self, container: str, what: Fault, said: str = "made to fail by the test") -> Iterator[None]:
+        """Inside of the block, a probe of the container fails (`startup`, `liveness`, `readiness`) or its `start` does.
+
+        The container itself does not notice: it is what the kubelet would see if a network, an image or a volume
+        were at fault.
+        """
+        faults, key = self._runner(container).faults, (container.rpartition("/")[2], what)
+        faults[key] = said
+        try:
+            yield
+        finally:
+            del faults[key]
+
+    def edit(self, kind: Literal["ConfigMap", "Secret"], name: str, keys: Mapping[str, str | None]) -> None:
+        """Change keys of a ConfigMap or Secret, None to remove one; volumes follow, as on a cluster in one step."""
+        assert self._session is not None
+        manifest = self._session.manifest
+        found = [key for key in manifest.sources if key[0] == kind and key[2] == name]
+        if not found:
+            raise PodpatternsError(f'there is no {kind} "{name}"')
+        for key in found:
+            changed = {**manifest.sources[key], **{each: (text or "").encode() for each, text in keys.items()}}
+            kept = {each: held for each, held in changed.items() if keys.get(each, "") is not None}
+            manifest = replace(manifest, sources={**manifest.sources, key: kept})
+        self._session.update(manifest)
+
+    def why(self, container: str) -> str:
+        """Why a container is not ready, in the words of `podpatterns pod explain`."""
+        runner = self._runner(container)
+        return waiting.why(runner.pod, container.rpartition("/")[2], runner.now)
+
+    def status(self, pod: str | None = None) -> dict[str, Any]:
+        """A pod's `status` as Kubernetes writes it; None: of the only one."""
+        found = [runner for runner in self.runners if pod in (None, runner.spec.name)]
+        if len(found) != 1:
+            raise PodpatternsError(f"name one of the pods {', '.join(runner.spec.name for runner in self.runners)}")
+        status: dict[str, Any] = found[0].status()["status"]
+        return status
 
     def volume(self, name: str) -> Path:
         """The folder of a volume."""
@@ -157,7 +240,7 @@ class LocalPod:
 
     def restarts(self, container: str) -> int:
         """How often a container has been restarted."""
-        return self._runner(container).pod.members[container.rpartition("/")[2]].restarts
+        return self._member(container).restarts
 
     def output(self, container: str) -> list[str]:
         """The lines that a container has written (the last ones, if they are many)."""
@@ -174,6 +257,20 @@ class LocalPod:
             for entry in self.timeline.entries
             if entry.what not in (None, What.NOTE)
         ]
+
+    def assert_order(self, *events: str) -> None:
+        """Each of these lines of the `story` comes after the one before it, with others in between or not.
+
+        Raises:
+            AssertionError: with the first one that does not, and the story.
+        """
+        story = self.story()
+        place = 0
+        for event in events:
+            if event not in story[place:]:
+                after = f' after "{events[events.index(event) - 1]}"' if place else ""
+                raise AssertionError("\n".join([f'"{event}" has not come{after}; the story is:', *story]))
+            place += story[place:].index(event) + 1
 
     def verdicts(self) -> list[Verdict]:
         """What became of each container, once all have ended."""

@@ -78,6 +78,8 @@ class PodRunner:
         """The last termination message of each container that has ended."""
         self.at_the_end: dict[str, tuple[bool, bool]] = {}
         """For each container, whether it was alive and ready when the pod was told to end."""
+        self.faults: dict[tuple[str, str], str] = {}
+        """What a test wants to fail: (container, a probe or `start`), and what is to be said of it."""
         self.logs = PodLogs(surroundings.workspace.logs(spec.name))
         self._conditions = status.Conditions()
         self._around = surroundings
@@ -248,6 +250,9 @@ class PodRunner:
 
     async def _start(self, name: str, number: int) -> None:
         container, timeline = self._containers[name], self._around.timeline
+        if (name, "start") in self.faults:
+            self._inbox.put_nowait(StartFailed(name, number, self.faults[name, "start"], retry=True))
+            return
         try:
             plan = self._planner.container(container)
         except (Unresolved, OSError) as error:
@@ -299,7 +304,8 @@ class PodRunner:
 
     async def _probe(self, action: RunProbe, run: Incarnation) -> None:
         probe = self.pod.members[action.container].probes[action.probe].probe
-        ok, detail = await self._perform(probe.handler, probe.timeout, run)
+        fault = self.faults.get((action.container, action.probe))
+        ok, detail = (False, fault) if fault else await self._perform(probe.handler, probe.timeout, run)
         self._inbox.put_nowait(Probed(action.container, action.run, action.probe, ok, detail))
 
     def _on_hook(self, action: RunHook) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
+    from podpatterns.pod import LocalPod
     from podpatterns.testing.server import FakeServer
 
 try:
@@ -23,3 +25,25 @@ async def fake_server() -> AsyncIterator[FakeServer]:
 
     async with FakeServer() as server:
         yield server
+
+
+@async_fixture
+async def local_pod() -> AsyncIterator[Callable[..., Awaitable[LocalPod]]]:
+    """A function that starts pods, with the arguments of `LocalPod`; to be awaited.
+
+    They are ended in order after the test; their timelines are shown if it has failed.
+    """
+    from podpatterns.pod import LocalPod
+    from podpatterns.pod.writing import TextWriter
+
+    async with AsyncExitStack() as stack:
+
+        async def start(*documents: Any, **options: Any) -> LocalPod:
+            pod = await stack.enter_async_context(LocalPod(*documents, **options))
+            writer = TextWriter([runner.spec for runner in pod.runners])  # pytest captures it, and shows it on failure
+            for entry in pod.timeline.entries:
+                writer.entry(entry)
+            pod.timeline.listen(writer.entry)
+            return pod
+
+        yield start

@@ -1,4 +1,4 @@
-"""An HTTP/1.1 client for one thing: POST a body of known length over a connection that is kept, and read the answer.
+"""An HTTP/1.1 client for one thing: send a body of known length over a connection that is kept, and read the answer.
 
 A general client costs more CPU time per delivery than making its body does, and 12 MB of memory. This one is
 strict: an answer that it cannot make sense of closes the connection and counts as no answer.
@@ -60,7 +60,7 @@ def parse_head(head: bytes) -> tuple[int, dict[str, str]]:
 
 
 class Client:
-    """POSTs to one URL, one request after the other."""
+    """POSTs to one URL, or sends elsewhere on the same host, one request after the other."""
 
     def __init__(self, url: str, *, ca: str | None = None, keep: int = MAX_BODY) -> None:
         self._keep = keep
@@ -68,20 +68,23 @@ class Client:
         self._host = parts.hostname or ""
         self._port = parts.port or (443 if parts.scheme == "https" else 80)
         self._target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        netloc = parts.netloc.rpartition("@")[2]
-        self._start = f"POST {self._target} HTTP/1.1\r\nHost: {netloc}\r\n"
+        self._netloc = parts.netloc.rpartition("@")[2]
         self._tls = ssl.create_default_context(cafile=ca) if parts.scheme == "https" else None
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
 
     async def post(self, body: bytes, headers: Mapping[str, str], timeout: float) -> Answer:  # noqa: ASYNC109 - one deadline over connecting, sending and reading
-        """Send, and return the answer.
+        """Post, and return the answer. Raises OSError, as `send` does."""
+        return await self.send("POST", self._target, body, {"Host": self._netloc, **headers}, timeout)
+
+    async def send(self, method: str, target: str, body: bytes, headers: Mapping[str, str], timeout: float) -> Answer:  # noqa: ASYNC109 - as above
+        """Send any request that has a body, and return the answer; the headers name the host.
 
         Raises:
             OSError: no connection, no answer in time (TimeoutError), or not an HTTP answer. The connection is closed.
         """
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-        head = f"{self._start}{lines}Content-Length: {len(body)}\r\n\r\n".encode("latin-1")
+        head = f"{method} {target} HTTP/1.1\r\n{lines}Content-Length: {len(body)}\r\n\r\n".encode("latin-1")
         try:
             async with asyncio.timeout(timeout):
                 return await self._exchange(head, body)

@@ -48,16 +48,7 @@ class PostingConfig(OutputConfig, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         """Check the headers."""
-        for name, value in self.headers.items():
-            if name.lower() in OWN_HEADERS:
-                raise InvalidField("headers", f"{name} is set by the output itself")
-            if (
-                not name.isascii()
-                or not name.replace("-", "").replace("_", "").isalnum()
-                or not value.isascii()
-                or not value.isprintable()
-            ):
-                raise InvalidField("headers", f'"{name}" is not a header')
+        check_headers(self.headers)
         if not self.timeout:
             raise InvalidField("timeout", "must be longer than 0s")
 
@@ -81,10 +72,7 @@ class Poster:
         self._config = config
         self._scheme = scheme
         self._compression = compression
-        try:
-            self._client = Client(url, ca=config.ca, keep=keep)
-        except OSError as error:
-            raise StartError(f"the certificates {config.ca} cannot be read: {error.strerror or error}") from None
+        self._client = made_client(url, ca=config.ca, keep=keep)
         own = {"Content-Type": content_type}
         if compression != "none":
             own["Content-Encoding"] = compression
@@ -94,7 +82,7 @@ class Poster:
     async def post(self, body: bytes) -> Answer:
         """Compress, send, and return the answer. Raises OSError."""
         if self._compression != "none":
-            body = await asyncio.to_thread(_compressed, body, self._compression)
+            body = await asyncio.to_thread(compressed, body, self._compression)
         headers = self._headers
         if self._config.token is not None:
             headers = {**headers, "Authorization": authorization(self._scheme, self._config.token.read())}
@@ -199,6 +187,28 @@ class PostingOutput(Output, Generic[T]):
             self._poster.close()
 
 
+def check_headers(headers: Mapping[str, str]) -> None:
+    """Refuse headers that are none, and those that are ours. Raises InvalidField."""
+    for name, value in headers.items():
+        if name.lower() in OWN_HEADERS:
+            raise InvalidField("headers", f"{name} is set by the output itself")
+        if (
+            not name.isascii()
+            or not name.replace("-", "").replace("_", "").isalnum()
+            or not value.isascii()
+            or not value.isprintable()
+        ):
+            raise InvalidField("headers", f'"{name}" is not a header')
+
+
+def made_client(url: str, *, ca: str | None, keep: int = MAX_BODY) -> Client:
+    """A client. Raises StartError if the certificates cannot be read."""
+    try:
+        return Client(url, ca=ca, keep=keep)
+    except OSError as error:
+        raise StartError(f"the certificates {ca} cannot be read: {error.strerror or error}") from None
+
+
 def authorization(scheme: str, secret: str) -> str:
     """The value of the header of that name."""
     return f"{scheme} {base64.b64encode(secret.encode()).decode() if scheme == 'Basic' else secret}"
@@ -241,7 +251,10 @@ def again(answer: Answer) -> Retryable:
     return Retryable(said(answer), after=answer.retry_after(time.time()))
 
 
-def _compressed(body: bytes, how: str) -> bytes:
+def compressed(body: bytes, how: Compression) -> bytes:
+    """A body, compressed. Takes time: to be done in a thread."""
+    if how == "none":
+        return body
     import cramjam
 
     codec: Mapping[str, object] = {"gzip": cramjam.gzip, "zstd": cramjam.zstd}

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -19,12 +19,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """One request as it arrived; `body` is what came after any content encoding was undone."""
+    """One request as it arrived; `body` is what came after any content encoding was undone, `raw` before."""
 
     method: str
     path: str
     headers: Mapping[str, str]
     body: bytes
+    raw: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,9 @@ class FakeServer:
 
         app = web.Application(client_max_size=1 << 30)
         app.router.add_route("*", "/{path:.*}", self._answer)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)
+        self._runner = web.AppRunner(
+            app, access_log=None, shutdown_timeout=0.1, handler_cancellation=True, auto_decompress=False
+        )
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", self.port).start()
         self.port = self._runner.addresses[0][1]
@@ -100,7 +103,9 @@ class FakeServer:
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         from aiohttp import web
 
-        seen = Seen(request.method, request.path_qs, dict(request.headers), await request.read())
+        raw = await request.read()
+        body = _decoded(raw, request.headers.get("Content-Encoding", "identity"))
+        seen = Seen(request.method, request.raw_path, dict(request.headers), body, raw)
         async with self._arrived:
             self.seen.append(seen)
             self._arrived.notify_all()
@@ -118,3 +123,18 @@ class FakeServer:
             await response.write(answer.body[: len(answer.body) // 2])
         request.transport.abort()
         return web.Response()
+
+
+def _decoded(body: bytes, encoding: str) -> bytes:
+    import gzip
+    import zlib
+
+    import cramjam
+
+    decoders: Mapping[str, Callable[[bytes], Any]] = {
+        "identity": bytes,
+        "gzip": gzip.decompress,
+        "deflate": zlib.decompress,
+        "zstd": cramjam.zstd.decompress,
+    }
+    return bytes(decoders[encoding](body))

@@ -29,7 +29,7 @@ from podpatterns.sidecar.outputs import ACCEPTED, Output, OutputConfig, Receipt
 from podpatterns.sidecar.runtime import Sidecar
 from podpatterns.sidecar.transforms import TransformConfig
 from podpatterns.testing import FakeServer
-from podpatterns.testing.stores import FakeElasticsearch, FakeLoki, FakeOtlp, FakeSplunk
+from podpatterns.testing.stores import FakeElasticsearch, FakeLoki, FakeOtlp, FakeS3, FakeSplunk
 from podpatterns.testing.streams import FakeForward, FakeRedis, FakeStream, FakeSyslog
 
 BASES = {"inputs": InputConfig, "transforms": TransformConfig, "outputs": OutputConfig}
@@ -78,6 +78,7 @@ FAR: dict[str, Any] = {
     "elasticsearch": partial(FakeElasticsearch, "logs-shop-default"),
     "otlp": FakeOtlp,
     "splunk": FakeSplunk,
+    "s3": partial(FakeS3, keys=("secret", "secret")),
     "forward": FakeForward,
     "syslog": FakeSyslog,
     "redis": FakeRedis,
@@ -92,7 +93,9 @@ def placed(config: Any, directory: Path, server: Any) -> Any:
         "path": f"{directory}/store/out",
         "paths": (f"{directory}/*.log",),
         **({"address": Address(server.address), "tls": False} if isinstance(server, FakeStream) else {}),
-        **({"url": Url(server.url)} if isinstance(server, FakeServer) else {}),
+        **({"url": Url(server.url), "endpoint": Url(server.url)} if isinstance(server, FakeServer) else {}),
+        "access_key": SecretFile(directory / "token"),
+        "secret_key": SecretFile(directory / "token"),
         "poll": Duration("2ms"),
         "listen": Address("127.0.0.1:0"),
     }

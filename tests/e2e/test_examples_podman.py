@@ -80,3 +80,22 @@ def test_the_log_of_a_job(tmp_path):
         with contextlib.closing(sqlite3.connect(f"file:{volume('store')}/logs.sqlite?mode=ro", uri=True)) as store:
             (stored,) = store.execute("SELECT count(*) FROM logs").fetchone()
         assert stored == 403
+
+
+STEPS = {
+    "10-init-git": ("site-reader", "I read: edition 2"),
+    "11-init-fetch": ("scorer-scorer", "scoring with: 0.25 0.50 0.25"),
+    "12-init-wait": ("ledger-ledger", "The database is ready, and so am I."),
+    "13-init-render": ("mailer-mailer", "sender = mailer@shop.example.org"),
+    "14-init-run": ("shop-shop", "articles: apple pear"),
+    "15-init-permissions": ("gallery-gallery", "2026 2775"),
+}
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_the_init_steps(name, tmp_path):
+    """The application finds what the step has made."""
+    (text,) = manifests(name, "pod.yaml")
+    container, line = STEPS[name]
+    with played(tmp_path, classic(text)):
+        wait_for(f"the line {line}", lambda: line in logs(container))

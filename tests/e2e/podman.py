@@ -6,6 +6,7 @@ Kubernetes: `classic` says what is done about that.
 
 import base64
 import contextlib
+import copy
 import json
 import shutil
 import subprocess
@@ -48,7 +49,24 @@ def run(*command, inside=False, check=True, cwd=None):
 def classic(*texts):
     """The manifests as podman 4.3 can play them."""
     documents = [each for text in texts for each in yaml.safe_load_all(text) if each]
-    return yaml.dump_all([_document(each) for each in documents], Dumper=Dumper, sort_keys=False)
+    played = [_document(part) for each in documents for part in _in_order(each)]
+    return yaml.dump_all(played, Dumper=Dumper, sort_keys=False)
+
+
+def _in_order(document):
+    """Sidecars that an init container comes after, in a pod of their own, which is there when the init container runs.
+
+    All pods of a test are on one localhost, and share volumes of one name.
+    """
+    inits = document.get("spec", {}).get("initContainers", []) if document["kind"] == "Pod" else []
+    last = max((at for at, each in enumerate(inits) if "restartPolicy" not in each), default=0)
+    early = [each for each in inits[:last] if each.get("restartPolicy") == "Always"]
+    if early:
+        name = f"{document['metadata']['name']}-sidecars"
+        spec = {**document["spec"], "initContainers": [], "containers": early}
+        yield copy.deepcopy({**document, "metadata": {"name": name}, "spec": spec})
+        document["spec"]["initContainers"] = [each for each in inits if each not in early]
+    yield document
 
 
 def _document(document):
@@ -118,7 +136,10 @@ def played(folder, text):
     manifest = Path(folder) / "manifest.yaml"
     manifest.write_text(text)
     try:
-        run("podman", "play", "kube", "--network", "host", manifest, inside=True)
+        try:
+            run("podman", "play", "kube", "--network", "host", manifest, inside=True)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{said()}") from None
         yield
     finally:
         clean()
@@ -141,11 +162,15 @@ def wait_for(what, true, seconds=60):
     end = time.monotonic() + seconds
     while not (found := true()):
         if time.monotonic() > end:
-            names = run("podman", "ps", "--all", "--format", "{{.Names}}").split()
-            said = "\n".join(f"--- {name}\n{logs(name)[-2000:]}" for name in names)
-            raise AssertionError(f"{what} has not come within {seconds} s\n{said}")
+            raise AssertionError(f"{what} has not come within {seconds} s\n{said()}")
         time.sleep(0.2)
     return found
+
+
+def said():
+    """The end of what every container has printed, for a test that has failed."""
+    names = run("podman", "ps", "--all", "--format", "{{.Names}}").split()
+    return "\n".join(f"--- {name}\n{logs(name)[-2000:]}" for name in names)
 
 
 def logs(container):

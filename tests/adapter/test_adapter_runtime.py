@@ -24,7 +24,7 @@ from podpatterns.adapter.transforms.python import PythonConfig
 from podpatterns.adapter.transforms.rename import RenameConfig
 from podpatterns.errors import ConfigError, StartError
 from podpatterns.formats import openmetrics, prometheus_protobuf
-from podpatterns.formats.accept import OPENMETRICS, PROTOBUF
+from podpatterns.formats.accept import OPENMETRICS, PROTOBUF, TEXT_1, negotiate
 from podpatterns.formats.families import Family
 from podpatterns.formats.prometheus import parse
 from podpatterns.runtime import config as configuration
@@ -230,6 +230,55 @@ async def test_scraped_pages_are_merged() -> None:
         hold.set()
     for runner in runners:
         await runner.cleanup()
+
+
+PAGE = """\
+# TYPE a counter
+a_total{"http.route"="/x"} 3
+# TYPE h histogram
+h_bucket{le="1.0"} 2
+h_bucket{le="+Inf"} 3
+h_count 3
+h_sum 4.5
+# EOF
+"""
+
+
+@pytest.mark.parametrize("prefer", ["text", "openmetrics", "protobuf"])
+async def test_a_source_is_asked_for_the_form_that_is_preferred(prefer: str) -> None:
+    """Whatever it answers in says the same on our page; names in UTF-8 come through, native histograms in protobuf."""
+    families = openmetrics.parse(PAGE)
+    native = bytes.fromhex("2802")  # schema: 1, as sint32
+    families[1].natives = {next(at for at, each in enumerate(families[1].suffixes or ()) if each == "_count"): native}
+
+    async def answer(request: web.Request) -> web.Response:
+        form = negotiate(request.headers["Accept"])
+        assert form.escaping == "allow-utf-8"
+        assert {"text": TEXT_1, "openmetrics": OPENMETRICS, "protobuf": PROTOBUF}[prefer].media_type == form.media_type
+        return web.Response(body=form.render(families), headers={"Content-Type": form.content_type})
+
+    runner, url = await exporter(answer)
+    source = ScrapeConfig(url=url, name="app", prefer=prefer)  # type: ignore[arg-type]
+    async with Adapter(made(source, own_metrics=False)) as adapter:
+        found = {family.name: family for family in await adapter.collect()}
+        assert found["a_total"].blocks == ['{"http.route"="/x"}']
+        assert found["app_up"].values == [1.0]
+        assert dict(zip(found["h"].keys(), found["h"].values, strict=True))["_count"] == 3
+        assert [*found["h"].natives.values()] == ([native] if prefer == "protobuf" else [])
+    await runner.cleanup()
+
+
+async def test_a_protobuf_page_that_is_none_is_a_failure() -> None:
+    """Cut short, it is not half taken in: the source is down, and the reason is in the log."""
+
+    async def answer(_request: web.Request) -> web.Response:
+        body = PROTOBUF.render(openmetrics.parse(PAGE))[:-1]
+        return web.Response(body=body, headers={"Content-Type": PROTOBUF.content_type})
+
+    runner, url = await exporter(answer)
+    async with Adapter(made(ScrapeConfig(url=url, name="app"), own_metrics=False)) as adapter:
+        assert samples(await adapter.page()) == {"app_up": 0}
+    await runner.cleanup()
 
 
 def test_a_remote_source_must_be_meant() -> None:

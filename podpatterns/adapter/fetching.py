@@ -123,23 +123,32 @@ class Fetch(Asked):
         if self._session is not None:
             await self._session.close()
 
+    async def answers(self) -> list[Family]:
+        """Fetch the page, and read it; more pages than one are for whoever overrides this."""
+        return self.read(*await self.get(self._fetch.url))
+
     async def ask(self) -> list[Family]:
-        """Fetch the page, and read it."""
+        """The same, with one error for all that can be wrong."""
         from aiohttp import ClientError
 
         try:
-            body, content_type = await self._get()
+            return await self.answers()
         except ClientError as error:
             raise Unusable(str(error) or type(error).__name__) from None
-        try:
-            return self.read(body, content_type)
         except ValueError as error:
             raise Unusable(str(error)) from None
 
-    async def _get(self) -> tuple[bytes, str]:
+    async def get(
+        self, url: str, *, data: bytes | None = None, also: frozenset[int] = frozenset()
+    ) -> tuple[bytes, str]:
+        """Body and type of a page; `data` is posted, and statuses in `also` are as good as 200.
+
+        Raises Unusable, ClientError, OSError.
+        """
         assert self._session is not None
-        async with self._session.get(self._fetch.url, allow_redirects=False) as response:
-            if response.status != 200:
+        method = "GET" if data is None else "POST"
+        async with self._session.request(method, url, data=data, allow_redirects=False) as response:
+            if response.status != 200 and response.status not in also:
                 raise Unusable(f"answered {response.status} {response.reason}")
             parts, size = [], 0
             async for part in response.content.iter_any():

@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint e2e fuzz soak bench bench-ambassador bench-sidecar images examples docs conformance format clean
+.PHONY: help demo test lint e2e fuzz bomb soak bench bench-ambassador bench-sidecar images examples docs conformance format clean
 
 help: ## Say what there is.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ e2e: $(STAMP) ## Images, podman and real servers; needs root on a Debian machine
 
 fuzz: $(STAMP) ## Fuzz what reads bytes of strangers, a minute for each target; FOR=600 for ten.
 	@$(BIN)/python -m tests.fuzz $(or $(FOR),60)
+
+bomb: $(STAMP) ## Ten million names, and as many values of a tag, for the adapter; five minutes.
+	@$(BIN)/python -m tests.adapter.bomb
 
 soak: $(STAMP) ## An hour of requests while services are killed; FOR=60 for a minute.
 	@$(BIN)/python -m tests.ambassador.strict.soak $(or $(FOR),3600)

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from podpatterns.adapter.events import AdapterEvents
+from podpatterns.adapter.framing import Lines
 from podpatterns.adapter.inputs import Input
-from podpatterns.adapter.receiving import Lines
 from podpatterns.runtime.service import Deadline
 
 PIECE = 64 * 1024

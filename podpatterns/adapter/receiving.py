@@ -8,16 +8,15 @@ import socket
 import struct
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
 
 from podpatterns.adapter.events import AdapterEvents
+from podpatterns.adapter.framing import ByLine, Framing, Lines, Overlong
 from podpatterns.adapter.inputs import PushInput
-from podpatterns.adapter.intake import MAX_LINE
 from podpatterns.errors import StartError
 from podpatterns.runtime.service import Deadline
 from podpatterns.runtime.units import Address
 
-_DATAGRAM = 65_536
+DATAGRAM = 65_536
 """No datagram is longer, over IP or a unix socket with the usual limits."""
 
 _BATCH = 512 * 1024
@@ -25,13 +24,6 @@ _BATCH = 512 * 1024
 
 _RXQ_OVFL = 40
 """SO_RXQ_OVFL: the kernel then tells with each datagram how many it has dropped so far. Python has no name for it."""
-
-
-class Lines(Protocol):
-    """What understands the lines."""
-
-    def feed(self, data: bytes) -> None:
-        """Take in whole lines, separated by newlines; whatever they hold, nothing is raised."""
 
 
 class Datagrams(PushInput):
@@ -44,7 +36,7 @@ class Datagrams(PushInput):
         self._noun, self._listen, self._room = noun, listen, buffer
         self._lines, self._events = lines, events
         self._socket: socket.socket | None = None
-        self._buffer = bytearray(_BATCH + _DATAGRAM + 1)
+        self._buffer = bytearray(_BATCH + DATAGRAM + 1)
         self._view = memoryview(self._buffer)
         self._dropped = 0
         self._receive: Callable[[memoryview], int] = len
@@ -117,7 +109,7 @@ class Datagrams(PushInput):
             # The first one with what the kernel says about drops, the others the fast way.
             end = self._receive_first(self._socket)
             while end < _BATCH:
-                end += receive(view[end : end + _DATAGRAM])
+                end += receive(view[end : end + DATAGRAM])
                 buffer[end] = 10
                 end += 1
         except BlockingIOError:
@@ -130,7 +122,7 @@ class Datagrams(PushInput):
         return end > 0
 
     def _receive_first(self, sock: socket.socket) -> int:
-        size, ancillary, _, _ = sock.recvmsg_into([self._view[:_DATAGRAM]], 64)
+        size, ancillary, _, _ = sock.recvmsg_into([self._view[:DATAGRAM]], 64)
         for level, kind, data in ancillary:
             if level == socket.SOL_SOCKET and kind == _RXQ_OVFL and len(data) >= 4:
                 dropped = struct.unpack_from("=I", data)[0]
@@ -142,19 +134,20 @@ class Datagrams(PushInput):
 
 
 class Connections(PushInput):
-    """The same over TCP or a unix stream: a line per line; what a client has not finished when it goes is a line too.
-
-    With `packets`, what comes may also be DogStatsD's packets for unix streams, each behind its length in four bytes of
-    which the last is 0. No StatsD line has such a byte, so the first four tell which it is.
-    """
+    """The same over TCP or a unix stream; `framing` says how what comes is cut, by default into lines."""
 
     def __init__(
-        self, noun: str, listen: Address, lines: Lines, events: AdapterEvents, *, packets: bool = False
+        self,
+        noun: str,
+        listen: Address,
+        lines: Lines,
+        events: AdapterEvents,
+        framing: Callable[[Lines], Framing] = ByLine,
     ) -> None:
         self.name = f"{noun} input on {listen} ({'tcp' if listen.path is None else 'stream'})"
         self.address = listen
         self._noun, self._listen = noun, listen
-        self._lines, self._events, self._packets = lines, events, packets
+        self._lines, self._events, self._framing = lines, events, framing
         self._server: asyncio.Server | None = None
         self._open: set[_Connection] = set()
 
@@ -168,7 +161,7 @@ class Connections(PushInput):
         loop = asyncio.get_running_loop()
 
         def connection() -> _Connection:
-            return _Connection(self._noun, self._lines, self._events, self._open, packets=self._packets)
+            return _Connection(self._noun, self._framing(self._lines), self._events, self._open)
 
         try:
             if listen.path is not None:
@@ -199,15 +192,9 @@ class Connections(PushInput):
 class _Connection(asyncio.Protocol):
     """One client."""
 
-    def __init__(
-        self, noun: str, lines: Lines, events: AdapterEvents, register: set[_Connection], *, packets: bool
-    ) -> None:
-        self._noun, self._lines, self._events, self._register = noun, lines, events, register
-        self._packets: bool | None = None if packets else False
-        """Whether packets come with their lengths; None while that is not known."""
+    def __init__(self, noun: str, framing: Framing, events: AdapterEvents, register: set[_Connection]) -> None:
+        self._noun, self._framing, self._events, self._register = noun, framing, events, register
         self._transport: asyncio.BaseTransport | None = None
-        self._rest = b""
-        self._skipping = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
@@ -215,46 +202,14 @@ class _Connection(asyncio.Protocol):
         self._events.connection_opened(self._noun)
 
     def data_received(self, data: bytes) -> None:
-        if self._packets is None:
-            data, self._rest = self._rest + data, b""
-            if len(data) < 4:
-                self._rest = data
-                return
-            self._packets = data[3] == 0
-        if self._packets:
-            self._packets_received(data)
-            return
-        if self._skipping:
-            _, newline, data = data.partition(b"\n")
-            self._skipping = not newline
-        data = self._rest + data
-        whole, newline, self._rest = data.rpartition(b"\n")
-        if newline:
-            self._lines.feed(whole)
-        if len(self._rest) > MAX_LINE:
-            self._lines.feed(self._rest)  # refuses it as too long, and counts it
-            self._rest, self._skipping = b"", True
-
-    def _packets_received(self, data: bytes) -> None:
-        data, self._rest = self._rest + data, b""
-        at, found = 0, []
-        while len(data) - at >= 4:
-            size = int.from_bytes(data[at : at + 4], "little")
-            if size > _DATAGRAM:
-                self._lines.feed(data[at : at + MAX_LINE + 1])  # no packet is longer: whatever it is, it is refused
-                self.close()
-                return
-            if len(data) - at - 4 < size:
-                break
-            found.append(data[at + 4 : at + 4 + size])
-            at += 4 + size
-        self._rest = data[at:]
-        if found:
-            self._lines.feed(b"\n".join(found))
+        try:
+            self._framing.feed(data)
+        except Overlong as error:
+            self._events.line_refused("too_long", str(error))
+            self.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._rest:
-            self._lines.feed(self._rest)
+        self._framing.end()
         self._register.discard(self)
         self._events.connection_closed(self._noun, str(exc) if exc else "closed")
 

@@ -43,6 +43,7 @@ REASONS = {
     "bad_line": "the line does not have the form that this input takes",
     "no_number": "none of the fields is a number; text cannot be a metric",
     "too_long": "the line is longer than is accepted",
+    "bad_pickle": "the pickle is no list of names, times and numbers; what else a pickle can say is never run",
     "no_temporality": "the metric does not say whether its points are changes or sums",
     "bad_buckets": "the buckets of the histogram do not fit together",
     "out_of_order": "the point is not newer than the one before it",

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import pickle
 import socket
+import struct
 from pathlib import Path
 
 import aiohttp
@@ -144,6 +146,23 @@ async def test_influx_over_a_unix_socket(tmp_path: Path) -> None:
             client.sendto(b"a value=1\na value=2", str(path))
         await until(lambda: adapter.events.lines == 2)
         assert await samples(adapter) == {"a": 2.0}
+
+
+async def test_pickles_are_taken_where_that_is_wished() -> None:
+    """Behind their lengths, byte by byte; one that could run something is refused, and the rest goes on."""
+    async with Adapter(made(GraphiteConfig(listen=ANY, protocol="pickle"))) as adapter:
+        _, writer = await asyncio.open_connection("127.0.0.1", adapter.inputs[0].address.port)  # type: ignore[attr-defined]
+        for body in (
+            pickle.dumps([("a;k=v", (1, 5)), ("b", (-1, float("nan"))), ("c" * 9000, (1, 1)), ("", (1, 1))]),
+            pickle.dumps([print]),
+            pickle.dumps([("a;k=v", (1_700_000_060, 6.5))], 0),
+        ):
+            for byte in struct.pack(">I", len(body)) + body:
+                writer.write(bytes([byte]))
+        await until(lambda: adapter.events.lines == 6)
+        assert await samples(adapter) == {'a{k="v"}': 6.5}
+        assert adapter.events.refused == {"not_finite": 1, "too_long": 1, "no_name": 1, "bad_pickle": 1}
+        writer.close()
 
 
 async def test_graphite_over_a_unix_stream(tmp_path: Path) -> None:

@@ -1,9 +1,11 @@
-"""Graphite's plaintext lines, as Carbon takes them."""
+"""Graphite's lines, and its pickles where that is wished, as Carbon takes them."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import ClassVar, Literal
 
+from podpatterns.adapter.framing import ByLength
 from podpatterns.adapter.inputs import Input, InputConfig, Wiring
 from podpatterns.adapter.intake import MAX_LINE, Intake, Sink, shown
 from podpatterns.adapter.receiving import Connections, Datagrams
@@ -16,8 +18,8 @@ class GraphiteConfig(InputConfig, frozen=True, kw_only=True):
     """Graphite lines, `shop.zurich.orders 12 1700000000`, with tags or without; each series is a gauge.
 
     `mapping` makes labels of the segments of a name. The time of a line is not used: a value counts from when it is
-    read. Pickle is not taken, because unpickling what others send can run what others send; Carbon's relays and
-    Graphite's clients all speak plaintext as well.
+    read. Pickles are taken only with `protocol: pickle`, by a reader of our own that knows lists, tuples, texts and
+    numbers: Python's would run what others send.
     """
 
     EXAMPLE: ClassVar[str] = """
@@ -28,9 +30,10 @@ class GraphiteConfig(InputConfig, frozen=True, kw_only=True):
     listen: Address = Address("127.0.0.1:2003")
     """Where lines are received: the pod's own loopback on Carbon's usual port by default, or `unix:/path`."""
 
-    protocol: Literal["tcp", "udp"] = "tcp"
+    protocol: Literal["tcp", "udp", "pickle"] = "tcp"
     """`tcp`: connections with a line per line, as most clients have it. `udp`: datagrams, each with one or several
-    lines. For `unix:` they mean a stream and a datagram socket."""
+    lines. `pickle`: connections with pickles of up to 1MiB behind their lengths, as relays send them, usually to port
+    2004. For `unix:` these are streams and datagrams."""
 
     buffer: Size = Size("4MiB")
     """The kernel's receive buffer that is asked for with `udp`; datagrams beyond it are dropped by the kernel, and
@@ -39,9 +42,17 @@ class GraphiteConfig(InputConfig, frozen=True, kw_only=True):
     def build(self, wiring: Wiring) -> Input:
         """The input."""
         lines = GraphiteLines(wiring.intake, wiring.events)
+        if self.protocol == "pickle":
+            pickles = GraphitePickles(wiring.intake, wiring.events)
+            framing = partial(ByLength, order="big", most=MAX_PICKLE, joined=False)
+            return Connections("graphite", self.listen, pickles, wiring.events, framing)
         if self.protocol == "tcp":
             return Connections("graphite", self.listen, lines, wiring.events)
         return Datagrams("graphite", self.listen, self.buffer, lines, wiring.events)
+
+
+MAX_PICKLE = 1 << 20
+"""Bytes of one pickle, which is Carbon's own limit."""
 
 
 class GraphiteLines:
@@ -66,6 +77,34 @@ class GraphiteLines:
             except Refused as refused:
                 self._sink.line_refused(refused.reason, refused.detail or shown(raw))
         self._sink.lines_taken(count)
+
+
+class GraphitePickles:
+    """The entries of pickles to gauges, as if they were lines."""
+
+    def __init__(self, intake: Intake, sink: Sink) -> None:
+        self._intake, self._sink = intake, sink
+
+    def feed(self, data: bytes) -> None:
+        """Take in one pickle."""
+        from podpatterns.formats import graphite_pickle  # and with it pickletools, for those alone who want it
+
+        try:
+            entries = list(graphite_pickle.read(data))
+        except Refused as refused:
+            self._sink.lines_taken(1)
+            self._sink.line_refused(refused.reason, refused.detail)
+            return
+        for entry in entries:
+            if isinstance(entry, Refused):
+                self._sink.line_refused(entry.reason, entry.detail)
+                continue
+            name, value, _ = entry
+            if len(name) > MAX_LINE:
+                self._sink.line_refused("too_long", name[:80])
+                continue
+            self._intake.sample((b"\ngraphite\n", name.encode("utf-8", "replace")), value, "Graphite metric", _line)
+        self._sink.lines_taken(len(entries))
 
 
 def _line(key: bytes) -> Line:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import ClassVar, Literal
 
+from podpatterns.adapter.framing import ByLine, ByLineOrLength
 from podpatterns.adapter.inputs import Input, InputConfig, Wiring
-from podpatterns.adapter.receiving import Connections, Datagrams
+from podpatterns.adapter.receiving import DATAGRAM, Connections, Datagrams
 from podpatterns.runtime.units import Address, Size
 
 
@@ -37,6 +39,6 @@ class StatsdConfig(InputConfig, frozen=True, kw_only=True):
     def build(self, wiring: Wiring) -> Input:
         """The input."""
         if self.protocol == "tcp":
-            packets = self.listen.path is not None
-            return Connections("statsd", self.listen, wiring.intake, wiring.events, packets=packets)
+            framing = ByLine if self.listen.path is None else partial(ByLineOrLength, most=DATAGRAM)
+            return Connections("statsd", self.listen, wiring.intake, wiring.events, framing)
         return Datagrams("statsd", self.listen, self.buffer, wiring.intake, wiring.events)

@@ -10,6 +10,7 @@ import msgspec
 
 from podpatterns.adapter.health import HealthConfig
 from podpatterns.adapter.inputs import InputConfig
+from podpatterns.adapter.logs import LogConfig
 from podpatterns.adapter.mapping import MappingRuleConfig
 from podpatterns.adapter.outputs import OutputConfig
 from podpatterns.adapter.store import Shape
@@ -80,7 +81,8 @@ class SeriesConfig(Config, frozen=True, kw_only=True):
 class AdapterConfig(PatternConfig, frozen=True, kw_only=True):
     """The adapter: what an application puts out, in the form that others expect: metrics, logs, and whether it is well.
 
-    Metrics go from `inputs` to `outputs`; `health` is one endpoint out of many checks. Each can stand alone.
+    Metrics go from `inputs` to `outputs`; `logs` are written anew in one form; `health` is one endpoint out of many
+    checks. Each can stand alone.
     """
 
     inputs: list[InputConfig] = []
@@ -97,6 +99,9 @@ class AdapterConfig(PatternConfig, frozen=True, kw_only=True):
     outputs: list[OutputConfig] = []
     """Where metrics go; each output shows all of them."""
 
+    logs: list[LogConfig] = []
+    """Logs of the application that are written anew in one form. A change of them needs a restart."""
+
     health: HealthConfig | None = None
     """One HTTP endpoint that says whether the application is well. None: there is none."""
 
@@ -108,9 +113,9 @@ class AdapterConfig(PatternConfig, frozen=True, kw_only=True):
     rest. They are on the admin endpoint's `/metrics` in any case."""
 
     def __post_init__(self) -> None:
-        if not (self.inputs or self.outputs or self.health):
-            raise ValueError("nothing to adapt: name inputs and outputs for metrics, or health")
-        if self.outputs and not (self.inputs or self.health):
+        if not (self.inputs or self.outputs or self.health or self.logs):
+            raise ValueError("nothing to adapt: name inputs and outputs for metrics, logs, or health")
+        if self.outputs and not (self.inputs or self.health or self.logs):
             raise InvalidField("inputs", 'at least one is needed, such as "- type: statsd"')
         if self.inputs and not (self.outputs or self.health):
             raise InvalidField("outputs", 'at least one is needed, such as "- type: prometheus"')

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 from podpatterns.adapter.config import AdapterConfig
 from podpatterns.adapter.intake import shown
+from podpatterns.adapter.logs import LogConfig, named
 from podpatterns.adapter.mapping import Mapper
+from podpatterns.adapter.normaliser import Normaliser
 from podpatterns.adapter.page import Transform, compose
 from podpatterns.adapter.slots import Discard
 from podpatterns.adapter.store import Store
 from podpatterns.formats import prometheus
 from podpatterns.formats.families import Blocks
+from podpatterns.formats.lines import clean
 from podpatterns.formats.statsd import Line, Refused, Skipped, number, parse
 from podpatterns.runtime.schema import component_type
 
@@ -28,9 +32,14 @@ shop.orders:NaN|c
 
 
 def explain(config: AdapterConfig, sample: str | None) -> Iterator[str]:
-    """What the health endpoint asks; and each line by itself: a gauge's change, for instance, starts from zero here."""
+    """What the health endpoint asks, what becomes of log lines, and of metric lines: each by itself.
+
+    A gauge's change, for instance, starts from zero here.
+    """
     if config.health is not None:
         yield from config.health.explain()
+    for name, log in named(config.logs):
+        yield from _log(name, log, log.sample if sample is None else sample)
     if not config.inputs and not config.mapping:
         return
     transforms = [(component_type(type(each)), each.build()) for each in config.transforms]
@@ -40,6 +49,35 @@ def explain(config: AdapterConfig, sample: str | None) -> Iterator[str]:
     for raw in (SAMPLE if sample is None else sample).splitlines():
         if raw.strip():
             yield from _line(config, mapper, transforms, raw)
+
+
+def _log(name: str, config: LogConfig, sample: str) -> Iterator[str]:
+    """Each record with the lines that it is made of, and what there is to them."""
+    output = config.output
+    yield f"log {name} from {config.where}: {config.format}, as {output.form} to {output.path or 'standard output'}"
+    normaliser = Normaliser(config, time.time)
+    lines = clean(
+        sample.rstrip("\n").encode("utf-8", "replace"), 0, limit=config.max_line, encoding="utf-8"
+    ).text.split(b"\n")
+    at = 0
+    for count in normaliser.normalise(lines, final=True).lines:
+        mine = lines[at : at + count]
+        at += count
+        for line in mine:
+            yield shown(line)
+        found = normaliser.normalise(mine, final=True)
+        for what in found.notes:
+            yield f"    noted     {_NOTES.get(what, what)}"
+        yield f"    becomes   {normaliser.render(found.records).decode().rstrip()}"
+
+
+_NOTES = {
+    "unparsed": "it is not written in the format, and is passed on as it is",
+    "joined": "lines that are not written in the format belong to the record before them",
+    "time": "its time is none that is known, and stays as it is; see time_format",
+    "level": "its level is none that is known, and stays as it is; see levels",
+    "inner": "its message is not written as `then` says, and stays as it is",
+}
 
 
 def _line(config: AdapterConfig, mapper: Mapper, transforms: list[tuple[str, Transform]], raw: str) -> Iterator[str]:

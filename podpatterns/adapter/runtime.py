@@ -17,6 +17,8 @@ from podpatterns.adapter.health import Health, HealthConfig
 from podpatterns.adapter.health_events import HealthEvents
 from podpatterns.adapter.inputs import Input, InputConfig, PullInput, Wiring
 from podpatterns.adapter.intake import Intake
+from podpatterns.adapter.log_events import LogEvents
+from podpatterns.adapter.logs import Log, LogContext, named
 from podpatterns.adapter.mapping import Mapper
 from podpatterns.adapter.outputs import Output, OutputConfig
 from podpatterns.adapter.page import Page, Transform, compose
@@ -29,7 +31,7 @@ from podpatterns.runtime.service import Check, Context, Deadline, Pattern, Reply
 COLLECT_WITHIN = 10.0
 """Seconds that sources have to answer where the scraper does not say: Prometheus' own default."""
 
-Part = Input | Health | Output
+Part = Input | Log | Health | Output
 P = TypeVar("P", Input, Health, Output)
 C = TypeVar("C", bound=Config)
 
@@ -58,9 +60,17 @@ class Adapter(Pattern[AdapterConfig]):
         self._transforms = _transforms(self.config)
         self._health_events = HealthEvents(self.context.telemetry)
         self.inputs: list[Input] = list(map(self._feeding, self.config.inputs))
+        self.log_events = LogEvents(self.context.telemetry)
+        turn = asyncio.Lock()
+        self.logs: list[Log] = [
+            each.build(LogContext(name, self.log_events, self.events, turn)) for name, each in named(self.config.logs)
+        ]
         self.health: list[Health] = list(map(self._checking, _given(self.config.health)))
         """The health endpoint, if there is one."""
         self.outputs: list[Output] = list(map(self._showing, self.config.outputs))
+        # Without anything else to do, an adapter of logs that have ended has ended.
+        others = self.inputs or self.health or self.outputs
+        self.endless = bool(others) or not all(each.ends for each in self.logs)
         self._tasks: dict[Part, asyncio.Task[None]] = {}
         self._group: asyncio.TaskGroup | None = None
 
@@ -116,6 +126,9 @@ class Adapter(Pattern[AdapterConfig]):
                 self._tasks[part] = group.create_task(_guarded(part), name=part.name)
             if self.config.series.expire is not None:
                 group.create_task(self._expire(self.config.series.expire), name="expiry of series")
+            if not self.endless:
+                await asyncio.wait([self._tasks[each] for each in self.logs])
+                return
             await asyncio.Event().wait()
 
     async def _expire(self, after: float) -> None:
@@ -128,6 +141,8 @@ class Adapter(Pattern[AdapterConfig]):
 
     async def drain(self, deadline: Deadline) -> None:
         """Take in what has arrived, then let it be scraped a last time."""
+        for log in self.logs:
+            await log.drain(deadline)
         for source in reversed(self.inputs):
             await source.drain(deadline)
         await asyncio.gather(*(output.drain(deadline) for output in self.outputs))
@@ -142,7 +157,7 @@ class Adapter(Pattern[AdapterConfig]):
             self.events.rule_unreachable(rule.number, rule.config.match, reason)
 
     def _parts(self) -> list[Part]:
-        return [*self.inputs, *self.health, *self.outputs]
+        return [*self.inputs, *self.logs, *self.health, *self.outputs]
 
     def _feeding(self, config: InputConfig) -> Input:
         return config.build(self._wiring)
@@ -159,6 +174,8 @@ class Adapter(Pattern[AdapterConfig]):
         Raises:
             StartError: a new part cannot start, or `series` has changed; everything goes on as it was.
         """
+        if config.logs != self.config.logs:
+            raise StartError("adapter.logs cannot change while running: lines would be repeated; restart")
         if config.series != self.config.series:
             raise StartError("adapter.series cannot change while running: counters would lose what they hold; restart")
         transforms, old = _transforms(config), self.config
@@ -266,6 +283,9 @@ class Adapter(Pattern[AdapterConfig]):
         facts: dict[str, str | int | float] = {"lines": lines, "series": series, "refused": sum(refused.values())}
         if self.url:
             facts["page"] = self.url
+        if self.logs:
+            read, written = self.log_events.passed_on
+            facts["log lines"] = f"{read}, in {written} records"
         for health in self.health:
             facts["health"] = f"{health.overall.status}, {len(health.checks)} checks at {health.url}"
         meant = lines == 0 or bool(self.events.unwanted or self.events.expired)  # all may be gone for a reason
@@ -274,6 +294,7 @@ class Adapter(Pattern[AdapterConfig]):
             Check("no line refused", not refused, _listed(refused)),
             Check("no datagram dropped", not dropped, _listed(dropped)),
             Check("no delivery lost", not self.events.lost, _listed(self.events.lost)),
+            Check("no log line lost", not self.log_events.losses, _listed(self.log_events.losses)),
         ]
         return Status(facts, checks)
 
@@ -292,4 +313,6 @@ def _transforms(config: AdapterConfig) -> list[tuple[str, Transform]]:
 
 async def _guarded(part: Part) -> None:
     await part.run()
+    if isinstance(part, Log) and part.ends:
+        return
     raise ServiceError(f"the adapter's {part.name} has ended, though it should run until it is stopped")

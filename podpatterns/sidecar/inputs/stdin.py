@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import select
 from typing import ClassVar
 
+from podpatterns.runtime.descriptor import Descriptor
 from podpatterns.runtime.schema import InvalidField
 from podpatterns.runtime.units import Duration, Size
 from podpatterns.sidecar.inputs import Emit, InputConfig, InputContext
@@ -49,7 +48,7 @@ class Stdin(PushedInput):
 
     def __init__(self, config: StdinConfig, context: InputContext, descriptor: int = 0) -> None:
         super().__init__(context, where="stdin", limit=config.max_line, fields={})
-        self._descriptor = descriptor
+        self._source = Descriptor(descriptor, self.draining)
         self._rest = b""
         self._hold = config.hold
         self._done = asyncio.Event()
@@ -58,7 +57,7 @@ class Stdin(PushedInput):
         """Emit lines until the end, or until `drain` was called and nothing more is there at the moment."""
         self._emit = emit
         kept = b""
-        while (data := await self._read(self._hold if kept else None)) != b"":
+        while (data := await self._source.read(CHUNK, self._hold if kept else None)) != b"":
             if data is None:  # nothing more came for a while
                 ready = len(kept)
             else:
@@ -82,29 +81,6 @@ class Stdin(PushedInput):
             for _ in range(self._context.held(lines, 0, end)):
                 end = lines.rfind(b"\n", 0, end)
         return end + 1
-
-    async def _read(self, patience: float | None) -> bytes | None:
-        """Some bytes; empty at the end, None if nothing came in time."""
-        loop = asyncio.get_running_loop()
-        readable = asyncio.Event()
-        try:
-            loop.add_reader(self._descriptor, readable.set)
-        except (PermissionError, NotImplementedError):  # a file: it never makes anybody wait for long
-            if self.draining.is_set():
-                return b""
-            return await asyncio.to_thread(os.read, self._descriptor, CHUNK)
-        try:
-            waits = [asyncio.ensure_future(readable.wait()), asyncio.ensure_future(self.draining.wait())]
-            try:
-                done, _ = await asyncio.wait(waits, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                for each in waits:
-                    each.cancel()
-        finally:
-            loop.remove_reader(self._descriptor)
-        if not select.select([self._descriptor], [], [], 0)[0]:
-            return b"" if done else None  # draining, and nothing is there; or not yet
-        return os.read(self._descriptor, CHUNK)
 
     async def drain(self) -> None:
         """Read what is there."""

@@ -137,7 +137,7 @@ class Normaliser:
         starts, open_from = groups.groups(text.split("\n"))
         held = 0 if final else len(lines) - open_from
         starts = [start for start in starts if start < len(lines) - held]
-        ends = [*starts[1:], len(lines) - held]
+        ends = [*starts[1:], len(lines) - held] if starts else []
         whole = [b"\n".join(lines[start:end]) for start, end in zip(starts, ends, strict=True)]
         return whole, [end - start for start, end in zip(starts, ends, strict=True)], held
 

@@ -238,14 +238,14 @@ class File(LogStream):
 
     def _truncated(self, file: Generation) -> None:
         """What had not been read is in the copy, if there is one; the file begins anew."""
-        lost = file.size - file.offset
+        lost = file.size - file.offset  # as far as is known
         old, file.head = file.head, b""
-        for name in self._beside() if lost > 0 and old else ():
+        for name in self._beside() if old else ():
             copy = self._opened(name)
             if copy is None:
                 continue
             copy.look()
-            if copy.head.startswith(old) and copy.size >= file.offset and _key(name) not in self._others:
+            if copy.head.startswith(old) and copy.size >= file.offset and copy.key not in self._others:
                 copy.offset, copy.rotated = file.offset, True
                 self._files.insert(self._files.index(file), copy)
                 lost = 0

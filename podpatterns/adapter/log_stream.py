@@ -75,7 +75,7 @@ class LogStream(Log):
         """
         if not self.normaliser.holds or len(raw) > LONGEST:
             final = True
-        cleaned = clean(raw[:-1], 0, limit=self.config.max_line, encoding="utf-8")
+        cleaned = clean(raw[:-1], 0, limit=self.config.max_line)
         lines = cleaned.text.split(b"\n")
         found = self.normaliser.normalise(lines, final=final)
         end = len(raw)
@@ -88,7 +88,7 @@ class LogStream(Log):
         self._lines.value += len(lines) - found.held
         self._records.value += len(found.records)
         if found.held and (cleaned.truncated or cleaned.replaced):
-            cleaned = clean(raw[: end - 1], 0, limit=self.config.max_line, encoding="utf-8")  # without those kept back
+            cleaned = clean(raw[: end - 1], 0, limit=self.config.max_line)  # without those kept back
         for what, count in {**found.notes, "truncated": cleaned.truncated, "not_text": cleaned.replaced}.items():
             if count:
                 self._events.noted_lines(self._context.name, what, count)

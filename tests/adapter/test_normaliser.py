@@ -162,6 +162,7 @@ def test_it_does_not_matter_how_lines_arrive(lines, way, data):
         ({"format": "json", "pattern": "x"}, "stands with format: regex"),
         ({"format": "regex", "pattern": "("}, "not a regular expression"),
         ({"format": "regex", "pattern": "x"}, "no named group"),
+        ({"format": "regex", "pattern": "(?P<x>(a+)+)b"}, "can take forever"),
         ({"format": "json", "start": "("}, "not a regular expression"),
         ({"format": "json", "traces": ["java"], "more": "x"}, "stands alone"),
         ({"format": "text", "unparsed": "join"}, "every line is text"),

@@ -19,6 +19,7 @@ from podpatterns.adapter.events import AdapterEvents
 from podpatterns.adapter.log_events import LogEvents
 from podpatterns.adapter.log_output import LogOutputConfig
 from podpatterns.formats.layouts import LAYOUTS
+from podpatterns.runtime.regex import check_regex
 from podpatterns.runtime.schema import ComponentConfig, InvalidField, component_type
 from podpatterns.runtime.service import Deadline
 from podpatterns.runtime.units import Duration, Size
@@ -165,12 +166,9 @@ class LogConfig(ComponentConfig, frozen=True, kw_only=True):
         if (self.format == "regex") != (self.pattern is not None):
             raise InvalidField("pattern", "stands with format: regex, and only there")
         for name in ("pattern", "start", "more"):
-            try:
-                groups = re.compile(getattr(self, name) or "").groupindex
-            except re.error as error:
-                raise InvalidField(name, f"is not a regular expression: {error}") from None
-            if name == "pattern" and self.pattern is not None and not groups:
-                raise InvalidField("pattern", "has no named group, (?P<name>…), to make a field of")
+            check_regex(getattr(self, name) or "", name)
+        if self.pattern is not None and not re.compile(self.pattern).groupindex:
+            raise InvalidField("pattern", "has no named group, (?P<name>…), to make a field of")
         if self.traces and (self.start is not None or self.more is not None):
             raise InvalidField("traces", "stands alone: start and more say themselves what belongs together")
         if self.then in ("regex", "text"):

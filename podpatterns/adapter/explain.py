@@ -56,9 +56,7 @@ def _log(name: str, config: LogConfig, sample: str) -> Iterator[str]:
     output = config.output
     yield f"log {name} from {config.where}: {config.format}, as {output.form} to {output.path or 'standard output'}"
     normaliser = Normaliser(config, time.time)
-    lines = clean(
-        sample.rstrip("\n").encode("utf-8", "replace"), 0, limit=config.max_line, encoding="utf-8"
-    ).text.split(b"\n")
+    lines = clean(sample.rstrip("\n").encode("utf-8", "replace"), 0, limit=config.max_line).text.split(b"\n")
     at = 0
     for count in normaliser.normalise(lines, final=True).lines:
         mine = lines[at : at + count]

@@ -138,6 +138,7 @@ class PodBuilder:
             grace=self._positive(spec, base, "terminationGracePeriodSeconds", 30, least=0),
             active_deadline=min(deadlines) if deadlines else None,
             backoff_limit=outer.get("backoffLimit", 6) if job else None,
+            completions=self._positive(outer, "spec", "completions", 1) if job else 1,
             volumes=volumes,
             hostname=spec.get("hostnameOverride") or spec.get("hostname", self._name.partition(".")[0]),
             host_network=spec.get("hostNetwork", False),

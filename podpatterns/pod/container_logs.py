@@ -23,7 +23,7 @@ class ContainerLog:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.closed = False
-        self._file = path.open("ab", buffering=0)
+        self._file = path.open("wb", buffering=0)
         self._size = 0
         self._news = asyncio.Event()
 

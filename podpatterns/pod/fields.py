@@ -361,12 +361,13 @@ KINDS: dict[str, tuple[str, dict[str, Field]]] = {
         {
             **_WORKLOAD,
             **_below("spec", _TEMPLATE),
-            "spec.backoffLimit": _emulated(Shape.INTEGER, "counts restarts; a failed pod is not replaced by another"),
+            "spec.backoffLimit": _INTEGER,
+            "spec.completions": _emulated(Shape.INTEGER, "pods are run one after the other"),
             "spec.activeDeadlineSeconds": _INTEGER,
             "spec.ttlSecondsAfterFinished": _emulated(Shape.INTEGER, "nothing is kept of a pod that has ended"),
             **{
-                f"spec.{name}": _reported("one pod is run, once")
-                for name in ("completions", "parallelism", "completionMode", "backoffLimitPerIndex", "maxFailedIndexes",
+                f"spec.{name}": _reported("its pods are run one after the other, until enough have succeeded")
+                for name in ("parallelism", "completionMode", "backoffLimitPerIndex", "maxFailedIndexes",
                              "podFailurePolicy", "podReplacementPolicy", "successPolicy", "suspend", "selector",
                              "manualSelector", "managedBy", "scheduling")
             },
@@ -445,7 +446,7 @@ ELSEWHERE = (
 )  # fmt: skip
 """Kinds that often stand beside a pod and only mean something to a cluster; they are reported."""
 
-QUIET = {"spec.replicas": 1, "spec.completions": 1, "spec.parallelism": 1}
+QUIET = {"spec.replicas": 1, "spec.parallelism": 1}
 """Fields that are reported only when their value asks for more than is done."""
 
 

@@ -237,6 +237,8 @@ class Pod:
 
     def _back_off(self, member: Member) -> None:
         limit = self.spec.backoff_limit
+        if self.policy(member) == "Never":
+            limit = None  # pods are counted then, and not restarts by a rule
         restarts = sum(other.restarts for other in self.members.values() if other.kind is not Kind.SIDECAR)
         if limit is not None and member.kind is not Kind.SIDECAR and restarts >= limit:
             self._fail(f"BackoffLimitExceeded: restarted {limit} times")

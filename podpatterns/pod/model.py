@@ -275,7 +275,9 @@ class PodSpec:
     grace: float = 30
     active_deadline: float | None = None
     backoff_limit: int | None = None
-    """For a Job: restarts after which it has failed."""
+    """For a Job: restarts, or with Never pods that fail, after which it has failed."""
+    completions: int = 1
+    """For a Job: pods that have to succeed, one after the other."""
     volumes: tuple[Volume, ...] = ()
     hostname: str = ""
     address: str = LOOPBACK

@@ -24,6 +24,7 @@ from podpatterns.pod.planning import Surroundings
 from podpatterns.pod.publishing import Published
 from podpatterns.pod.runner import PodRunner
 from podpatterns.pod.timeline import Timeline
+from podpatterns.pod.tries import Tries
 from podpatterns.pod.workspace import MARK, Workspace, workspace
 from podpatterns.runtime.watch import Watch
 
@@ -89,18 +90,38 @@ class Session:
     async def run(self) -> None:
         """Until all pods have ended."""
         async with asyncio.TaskGroup() as tasks:
-            running = [tasks.create_task(self._one(runner)) for runner in self.runners]
+            running = [tasks.create_task(self._one(index)) for index in range(len(self.runners))]
             beside = [tasks.create_task(each) for each in (*self.beside, self._end_in_order(), self._watch())]
             self.beside = []
             await asyncio.wait(running)
             for task in beside:
                 task.cancel()
 
-    async def _one(self, runner: PodRunner) -> None:
+    async def _one(self, index: int) -> None:
+        spec = self.runners[index].spec
         try:
-            await runner.run()
+            await self.runners[index].run()
+            if spec.owner == "Job":
+                await self._more(index, Tries(spec))
         finally:
-            self._ended[runner.spec.name].set()
+            self._ended[spec.name].set()
+
+    async def _more(self, index: int, tries: Tries) -> None:
+        """Run further pods of a Job until enough have succeeded or too many have failed."""
+        first = self.runners[index]
+        speed, spec, deadline = self._around.speed, first.spec, first.spec.active_deadline
+        while not self.ending and (next_one := tries.ended(self.runners[index].pod)) is not None:
+            pause, said = next_one
+            self.timeline.tell(spec.name, None, What.BACK_OFF, said)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause / speed):
+                    await self._asked.wait()
+            if self._asked.is_set():
+                break
+            if deadline is not None:  # it is the Job's
+                spec = replace(first.spec, active_deadline=max(0.0, deadline - first.age))
+            self.runners[index] = PodRunner(spec, self._around)
+            await self.runners[index].run()
 
     async def _end_in_order(self) -> None:
         await self._asked.wait()

@@ -15,7 +15,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from podpatterns.pod import environment
+from podpatterns.pod import environment, guard
 from podpatterns.pod.environment import Sources, Unresolved
 from podpatterns.pod.model import Container, EmptyDir, FieldRef, HostPath, Keys, Mount, PodSpec, Projected, Volume
 from podpatterns.pod.node.client import Node, NodeError
@@ -132,6 +132,8 @@ def prepare(pod: PodSpec, volume: Volume, folder: Path, sources: Sources) -> Pat
         return _host_path(volume.name, source)
     folder.mkdir(parents=True, exist_ok=True)
     if isinstance(source, EmptyDir):
+        for entry in folder.iterdir():  # of an earlier pod of the same Job
+            guard.remove(str(entry)) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
         folder.chmod(0o777)
     else:
         publish(folder, contents(pod, source, sources))

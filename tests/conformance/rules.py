@@ -113,6 +113,8 @@ RULES: dict[str, dict[str, str]] = {
         "main overruns its grace": "A main container that overruns its grace leaves the pod Failed.",
         "Job completes": "A Job is complete when its main containers are; its sidecars are ended then.",
         "Job backoffLimit": "A Job has failed when its restarts are used up.",
+        "Job tries": "With Never, a Job replaces pods that fail, after 10, 20, 40 … 600 s, up to backoffLimit; "
+        "completions is how many have to succeed.",
         "Job deadline": "A Job has failed when it was active for longer than activeDeadlineSeconds.",
         "termination message": "From the file, on success and failure; from the log's end only with "
         "FallbackToLogsOnError, on failure, without a file; at another path.",

@@ -1,12 +1,14 @@
 """What the kubelet's own end-to-end tests assert, in virtual time."""
 
+import dataclasses
 import itertools
 
 import pytest
 
-from podpatterns.pod.lifecycle import PodPhase
+from podpatterns.pod.lifecycle import Pod, PodPhase
 from podpatterns.pod.manifest import of
 from podpatterns.pod.member import Stage
+from podpatterns.pod.tries import Tries
 from podpatterns.pod.waiting import why
 
 HOOK = {"exec": {"command": ["true"]}}
@@ -407,3 +409,39 @@ def test_a_job_that_is_active_for_too_long_fails(play):
     assert pod.times["main SIGTERM"] == 20
     assert pod.pod.failure == "DeadlineExceeded: active for longer than 20 s"
     assert pod.pod.phase is PodPhase.FAILED
+
+
+def ended(phase, failure=None):
+    pod = Pod(job())
+    pod.phase, pod.failure = phase, failure
+    return pod
+
+
+GOOD, BAD = ended(PodPhase.SUCCEEDED), ended(PodPhase.FAILED)
+
+
+@pytest.mark.holds("Job tries")
+@pytest.mark.parametrize(
+    ("spec", "pods", "pauses"),
+    [
+        ({"backoffLimit": 0}, [BAD], [None]),
+        ({"backoffLimit": 3}, [BAD, BAD, BAD, BAD], [10, 20, 40, None]),
+        ({}, [BAD] * 7, [10, 20, 40, 80, 160, 320, None]),
+        ({"backoffLimit": 20}, [BAD] * 8, [10, 20, 40, 80, 160, 320, 600, 600]),
+        ({"backoffLimit": 3}, [BAD, GOOD], [10, None]),
+        ({"completions": 3}, [GOOD, GOOD, GOOD], [0, 0, None]),
+        ({"completions": 2, "backoffLimit": 2}, [BAD, GOOD, BAD, GOOD], [10, 0, 10, None]),
+        ({"backoffLimit": 3}, [ended(PodPhase.FAILED, "DeadlineExceeded: active for longer than 5 s")], [None]),
+    ],
+)
+def test_a_job_replaces_pods_that_have_failed(spec, pods, pauses):
+    """After 10 s, doubled while they fail in a row; until completions have succeeded or more than the limit failed."""
+    tries = Tries(dataclasses.replace(job(**spec), restart_policy="Never"))
+    said = [tries.ended(pod) for pod in pods]
+    assert [None if each is None else each[0] for each in said] == pauses
+
+
+@pytest.mark.holds("Job tries")
+def test_with_on_failure_containers_are_restarted_and_pods_are_not_replaced():
+    """The restarts have used the limit up already."""
+    assert Tries(job()).ended(BAD) is None

@@ -1,5 +1,7 @@
 """What the kubelet's own end-to-end tests assert, with real processes; times pass faster (`speed`)."""
 
+import tempfile
+
 import pytest
 
 from podpatterns.pod import LocalPod, What
@@ -97,7 +99,8 @@ async def test_inits_and_sidecars_interleave_and_end_in_reverse_order():
         shell("init3", "true"),
     ]  # fmt: skip
     async with LocalPod(pod(shell("main", STAY), inits=inits)) as local:
-        await local.wait_ready()
+        for name in ("side1", "side2", "main"):
+            await local.wait_line(name, "up")  # before its trap is set, process 1 ignores SIGTERM
     starts = [line.partition(" ")[0] for line in local.story() if line.endswith(" started")]
     ends = [line.partition(" ")[0] for line in local.story() if line.endswith(" ended")]
     assert starts == ["init1", "side1", "init2", "side2", "init3", "main"]
@@ -192,8 +195,8 @@ async def test_three_endless_pre_stops_end_together():
     inits = [sidecar(name, STUBBORN, lifecycle=ENDLESS) for name in ("side1", "side2")]
     document = pod(shell("main", STUBBORN, lifecycle=ENDLESS), inits=inits, terminationGracePeriodSeconds=5)
     async with LocalPod(document, speed=10) as local:
-        await local.wait_ready()
-        await local.wait_line("main", "up")
+        for name in ("side1", "side2", "main"):
+            await local.wait_line(name, "up")
         await local.end()
     told = await local.wait(What.STOPPING)
     ends = [entry for entry in local.timeline.entries if entry.what is What.ENDED]
@@ -259,3 +262,22 @@ async def test_termination_message_at_another_path():
     async with LocalPod(pod(main, restartPolicy="Never")) as local:
         await local.finished()
     assert local.message("main") == "x" * 4096
+
+
+@pytest.mark.holds("Job tries")
+async def test_a_job_runs_pods_until_enough_have_succeeded():
+    """With Never a pod that fails is replaced by another one, whose emptyDir is empty; two have to succeed."""
+    mount = [{"name": "mine", "mountPath": "/opt/nowhere"}, {"name": "shared", "mountPath": "/opt/shared"}]
+    script = "echo x >> /opt/shared/n; ls /opt/nowhere; touch /opt/nowhere/f; [ $(wc -l < /opt/shared/n) != 1 ]"
+    template = {"spec": {
+        "containers": [shell("main", script, volumeMounts=mount)], "restartPolicy": "Never",
+        "volumes": [{"name": "mine", "emptyDir": {}}, {"name": "shared", "hostPath": {"path": "SHARED"}}],
+    }}  # fmt: skip
+    head = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "job"}}
+    with tempfile.TemporaryDirectory() as shared:
+        template["spec"]["volumes"][1]["hostPath"]["path"] = shared
+        async with LocalPod({**head, "spec": {"template": template, "completions": 2}}, speed=50) as local:
+            await local.finished()
+    assert [line for line in local.story() if line in ("Succeeded", "Failed")] == ["Failed", "Succeeded", "Succeeded"]
+    assert local.output("main") == []
+    assert all(verdict.ok for verdict in local.verdicts())

@@ -22,6 +22,11 @@ from podpatterns.formats.tables import Table
 MESSAGE = "message"
 """The field that holds a line's text, unless a transform has parsed it into others."""
 
+OBJECTS = 1024
+"""Bytes of a batch without contents, with what the input and the pipeline note on it; measured, and rounded up."""
+POSITION = 40
+"""Bytes of a number in a list."""
+
 
 @dataclass(frozen=True, slots=True)
 class Source:
@@ -290,6 +295,11 @@ class Batch:
             raise ValueError(
                 f"a transform made {len(items)} records of {len(self)}; use `filter` or `keep` to drop some"
             )
+
+    @property
+    def overhead(self) -> int:
+        """Bytes of memory beside its contents: the objects that make it up, and the positions."""
+        return OBJECTS + (POSITION * len(self) if isinstance(self._offsets, list) else 0)
 
     # --- what outputs take from it ---------------------------------------------------------------------------------
 

@@ -139,7 +139,7 @@ class Parcel:
         self.items, self.away, self.ends = items, [], {}
         raw = sum(batch.end - batch.start for _, batch in items)
         self.records = sum(len(batch) for _, batch in items)
-        self.size = raw + sum(len(batch.ndjson) for _, batch in items)
+        self.size = raw + sum(len(batch.ndjson) + batch.overhead for _, batch in items)
         dead = {(id(stretch.source), offset) for stretch in first for offset in stretch.dead}
         if dead:
             for at, (_, batch) in enumerate(items):

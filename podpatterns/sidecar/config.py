@@ -48,14 +48,15 @@ class SidecarConfig(PatternConfig, frozen=True, kw_only=True):
     checkpoint."""
 
     batch: Size = Size("1MiB")
-    """Bytes of logs that are gathered for one delivery; less when `linger` is over first."""
+    """Bytes of logs that are gathered for one delivery; less when `linger` is over first, when there are 16,384
+    records, or when the container's memory limit leaves no room for so much."""
 
     linger: Duration = Duration("1s")
     """How long a line may wait for others to travel with. Shorter means sooner, and more deliveries."""
 
     memory: Size = Size("8MiB")
-    """Bytes, raw and encoded, that may be on their way at once. When it is full, reading waits: the log file is the
-    buffer."""
+    """Bytes, raw and encoded, that may be on their way at once; less where the container's memory limit leaves no room
+    for so much. When it is full, reading waits: the log file is the buffer."""
 
     max_lag: Size = Size("1GiB")
     """With several outputs: how many bytes of logs one of them may be behind; then reading waits for it. What it has

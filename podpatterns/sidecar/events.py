@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from podpatterns.runtime.telemetry import Cell, Telemetry
+from podpatterns.sidecar.budget import Budget
 from podpatterns.sidecar.ledger import Account
 
 
@@ -42,6 +43,13 @@ class SidecarEvents:
             "Bytes of logs that an output has still to take of what was read.",
             ["output"],
             read=lambda: {(output,): float(size) for output, size in behind().items()},
+        )
+        self._budget: dict[tuple[str, ...], float] = {}
+        telemetry.gauge(
+            "podpatterns_sidecar_memory_budget_bytes",
+            "What may be read, gathered and under way at a time, where the container has a memory limit.",
+            ["share"],
+            read=lambda: self._budget,
         )
         self._read = telemetry.counter("podpatterns_sidecar_read_bytes", "Bytes read, by input.", ["input"])
         self._delivered = telemetry.counter(
@@ -146,6 +154,21 @@ class SidecarEvents:
     def application_done(self, path: str) -> None:
         """The application has said that it has ended."""
         self._log.info("sidecar.application.done", file=path, next="what is left is delivered, then the sidecar ends")
+
+    def memory_divided(self, limit: int, used: int, budget: Budget) -> None:
+        """What the container's limit leaves has been divided."""
+        sizes = {"read": budget.chunk, "batch": budget.batch, "in_flight": budget.flight}
+        self._budget.update({(share,): float(size) for share, size in sizes.items()})
+        facts = {"limit_bytes": limit, "used_bytes": used, **{f"{share}_bytes": size for share, size in sizes.items()}}
+        if budget.short:
+            self._log.warning(
+                "sidecar.memory.short",
+                **facts,
+                missing_bytes=budget.short,
+                next="raise the container's memory limit: it may be killed under load, and goes on from its checkpoint",
+            )
+        else:
+            self._log.info("sidecar.memory.divided", **facts)
 
     # --- senders --------------------------------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ from typing import Any
 from podpatterns.runtime.backoff import Backoff
 from podpatterns.sidecar import dead_letters
 from podpatterns.sidecar.batch import Batch
+from podpatterns.sidecar.budget import RECORDS
 from podpatterns.sidecar.chain import Chain, Parcel, Stretch
 from podpatterns.sidecar.dead_letters import DeadLetters
 from podpatterns.sidecar.events import SidecarEvents
@@ -50,6 +51,7 @@ class Pipeline:
     ) -> None:
         self.transforms, self.fields = transforms, fields
         self.size, self.linger, self.memory, self.max_lag = size, linger, memory, max_lag
+        self.records = RECORDS  # gathered for one delivery: an output may make an object of each
         self.senders: list[Sender] = []
         self.in_flight = 0
         self.live = Live()
@@ -103,7 +105,7 @@ class Pipeline:
             self._events.noted(batch.notes)
         # The raw text is still there for as long as an output may ask for ids: it counts as well.
         raw = batch.end - batch.start
-        size = len(body) + raw
+        size = len(body) + raw + batch.overhead
         while self._full(size) or self._too_far(raw):
             self.flush()
             if not (self._full(size) and self._let_go()):
@@ -117,7 +119,7 @@ class Pipeline:
         parcel.size += size
         parcel.raw += raw
         parcel.records += len(batch)
-        if parcel.raw >= self.size:
+        if parcel.raw >= self.size or parcel.records >= self.records:
             self.flush()
         elif self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(self.linger, self.flush)

@@ -16,8 +16,10 @@ import msgspec
 
 from podpatterns.errors import StartError
 from podpatterns.runtime.backoff import Backoff
+from podpatterns.runtime.cgroup import memory_limit
 from podpatterns.runtime.schema import ComponentConfig, component_type
 from podpatterns.runtime.service import Check, Context, Deadline, Pattern, Reply, Request, Route, Status
+from podpatterns.sidecar.budget import divided
 from podpatterns.sidecar.checkpoint import Checkpoint, Document
 from podpatterns.sidecar.config import SidecarConfig
 from podpatterns.sidecar.dead_letters import DeadLetters
@@ -41,6 +43,9 @@ class Sidecar(Pattern[SidecarConfig]):
         config = self.config
         self._closed = Account()
         self.events = SidecarEvents(self.context.telemetry, self._total, lambda: self.pipeline.in_flight, self._behind)
+        self.budget = divided(None, 0, batch=config.batch, flight=config.memory)
+        """How much is read, gathered and under way at a time."""
+        self._used = 0
         self.checkpoint = Checkpoint(config.checkpoint, self._document, self.events)
         self._letters = DeadLetters(
             dead_letters_path(config),
@@ -70,6 +75,7 @@ class Sidecar(Pattern[SidecarConfig]):
                     self.checkpoint.touch,
                     self._closed.add,
                     self.checkpoint.path.parent,
+                    lambda: (self.budget.chunk, self.budget.lines),
                     lambda: self.pipeline.linger,
                     keys,
                     self.pipeline.held,
@@ -94,6 +100,24 @@ class Sidecar(Pattern[SidecarConfig]):
             await output.start()
         for name, each in self.inputs.items():
             await each.start(document.inputs.get(name))
+        self._used = _resident()
+        self._divide(self.config)
+
+    def _divide(self, config: SidecarConfig) -> None:
+        """Fit the sizes of a configuration under the container's memory limit."""
+        limit = memory_limit()
+        self.budget = budget = divided(
+            limit,
+            self._used,
+            batch=config.batch,
+            flight=config.memory,
+            inputs=len(self.inputs),
+            outputs=len(self.outputs),
+        )
+        self.pipeline.memory = budget.flight
+        self.pipeline.size, self.pipeline.records = budget.batch, budget.records
+        if limit is not None:
+            self.events.memory_divided(limit, self._used, budget)
 
     async def run(self) -> None:
         """Everything at once, until cancelled; or until all inputs have ended, and what they had is delivered."""
@@ -157,8 +181,8 @@ class Sidecar(Pattern[SidecarConfig]):
             raise StartError(f"a change of {', '.join(changed)} needs a restart of the sidecar; nothing is lost by it")
         self.pipeline.transforms = [each.build() for each in config.transforms]
         self.pipeline.fields = config.fields
-        self.pipeline.size, self.pipeline.linger = config.batch, config.linger
-        self.pipeline.memory, self.pipeline.max_lag = config.memory, config.max_lag
+        self.pipeline.linger, self.pipeline.max_lag = config.linger, config.max_lag
+        self._divide(config)
 
     # --- accounts -------------------------------------------------------------------------------------------------
 
@@ -272,6 +296,14 @@ def output_keys(configs: Sequence[OutputConfig]) -> tuple[str, ...]:
             key += "'"
         keys.append(key)
     return tuple(keys)
+
+
+def _resident() -> int:
+    """Bytes of memory that this process takes now; none where that cannot be told."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return 0
 
 
 def named(configs: Iterable[ComponentConfig]) -> Iterator[tuple[str, Any]]:

@@ -17,13 +17,12 @@ import msgspec
 from podpatterns.formats.encodings import Encoding
 from podpatterns.formats.lines import Lines, clean, line_offsets
 from podpatterns.sidecar.batch import Batch, Source
+from podpatterns.sidecar.budget import CHUNK, LINES
 from podpatterns.sidecar.files.identity import BEFORE, PREFIX, Entry, Position, hashed
 from podpatterns.sidecar.files.positions import Positions
 from podpatterns.sidecar.ledger import Account
 
-CHUNK = 256 * 1024
-"""Bytes in a read: large enough that the work per batch does not count, small enough for the processor's cache."""
-SEARCHED = 64 * CHUNK
+SEARCHED = 16 << 20
 """Bytes of a single line that are gone through before it is the others' turn."""
 
 
@@ -58,6 +57,7 @@ class Follower:
         held: Held | None = None,
         hold: float = 0.0,
         outputs: Sequence[str] = (),
+        most: Callable[[], tuple[int, int]] = lambda: (CHUNK, LINES),
     ) -> None:
         self.id, self.generation = entry.id, entry.generation
         self.path, self.dev, self.ino = entry.path, entry.dev, entry.ino
@@ -76,6 +76,7 @@ class Follower:
         """When lines that are kept back will have waited long enough for more, unless more comes."""
         self._fields = fields
         self._held, self._hold = held, hold
+        self._most = most
         self._limit, self._encoding = limit, encoding
         self._mtime = -1
         self._scanned = 0  # how far a line that is too long has been searched for its end
@@ -182,6 +183,7 @@ class Follower:
             fields=self._fields,
             held=self._held,
             hold=self._hold,
+            most=self._most,
         )
         twin.source, twin._named = self.source, self
         twin.positions.stop_at(mark.end)
@@ -225,9 +227,10 @@ class Follower:
             return None
         self.size, self._mtime = status.st_size, status.st_mtime_ns
         self.due = None
+        chunk, lines = self._most()
         stop = self.positions.stop
         left = sys.maxsize if stop is None else stop - self.offset
-        data = self._pread(min(CHUNK, left))
+        data = self._pread(min(chunk, left))
         encoding = self._encoding
         if self.generation and not self.offset and data.startswith(bytes(encoding.unit)):
             return self._hole(data)
@@ -236,10 +239,12 @@ class Follower:
         stopped = len(data) - begin == left
         if end >= 0:
             self.at_end = False
+            end, fewer = self._fewer(data, begin, end, lines)
+            full = fewer or len(data) - begin == chunk
             wait = not final and not stopped and now - self.grown_at < self._hold
-            return self._whole_lines(data, begin, end, wait=wait)
-        if len(data) - begin == CHUNK:
-            return self._long_line(final=final)
+            return self._whole_lines(data, begin, end, full=full, wait=wait)
+        if len(data) - begin == chunk:
+            return self._long_line(chunk, final=final)
         self.at_end = not stopped
         if not final and not stopped:
             return None
@@ -259,7 +264,8 @@ class Follower:
             self._encoding = self._encoding.told_by(self._prefix)
         return data
 
-    def _whole_lines(self, data: bytes, begin: int, end: int, *, wait: bool) -> tuple[Batch, Lines] | None:
+    def _whole_lines(self, data: bytes, begin: int, end: int, *, full: bool, wait: bool) -> tuple[Batch, Lines] | None:
+        """`full`: there may be more than `data`. `wait`: lines of which more may come are kept back."""
         encoding = self._encoding
         if self._open_line:
             # The end of a line whose beginning was shipped before the restart: a record of its own.
@@ -270,10 +276,19 @@ class Follower:
                 end = encoding.rfind(data, begin, end)
             if end < 0:
                 end = last
-                if len(data) - begin < CHUNK:
+                if not full:
                     self.due = self.grown_at + self._hold
                     return None  # all of it may belong together with what comes
         return self._batch(data[begin:end], end + len(encoding.newline) - begin, data)
+
+    def _fewer(self, data: bytes, begin: int, end: int, lines: int) -> tuple[int, bool]:
+        """Where to end for no more than so many lines, and whether that is before `end`."""
+        newline, short = self._encoding.newline, False
+        while (count := data.count(newline, begin, end)) >= lines:
+            part = (end - begin) * lines * 7 // (8 * count)
+            found = self._encoding.rfind(data, begin, begin + part - part % self._encoding.unit)
+            end, short = found if found >= 0 else self._encoding.find(data, begin), True
+        return end, short
 
     def _kept_back(self, data: bytes, begin: int, end: int, held: Held) -> int:
         if self._encoding.plain:
@@ -345,7 +360,7 @@ class Follower:
         self._before = data[-BEFORE:]
         self._scanned = 0
 
-    def _long_line(self, *, final: bool) -> tuple[Batch, Lines] | None:
+    def _long_line(self, chunk: int, *, final: bool) -> tuple[Batch, Lines] | None:
         """A line longer than a chunk: search for its end in pieces, keep no more of it than the limit."""
         assert self.descriptor is not None
         encoding = self._encoding
@@ -353,7 +368,7 @@ class Follower:
         turn = position + SEARCHED
         stop = self.positions.stop or sys.maxsize
         while True:
-            piece = os.pread(self.descriptor, min(CHUNK, stop - position), position)
+            piece = os.pread(self.descriptor, min(chunk, stop - position), position)
             found = encoding.find(piece)
             if found >= 0:
                 position += found

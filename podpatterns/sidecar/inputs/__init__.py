@@ -18,6 +18,7 @@ from typing import Any
 from podpatterns.runtime.schema import ComponentConfig
 from podpatterns.runtime.service import Check
 from podpatterns.sidecar.batch import Batch
+from podpatterns.sidecar.budget import CHUNK, LINES
 from podpatterns.sidecar.events import SidecarEvents
 from podpatterns.sidecar.ledger import Account
 
@@ -45,6 +46,8 @@ class InputContext:
     """Takes the account of a source that is gone for good."""
     directory: Path = Path()
     """Where it may keep what it needs for a while: the checkpoint's directory."""
+    most: Callable[[], tuple[int, int]] = lambda: (CHUNK, LINES)
+    """How many bytes, and lines, to read at a time, as the memory budget says."""
     linger: Callable[[], float] = lambda: 0.0
     """Seconds that a line may wait for others: to look for more of them in less time is of little use."""
     outputs: tuple[str, ...] = ()

@@ -142,6 +142,7 @@ class Tail(Input):
             held=self._context.held,
             hold=self.config.hold,
             outputs=self._context.outputs,
+            most=self._context.most,
         )
 
     async def start(self, entries: Any) -> None:

@@ -35,7 +35,10 @@ class PanelWriter(TextWriter):
         parts: list[RenderableType] = [_pod(pod, known, named=len(pods) > 1) for pod in pods]
         parts += [Text(f"→ {line}", style="dim") for line in look]
         title = f"{pods[0]['pod']} · {_headline(pods[0])}" if len(pods) == 1 else f"{len(pods)} pods"
-        self._live.update(Panel(Group(*parts), title=title, title_align="left", border_style="dim"), refresh=True)
+        # Not to the edge: the ^C that a terminal shows behind the cursor would begin a new line, and stay.
+        width = self._live.console.width - 3
+        panel = Panel(Group(*parts), title=title, title_align="left", border_style="dim", width=width)
+        self._live.update(panel, refresh=True)
 
     def closing(self, verdicts: Sequence[Verdict], look: Sequence[str]) -> None:
         """Remove the panel, and say what became of everything."""

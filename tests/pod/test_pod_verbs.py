@@ -254,6 +254,33 @@ def test_exec_runs_where_the_container_is(shared):
     assert done.stderr == 'podpatterns: "no-such-program" is not on this machine\n'
 
 
+TERMINAL = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))"
+
+
+def test_exec_on_a_terminal_gives_it_a_shell(shared):
+    """Without a command: a shell that is the terminal's foreground job; Ctrl-C ends what runs in it, not the shell."""
+    command = [sys.executable, "-c", TERMINAL, *CLI, "exec", "shop/app"]
+    environment = {**os.environ, "TMPDIR": str(shared.folder), "TERM": "dumb"}
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment) as shell:
+        said = b""
+
+        def until(text):
+            nonlocal said
+            while text not in said:
+                more = os.read(shell.stdout.fileno(), 4096)
+                assert more, said
+                said += more
+
+        until(b"# " if os.getuid() == 0 else b"$ ")
+        os.write(shell.stdin.fileno(), b"echo colour $COLOUR; sleep 100\n")
+        until(b"colour red")
+        time.sleep(0.2)  # until sleep runs: nothing says so
+        os.write(shell.stdin.fileno(), b"\x03")
+        os.write(shell.stdin.fileno(), b"exit 5\n")
+        said += shell.stdout.read()
+        assert (shell.wait(10), b"tty" in said) == (5, False), said
+
+
 # --- touching -----------------------------------------------------------------------------------------------------
 
 

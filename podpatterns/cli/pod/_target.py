@@ -12,7 +12,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 run_option = click.option(
     "--run", "pid", type=int, metavar="PID", help="The process of the `pod run`, where several have such a pod."
 )
-container_option = click.option("-c", "--container", metavar="NAME", help="The container, where TARGET is a pod.")
+container_option = click.option("-c", "--container", metavar="NAME", help="The container, where only a pod is named.")
 output_option = click.option(
     "-o", "--output", type=click.Choice(["text", "yaml", "json"]), default="text", show_default=True
 )

@@ -29,12 +29,33 @@ def main(descriptor: int) -> None:
         os._exit(128)
     process = os.fork()
     if process == 0:
+        _to_the_front()
         launching.become(plan, status, namespaces)
     os.close(status)
     # Ctrl-C on the terminal is the command's affair, and reaches it by itself.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+    while True:
+        _, state = os.waitpid(process, os.WUNTRACED)
+        if not os.WIFSTOPPED(state):
+            break
+        os.killpg(process, signal.SIGCONT)  # Ctrl-Z: there is no shell that could let it go on
+    _to_the_front(group=os.getpgrp())
+    code = os.waitstatus_to_exitcode(state)
     os._exit(code if code >= 0 else 128 - code)
+
+
+def _to_the_front(group: int | None = None) -> None:
+    """On a terminal, make a group the foreground job; None: one of our own.
+
+    A shell gives the terminal back in the end to whom it has had it from, and in a PID namespace it must know its name.
+    """
+    if group is None and os.isatty(0):
+        os.setpgid(0, 0)
+        group = os.getpid()
+    if group is not None and os.isatty(0):
+        before = signal.signal(signal.SIGTTOU, signal.SIG_IGN)  # or we were stopped for this
+        os.tcsetpgrp(0, group)
+        signal.signal(signal.SIGTTOU, before)
 
 
 def _join(process: int) -> list[tuple[int, int]]:

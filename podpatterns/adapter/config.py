@@ -16,7 +16,7 @@ from podpatterns.adapter.outputs import OutputConfig
 from podpatterns.adapter.store import Shape
 from podpatterns.adapter.transforms import TransformConfig
 from podpatterns.runtime.config import PatternConfig
-from podpatterns.runtime.schema import Config, InvalidField
+from podpatterns.runtime.schema import Config, InvalidField, component_type
 from podpatterns.runtime.units import Duration
 
 if TYPE_CHECKING:
@@ -119,6 +119,15 @@ class AdapterConfig(PatternConfig, frozen=True, kw_only=True):
             raise InvalidField("inputs", 'at least one is needed, such as "- type: statsd"')
         if self.inputs and not (self.outputs or self.health):
             raise InvalidField("outputs", 'at least one is needed, such as "- type: prometheus"')
+
+        for index, transform in enumerate(self.transforms):
+            if transform.REMEMBERS and len(self.outputs) > 1:
+                name = component_type(type(transform))
+                raise InvalidField(
+                    f"transforms[{index}]",
+                    f"{name} tells what has changed since the time before, which with several outputs is anybody's; "
+                    f"leave one output, or run a second adapter",
+                )
 
     def build(self, context: Context) -> Adapter:
         """The adapter's runtime."""

@@ -54,6 +54,11 @@ class AdapterEvents:
         self._lost = counter(
             f"{_PREFIX}deliveries_lost", "Deliveries given up for good, by output and reason.", ["output", "reason"]
         )
+        self._left_out = counter(
+            f"{_PREFIX}samples_left_out",
+            "Samples that an output's format has no place for, by output and reason.",
+            ["output", "reason"],
+        )
         self._waiting = gauge(f"{_PREFIX}waiting_bytes", "Bytes that wait to be delivered, by output.", ["output"])
         self._lasting: set[Quarantined] = set()
 
@@ -168,6 +173,13 @@ class AdapterEvents:
         cell = self._lost.cell(output, reason)
         cell.value += count
         self._log.warning("adapter.deliveries.lost", output=output, reason=reason, lost_so_far=int(cell.value))
+
+    def samples_left_out(self, output: str, reason: str, count: int) -> None:
+        """Samples that a format has no place for; logged at the 1st, 10th, 100th, … time."""
+        cell = self._left_out.cell(output, reason)
+        before, cell.value = cell.value, cell.value + count
+        if any(before < mark <= cell.value for mark in _ROUND):
+            self._log.warning("adapter.samples.left_out", output=output, reason=reason, left_out_so_far=int(cell.value))
 
     def deliveries_waiting(self, output: str, size: int) -> None:
         """How much waits; a figure, not a happening, so it is not logged."""

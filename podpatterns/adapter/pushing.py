@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from podpatterns.adapter.carriers import Carrier
 from podpatterns.adapter.events import AdapterEvents
 from podpatterns.adapter.outputs import Output, OutputConfig, Source
 from podpatterns.errors import Rejected, Retryable
@@ -207,6 +208,23 @@ class Push(Output):
             self._waiting.drop(body)
             self._events.deliveries_waiting(self._noun, self._waiting.size)
             return None
+
+
+class Carried(Push):
+    """Bodies of lines, to wherever a carrier takes them."""
+
+    def __init__(self, noun: str, config: PushConfig, carrier: Carrier, source: Source, events: AdapterEvents) -> None:
+        super().__init__(noun, config, source, events)
+        self._carrier = carrier
+
+    async def deliver(self, body: bytes) -> None:
+        """Hand it to the carrier."""
+        await self._carrier.send(body)
+
+    async def stop(self) -> None:
+        """Close what the carrier has open."""
+        await super().stop()
+        self._carrier.close()
 
 
 class PostConfig(PushConfig, frozen=True, kw_only=True):

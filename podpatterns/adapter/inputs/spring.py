@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Coroutine, Iterable, Mapping
 from typing import Any, ClassVar, TypeVar
 from urllib.parse import quote
@@ -13,9 +12,9 @@ import msgspec
 from podpatterns.adapter.events import AdapterEvents
 from podpatterns.adapter.fetching import Fetch, FetchConfig, Unusable
 from podpatterns.adapter.inputs import Input, Wiring
+from podpatterns.adapter.selection import Selection, check_selection
 from podpatterns.formats import actuator
 from podpatterns.formats.families import Family
-from podpatterns.runtime.schema import InvalidField
 from podpatterns.runtime.units import Url
 
 T = TypeVar("T")
@@ -51,11 +50,7 @@ class SpringConfig(FetchConfig, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for index, meter in enumerate(self.meters):
-            try:
-                re.compile(meter)
-            except re.error as error:
-                raise InvalidField(f"meters[{index}]", f'"{meter}" is no regular expression: {error}') from None
+        check_selection("meters", self.meters)
 
     def build(self, wiring: Wiring) -> Input:
         """The input."""
@@ -70,7 +65,7 @@ class Spring(Fetch):
     def __init__(self, config: SpringConfig, events: AdapterEvents) -> None:
         super().__init__("spring", config, events)
         self.config, self.name = config, "spring input"
-        self._wanted = [re.compile(each) for each in config.meters]
+        self._wanted = Selection(config.meters)
         self._few = asyncio.Semaphore(AT_A_TIME)
 
     def read(self, body: bytes, content_type: str) -> list[Family]:  # noqa: ARG002 - Spring has a type of its own
@@ -83,9 +78,9 @@ class Spring(Fetch):
         # What is down says so with 503, and tells as much.
         body, content_type = await self.get(f"{base}/health", also=frozenset({503}))
         families = self.read(body, content_type)
-        if self._wanted:
+        if self.config.meters:
             body, _ = await self.get(f"{base}/metrics")
-            wanted = [name for name in actuator.names(body) if any(each.fullmatch(name) for each in self._wanted)]
+            wanted = [name for name in actuator.names(body) if name in self._wanted]
             parts = await _together(self._meter(base, name) for name in wanted)
             families += actuator.meters(found for part in parts for found in part)
         return families

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Sequence
 from itertools import islice
@@ -10,10 +9,10 @@ from typing import Annotated, ClassVar
 
 import msgspec
 
+from podpatterns.adapter.carriers import Stream
 from podpatterns.adapter.events import AdapterEvents
 from podpatterns.adapter.outputs import Output, Source
-from podpatterns.adapter.pushing import Push, PushConfig
-from podpatterns.errors import Retryable
+from podpatterns.adapter.pushing import Carried, PushConfig
 from podpatterns.formats import graphite
 from podpatterns.formats.families import Family
 from podpatterns.formats.points import Point, points
@@ -63,34 +62,12 @@ class GraphiteConfig(PushConfig, frozen=True, kw_only=True):
         return Graphite(self, source, events)
 
 
-class Graphite(Push):
-    """Holds one connection, and opens it anew when it breaks."""
+class Graphite(Carried):
+    """Names as Graphite has them."""
 
     def __init__(self, config: GraphiteConfig, source: Source, events: AdapterEvents) -> None:
-        super().__init__("graphite", config, source, events)
+        super().__init__("graphite", config, Stream(config.address, "Carbon", repeatable=True), source, events)
         self.config = config
-        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
-
-    async def deliver(self, body: bytes) -> None:
-        """Send it. Raises Retryable or OSError, and the next try begins with a new connection."""
-        reader, writer = self._streams or await self._connect()
-        self._streams = None
-        try:
-            if reader.at_eof() or writer.is_closing():
-                raise Retryable("Carbon has closed the connection", after=0)
-            writer.write(body)
-            await writer.drain()
-            self._streams = reader, writer
-        finally:
-            if self._streams is None:
-                writer.close()
-
-    async def stop(self) -> None:
-        """Close the connection; what was written is still sent."""
-        await super().stop()
-        if self._streams is not None:
-            self._streams[1].close()
-            self._streams = None
 
     def encode(self, families: Sequence[Family], now: float) -> list[bytes]:
         """Bodies of up to 5,000 lines."""
@@ -107,9 +84,3 @@ class Graphite(Push):
 
     def _named(self, point: Point) -> Point:
         return Point(self.config.prefix + point.name, point.labels, point.value, point.stamp)
-
-    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        address = self.config.address
-        if address.path is not None:
-            return await asyncio.open_unix_connection(address.path)
-        return await asyncio.open_connection(address.host, address.port)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from itertools import repeat
 from typing import ClassVar, Literal
 
+from podpatterns.adapter.selection import Selection, check_selection
 from podpatterns.adapter.transforms import Transform, TransformConfig
 from podpatterns.formats.families import Family, Rewritten, block, labels_of
 from podpatterns.runtime.schema import InvalidField
@@ -47,11 +47,7 @@ class AggregateConfig(TransformConfig, frozen=True, kw_only=True):
             for name in names:
                 if name in _BOUNDS:
                     raise InvalidField(field, f'"{name}" is part of a histogram or summary; relabelling can drop it')
-        for index, metric in enumerate(self.metrics):
-            try:
-                re.compile(metric)
-            except re.error as error:
-                raise InvalidField(f"metrics[{index}]", f'"{metric}" is no regular expression: {error}') from None
+        check_selection("metrics", self.metrics)
 
     def build(self) -> Transform:
         """The transform."""
@@ -71,17 +67,14 @@ class Aggregate:
     """Remembers what becomes of each label text."""
 
     def __init__(self, config: AggregateConfig) -> None:
-        self._wanted = [re.compile(metric) for metric in config.metrics]
+        self._wanted = Selection(config.metrics)
         self._without, self._by = frozenset(config.without), frozenset((*config.by, *_BOUNDS)) if config.by else None
         self._gauges = _COMBINE[config.gauges]
         self._known = Rewritten(self._text)
 
     def apply(self, families: list[Family]) -> list[Family]:
         """The families, those that are wanted with fewer series."""
-        return [self._family(each) if self._wants(each.name) else each for each in families]
-
-    def _wants(self, name: str) -> bool:
-        return not self._wanted or any(pattern.fullmatch(name) for pattern in self._wanted)
+        return [self._family(each) if each.name in self._wanted else each for each in families]
 
     def _text(self, text: str) -> str:
         labels = labels_of(text)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import ClassVar
 
+from podpatterns.adapter.selection import Selection, check_selection
 from podpatterns.adapter.transforms import Transform, TransformConfig
 from podpatterns.formats.families import Family, Rewritten, block, labels_of
 from podpatterns.formats.numbers import number
@@ -65,11 +65,7 @@ class ConversionConfig(Config, frozen=True, kw_only=True):
             raise InvalidField(
                 "to", f"{self.unit} is a {UNITS[self.unit].measure}, {self.to} a {UNITS[self.to].measure}"
             )
-        for index, metric in enumerate(self.metrics):
-            try:
-                re.compile(metric)
-            except re.error as error:
-                raise InvalidField(f"metrics[{index}]", f'"{metric}" is no regular expression: {error}') from None
+        check_selection("metrics", self.metrics)
 
 
 class ConvertConfig(TransformConfig, frozen=True, kw_only=True):
@@ -112,14 +108,14 @@ class Conversion:
     """Remembers what becomes of each label text with a bound."""
 
     def __init__(self, config: ConversionConfig) -> None:
-        self._wanted = [re.compile(metric) for metric in config.metrics]
+        self._wanted = Selection(config.metrics)
         self._from, self._to = UNITS[config.unit], UNITS[config.to]
         self._scale = self._from.factor / self._to.factor
         self._known = Rewritten(self._bound)
 
     def wants(self, name: str) -> bool:
         """Whether it is for a metric."""
-        return any(pattern.fullmatch(name) for pattern in self._wanted)
+        return name in self._wanted
 
     def convert(self, family: Family) -> None:
         """Change a family in place. States and counts of samples have no unit and stay."""

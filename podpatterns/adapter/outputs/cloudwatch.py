@@ -1,0 +1,110 @@
+"""Amazon CloudWatch, by its embedded metric format."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Annotated, ClassVar, Literal
+
+import msgspec
+
+from podpatterns.adapter.carriers import Carrier, Datagrams, File, StandardOutput, Stream
+from podpatterns.adapter.deltas import Deltas, adds_up
+from podpatterns.adapter.events import AdapterEvents
+from podpatterns.adapter.outputs import Output, Source
+from podpatterns.adapter.pushing import Carried, PushConfig
+from podpatterns.formats import emf
+from podpatterns.formats.families import Family, label_name
+from podpatterns.runtime.schema import InvalidField
+from podpatterns.runtime.units import Address
+
+EVENTS = 500
+"""Events per delivery."""
+
+LARGEST = 60_000
+"""Bytes of a datagram to the agent, which takes events whole."""
+
+CONTENT_TYPE = "application/x-ndjson"
+
+
+class CloudwatchConfig(PushConfig, frozen=True, kw_only=True):
+    """Writes CloudWatch's embedded metric format, for an agent that ships logs or for the CloudWatch agent itself.
+
+    Counters and counts are what was added since the last interval, as CloudWatch has it; gauges are as they are.
+    Histograms become count and sum, for each bucket would be a metric that is paid for. What a source had counted
+    before the adapter looked for the first time is not sent.
+    """
+
+    EXAMPLE: ClassVar[str] = """
+    type: cloudwatch
+    namespace: Shop
+    labels: {service: catalog}
+    """
+    WRITES: ClassVar[frozenset[str]] = frozenset({"path"})
+
+    namespace: Annotated[str, msgspec.Meta(pattern=r"^[0-9A-Za-z./_#:-]{1,255}$")]
+    """Where CloudWatch shows the metrics."""
+
+    labels: dict[str, str] = {}
+    """Dimensions that all metrics get, unless they have them already. CloudWatch takes 30 altogether."""
+
+    path: str | None = None
+    """A file that events are appended to. None, and no `address`: standard output."""
+
+    address: Address | None = None
+    """The CloudWatch agent, usually `127.0.0.1:25888`."""
+
+    protocol: Literal["tcp", "udp"] = "tcp"
+    """How the agent is spoken to."""
+
+    log_group: str = ""
+    """The log group that the agent is to use. Empty: its own default."""
+
+    log_stream: str = ""
+    """The log stream that the agent is to use. Empty: its own default."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.path is not None and self.address is not None:
+            raise InvalidField("path", "events go to one place: `path` or `address`")
+        if self.address is not None and self.address.path is None and not (self.address.host and self.address.port):
+            raise InvalidField("address", f'"{self.address}" must name host and port, such as "127.0.0.1:25888"')
+        for name in self.labels:
+            if not name or label_name(name) != name or name.startswith("_"):
+                raise InvalidField(f"labels.{name}", f'"{name}" cannot be a label; use letters, digits and _')
+
+    def build(self, source: Source, events: AdapterEvents) -> Output:
+        """The output."""
+        carrier: Carrier = StandardOutput()
+        if self.path is not None:
+            carrier = File(self.path)
+        elif self.address is not None and self.protocol == "udp":
+            carrier = Datagrams(self.address, LARGEST)
+        elif self.address is not None:
+            carrier = Stream(self.address, "the CloudWatch agent", repeatable=False)
+        return Cloudwatch(self, carrier, source, events)
+
+
+class Cloudwatch(Carried):
+    """Remembers what was sent, so that the next time only the difference is."""
+
+    def __init__(self, config: CloudwatchConfig, carrier: Carrier, source: Source, events: AdapterEvents) -> None:
+        super().__init__("cloudwatch", config, carrier, source, events)
+        self.config = config
+        self._deltas = Deltas(time.time())
+        about = {"LogGroupName": config.log_group, "LogStreamName": config.log_stream}
+        self._about = {name: value for name, value in about.items() if value}
+
+    def encode(self, families: Sequence[Family], now: float) -> list[bytes]:
+        """Bodies of up to 500 events."""
+        events, left_out = self._events_of(self._deltas.changes(families, now), now)
+        for reason, count in left_out.items():
+            self._events.samples_left_out("cloudwatch", reason, count)
+        return [b"".join(events[at : at + EVENTS]) for at in range(0, len(events), EVENTS)]
+
+    def render(self, families: Sequence[Family], accept: str) -> tuple[bytes, str]:  # noqa: ARG002 - it has one form
+        """Every event as it would be sent the first time, sums included; for people."""
+        return b"".join(self._events_of(families, time.time())[0]), CONTENT_TYPE
+
+    def _events_of(self, families: Sequence[Family], now: float) -> tuple[list[bytes], dict[str, int]]:
+        return emf.render(families, self.config.namespace, now, adds_up, labels=self.config.labels, about=self._about)

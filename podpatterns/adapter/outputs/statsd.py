@@ -1,0 +1,91 @@
+"""StatsD lines, sent to a daemon or an agent."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Annotated, ClassVar, Literal
+
+import msgspec
+
+from podpatterns.adapter.carriers import Carrier, Datagrams, Stream
+from podpatterns.adapter.deltas import Deltas, adds_up
+from podpatterns.adapter.events import AdapterEvents
+from podpatterns.adapter.outputs import Output, Source
+from podpatterns.adapter.pushing import Carried, PushConfig
+from podpatterns.formats import statsd_lines
+from podpatterns.formats.families import Family
+from podpatterns.runtime.schema import InvalidField
+from podpatterns.runtime.units import Address
+
+LINES = 5000
+"""Lines per delivery."""
+
+CONTENT_TYPE = "text/plain; charset=utf-8"
+
+
+class StatsdConfig(PushConfig, frozen=True, kw_only=True):
+    """Sends StatsD lines: to a StatsD daemon, a Datadog agent, Telegraf and others.
+
+    Counters, counts, sums and buckets are sent as what was added since the last interval, gauges and quantiles as they
+    are. What a source had counted before the adapter looked for the first time is not sent.
+    """
+
+    EXAMPLE: ClassVar[str] = """
+    type: statsd
+    address: statsd.monitoring:8125
+    tags: dogstatsd
+    """
+
+    address: Address
+    """Where lines are taken: `host:port`, or `unix:/path`."""
+
+    protocol: Literal["udp", "tcp"] = "udp"
+    """`udp`: datagrams of up to 1432 bytes, which may be lost on the way. `tcp`: a connection with a line per line. For
+    `unix:` they mean a datagram and a stream socket."""
+
+    tags: Literal["dogstatsd", "librato", "influx", "signalfx", "none"] = "dogstatsd"
+    """How labels are written. `none`: their values become segments of the name."""
+
+    prefix: Annotated[str, msgspec.Meta(pattern=r"^[^\s:|@#,=\[\]]*$", max_length=200)] = ""
+    """What every name begins with, with the dot that ends it."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.address.path is None and not (self.address.host and self.address.port):
+            raise InvalidField("address", f'"{self.address}" must name host and port, such as "statsd:8125"')
+
+    def build(self, source: Source, events: AdapterEvents) -> Output:
+        """The output."""
+        carrier: Carrier = (
+            Datagrams(self.address)
+            if self.protocol == "udp"
+            else Stream(self.address, "the StatsD server", repeatable=False)
+        )
+        return Statsd(self, carrier, source, events)
+
+
+class Statsd(Carried):
+    """Remembers what was sent, so that the next time only the difference is."""
+
+    def __init__(self, config: StatsdConfig, carrier: Carrier, source: Source, events: AdapterEvents) -> None:
+        super().__init__("statsd", config, carrier, source, events)
+        self.config = config
+        self._deltas = Deltas(time.time())
+
+    def encode(self, families: Sequence[Family], now: float) -> list[bytes]:
+        """Bodies of up to 5,000 lines."""
+        lines = self._lines(self._deltas.changes(families, now))
+        bodies = []
+        while some := list(islice(lines, LINES)):
+            bodies.append("".join(some).encode())
+        return bodies
+
+    def render(self, families: Sequence[Family], accept: str) -> tuple[bytes, str]:  # noqa: ARG002 - it has one form
+        """Every line as it would be sent the first time, sums included; for people."""
+        return "".join(self._lines(families)).encode(), CONTENT_TYPE
+
+    def _lines(self, families: Sequence[Family]) -> Iterator[str]:
+        prefix = self.config.prefix
+        return (prefix + line for line in statsd_lines.render(families, self.config.tags, adds_up))

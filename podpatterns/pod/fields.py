@@ -89,7 +89,7 @@ METADATA: dict[str, Field] = {
     "namespace": _emulated(Shape.TEXT, "names the place of ConfigMaps and Secrets, and nothing else"),
     "labels": _emulated(Shape.LABELS, "for the downward API and selectors"),
     "annotations": _emulated(
-        Shape.LABELS, "for the downward API; podpatterns.dev/look-… are shown in the live summary"
+        Shape.LABELS, "for the downward API; podpatterns.dev/look-… are shown, …/publish is done"
     ),
     "uid": _emulated(Shape.TEXT, "a local one is made up"),
     "creationTimestamp": _emulated(Shape.ANY, "set by servers; has no meaning in a manifest"),

@@ -40,7 +40,7 @@ class LocalPod:
         *documents: str | Path | Mapping[str, Any],
         extra: Sequence[str | Path] = (),
         mounts: str = "auto",
-        network: str = "host",
+        network: str = "auto",
         publish: Sequence[str] = (),
         speed: float = 1,
         keep: Path | None = None,

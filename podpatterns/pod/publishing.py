@@ -16,6 +16,8 @@ _FORM = re.compile(
     r"(?:(?P<pod>[a-z0-9][-.a-z0-9]*)/)?(?P<far>[0-9]{1,5})"
 )
 
+ANNOTATION = "podpatterns.dev/publish"
+
 
 @dataclass(frozen=True, slots=True)
 class Published:
@@ -74,6 +76,14 @@ def _pod(name: str | None, port: int, pods: Sequence[PodSpec]) -> str:
         return having[0]
     said = f"the pods {', '.join(having)} have" if having else "no pod declares"
     raise ValueError(f"{said} port {port}; say which pod is meant: {(having or names)[0]}/{port}")
+
+
+def annotated(pods: Iterable[PodSpec]) -> list[Published]:
+    """What the manifest publishes on a laptop, in an annotation that clusters do not look at. Raises ConfigError."""
+    found = []
+    for pod in pods:
+        found += parse(pod.annotations.get(ANNOTATION, "").replace(",", " ").split(), [pod])
+    return found
 
 
 def host_ports(pods: Iterable[PodSpec]) -> Iterator[Published]:

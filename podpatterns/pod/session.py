@@ -37,7 +37,7 @@ class Options:
     """How pods are run: the options of `podpatterns pod run` of the same names."""
 
     mounts: str = "auto"
-    network: str = "host"
+    network: str = "auto"
     publish: Sequence[str] = ()
     speed: float = 1
     keep: Path | None = None
@@ -223,7 +223,11 @@ async def session(
         PodpatternsError: an option asks for what cannot be had.
     """
     options = options or Options()
-    published = [*publishing.parse(options.publish, manifest.pods), *publishing.host_ports(manifest.pods)]
+    published = [
+        *publishing.parse(options.publish, manifest.pods),
+        *publishing.annotated(manifest.pods),
+        *publishing.host_ports(manifest.pods),
+    ]
 
     def note(text: str) -> None:
         timeline.tell("", None, What.NOTE, text)
@@ -255,7 +259,7 @@ async def session(
                 await running.serve(service)
             if manifest.services and not namespaces:
                 note("names of services are not known to containers here; their variables ($(NAME_SERVICE_HOST)) are")
-            running.publish([each for each in published if net.own or each.port != each.target])
+            running.publish([each for each in dict.fromkeys(published) if net.own or each.port != each.target])
             yield running
         finally:
             for each in running.beside:

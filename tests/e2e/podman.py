@@ -8,6 +8,7 @@ import base64
 import contextlib
 import copy
 import json
+import re
 import shutil
 import subprocess
 import time
@@ -48,7 +49,9 @@ def run(*command, inside=False, check=True, cwd=None):
 
 def classic(*texts):
     """The manifests as podman 4.3 can play them."""
-    documents = [each for text in texts for each in yaml.safe_load_all(text) if each]
+    # There are no Services; all pods are on one network, where each finds the others at its own localhost.
+    local = [re.sub(r"\$\([A-Z0-9_]+_SERVICE_HOST\)", "127.0.0.1", text) for text in texts]
+    documents = [each for text in local for each in yaml.safe_load_all(text) if each and each["kind"] != "Service"]
     played = [_document(part) for each in documents for part in _in_order(each)]
     return yaml.dump_all(played, Dumper=Dumper, sort_keys=False)
 

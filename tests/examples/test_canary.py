@@ -2,11 +2,9 @@
 
 import json
 import re
-import signal
 import socket
 import subprocess
 import sys
-import threading
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -50,56 +48,13 @@ def folder(tmp_path):
     return tmp_path, f"127.0.0.1:{ports[-1]}"
 
 
-class Run:
-    """`podpatterns pod run` on the example; its output is read as it comes."""
-
-    def __init__(self, folder):
-        files = (folder / "versions.yaml", folder / "pod.yaml", "--with", folder / "app.yaml")
-        self.process = subprocess.Popen(
-            podpatterns("pod", "run", *files), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, bufsize=1
-        )
-        self.lines = []
-        self._grown = threading.Condition()
-        self._reader = threading.Thread(target=self._read)
-        self._reader.start()
-
-    def _read(self):
-        for line in self.process.stdout:
-            with self._grown:
-                self.lines.append(line.rstrip())
-                self._grown.notify_all()
-
-    def wait_for(self, pattern, seconds=60):
-        """The first line that matches, which may come later."""
-
-        def found():
-            return next((line for line in self.lines if re.search(pattern, line)), None)
-
-        with self._grown:
-            assert self._grown.wait_for(found, seconds), "\n".join([f"{pattern!r} has not come:", *self.lines])
-            return found()
-
-    def end(self):
-        self.process.send_signal(signal.SIGINT)
-        code = self.process.wait(60)
-        self._reader.join()
-        return code
-
-    def kill(self):
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait()
-        self._reader.join()
-        self.process.stdout.close()
-
-
 @pytest.fixture
-def run(folder):
-    running = Run(folder[0])
-    yield running
-    running.kill()
+def run(folder, pod_run):
+    files = folder[0]
+    return pod_run(files / "versions.yaml", files / "pod.yaml", "--with", files / "app.yaml")
 
 
+@pytest.mark.parametrize("network", ["pod"], indirect=True)
 def test_the_good_version_gets_everything_and_the_bad_one_nothing(run, folder):
     """The bad one is taken back on its second step, with the reason; shoppers keep the version of their cart."""
     back = json.loads(run.wait_for("ambassador.ramp.moved").partition("│")[2])

@@ -46,7 +46,7 @@ def secrets(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", CASES)
-async def test_it_runs_beside_all_that_is_there(name, tmp_path, secrets):
+async def test_it_runs_beside_all_that_is_there(name, tmp_path, secrets, network):
     """It gets ready, and so does everything else; the file can be had back to the byte."""
     workload, file, beside, given = CASES[name]
     source = (EXAMPLES / name / file).read_bytes().decode()
@@ -56,10 +56,12 @@ async def test_it_runs_beside_all_that_is_there(name, tmp_path, secrets):
     manifest.write_text(injected.source)
     folder = EXAMPLES / name
     files = [secrets if each == "secrets.yaml" else folder / each for each in given]
-    async with LocalPod(*(folder / each for each in beside), manifest, extra=files) as pod:
+    async with LocalPod(*(folder / each for each in beside), manifest, extra=files, network=network) as pod:
         container = f"{workload.partition('/')[2]}/podpatterns-ambassador"
         await pod.wait_ready(container)
         if workload.startswith("Job/"):
             await pod.finished()
         else:
             await pod.wait_ready()
+            # A first process whose handlers are not set up yet hears no SIGTERM.
+            await pod.wait_line(f"{pod.runners[-1].spec.name}/{pod.runners[-1].spec.mains[0].name}", "")

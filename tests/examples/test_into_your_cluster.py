@@ -38,12 +38,12 @@ def test_the_components_are_what_inject_makes(name):
     assert (EXAMPLE / f"components/{name}/kustomization.yaml").read_text("utf-8") == made
 
 
-async def test_the_injected_deployment_runs(tmp_path):
+async def test_the_injected_deployment_runs(tmp_path, network):
     """As native sidecars, in processes: requests through the ambassador, lines from the sidecar, a page, a folder."""
     source = inject()
     manifest = tmp_path / "injected.yaml"
     manifest.write_text(source)
-    async with LocalPod(manifest) as pod:
+    async with LocalPod(manifest, network=network, publish=("8000", "9801", "9802", "9803")) as pod:
         for name in ("podpatterns-sidecar", "podpatterns-ambassador", "podpatterns-adapter", "web"):
             await pod.wait_ready(name)
         for _ in range(20):
@@ -56,6 +56,8 @@ async def test_the_injected_deployment_runs(tmp_path):
             while facts.get("acknowledged", 0) < 20:
                 facts = json.loads(await fetch("http://localhost:9801/status"))["patterns"]["sidecar"]["facts"]
                 await asyncio.sleep(0.1)
+        # The application, as it is, does not handle SIGTERM, and would be waited for.
+        pod.runners[0].end("the test ends", grace=3)
     undone = CliRunner().invoke(main, ["pod", "uninject", str(manifest)])
     assert undone.stdout == (EXAMPLE / "base/deployment.yaml").read_text("utf-8")
 

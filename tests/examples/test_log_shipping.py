@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import socket
 import sqlite3
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -17,17 +15,16 @@ pytestmark = pytest.mark.timeout(120)
 
 
 @pytest.mark.parametrize(("name", "job"), [("native.yaml", "report"), ("classic.yaml", "report-classic")])
-def test_the_job_completes_and_nothing_is_missing(name, job, tmp_path):
+def test_the_job_completes_and_nothing_is_missing(name, job, tmp_path, pod_run):
     """Exit code 0 by itself; each line is there once, the trace is one record, and what is private is not there."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     text = (EXAMPLE / name).read_text().replace("containerPort: 9801", f"containerPort: {port}")
     text = text.replace("runtime: {log_level: warning}", f"runtime: {{log_level: warning, admin: ':{port}'}}")
     (tmp_path / name).write_text(text)
-    command = [sys.executable, "-m", "podpatterns", "pod", "run", tmp_path / name, "--keep", tmp_path / "kept"]
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False, timeout=100)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "lines read = acknowledged: 405 = 405 + 0 dead + 0 filtered" in done.stdout + done.stderr
+    run = pod_run(tmp_path / name, "--keep", tmp_path / "kept")
+    assert run.end(None) == 0, run.output
+    assert "lines read = acknowledged: 405 = 405 + 0 dead + 0 filtered" in run.output
     database = sqlite3.connect(tmp_path / "kept" / job / "store" / "logs.sqlite")
     records = [json.loads(record) for (record,) in database.execute("SELECT record FROM logs ORDER BY rowid")]
     database.close()

@@ -8,7 +8,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
@@ -18,75 +17,15 @@ EXAMPLE = Path(__file__).parents[2] / "examples/01-storefront"
 pytestmark = pytest.mark.timeout(120)
 
 
-class Demo:
-    """`podpatterns pod run` on the example; its output is read as it comes."""
-
-    def __init__(self, keep, *options):
-        command = [
-            sys.executable, "-m", "podpatterns", "pod", "run",
-            *(EXAMPLE / name for name in ("catalog.yaml", "pod.yaml", "visitors.yaml")),
-            "--with", EXAMPLE / "app.yaml", "--keep", keep, *options,
-        ]  # fmt: skip
-        self.process = subprocess.Popen(
-            list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, bufsize=1
-        )
-        self.lines = []
-        self._grown = threading.Condition()
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-    def _read(self):
-        for line in self.process.stdout:
-            with self._grown:
-                self.lines.append(line.rstrip())
-                self._grown.notify_all()
-
-    @property
-    def output(self):
-        return "\n".join(self.lines)
-
-    def wait_for(self, pattern, seconds=40):
-        """The first line that matches, which may come later."""
-
-        def found():
-            return next((line for line in self.lines if re.search(pattern, line)), None)
-
-        with self._grown:
-            assert self._grown.wait_for(found, seconds), f"{pattern!r} has not come:\n{self.output}"
-            return found()
-
-    def container(self, words):
-        """The process of a container of ours, by what its command line holds."""
-        for entry in Path("/proc").iterdir():
-            if not entry.name.isdigit():
-                continue
-            with contextlib.suppress(OSError):
-                line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-                if words in line and "launcher.py" not in line and parent == self.process.pid:
-                    return int(entry.name)
-        raise AssertionError(f"no process with {words!r}")
-
-    def end(self):
-        code = self.process.wait(60)
-        self._reader.join()
-        return code
-
-
 @pytest.fixture
-def demo(tmp_path):
-    running = []
+def demo(pod_run, tmp_path):
+    """The demo, as `make demo` starts it."""
 
     def start(*options):
-        running.append(Demo(tmp_path / "kept", *options))
-        return running[-1]
+        files = (EXAMPLE / name for name in ("catalog.yaml", "pod.yaml", "visitors.yaml"))
+        return pod_run(*files, "--with", EXAMPLE / "app.yaml", "--keep", tmp_path / "kept", *options)
 
-    yield start
-    for each in running:
-        if each.process.poll() is None:
-            each.process.send_signal(signal.SIGKILL)
-        each.process.wait()
-        each.process.stdout.close()
+    return start
 
 
 def stored(folder):
@@ -105,6 +44,7 @@ def written(folder):
     return sum(len(path.read_bytes().splitlines()) for path in folder.rglob("access.log*"))
 
 
+@pytest.mark.parametrize("network", ["pod"], indirect=True)
 def test_kill_9_of_the_sidecar_loses_no_line(demo, tmp_path):
     """The sidecar is killed twice under traffic; it is restarted, and every line written is stored, once."""
     run = demo("--for", "12s")
@@ -112,20 +52,20 @@ def test_kill_9_of_the_sidecar_loses_no_line(demo, tmp_path):
     run.wait_for(r"lines read\s+[1-9]")
     os.kill(run.container("/etc/podpatterns/sidecar.yaml"), signal.SIGKILL)
     run.wait_for(r"storefront/log-shipper\s+restarted")
-    assert run.end() == 0, run.output
+    assert run.end(None) == 0, run.output
     assert "exit code 137" in run.output
     assert stored(tmp_path) == written(tmp_path) > 100
     assert first_record(tmp_path)["pod"] == "storefront"
     assert "Every container did what it should." in run.output
 
 
+@pytest.mark.parametrize("network", ["host"], indirect=True)
 def test_ctrl_c_ends_everything_in_order(demo, tmp_path):
     """SIGINT: visitors, then the shop, then its sidecars in reverse, then what the shop depends on; nothing is left."""
     run = demo()
     run.wait_for(r"storefront/storefront\s+ready")
     run.wait_for(r"lines read\s+[1-9]")
     children = [run.container(f"/etc/podpatterns/{name}.yaml") for name in ("sidecar", "ambassador", "adapter")]
-    run.process.send_signal(signal.SIGINT)
     assert run.end() == 0, run.output
     ended = re.findall(r"(\S+)\s+ended: exit code", run.output)
     order = [

@@ -177,7 +177,7 @@ async def test_a_port_that_is_taken_is_refused_before_anything_starts():
         taken.listen()
         number = taken.getsockname()[1]
         with pytest.raises(ConfigError, match=f"port {number} of container main is taken"):
-            async with LocalPod(pod(shell("main", STAY, ports=[{"containerPort": number}]))):
+            async with LocalPod(pod(shell("main", STAY, ports=[{"containerPort": number}])), network="host"):
                 pass
 
 

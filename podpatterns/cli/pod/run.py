@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 @click.option(
     "--network",
     type=click.Choice(["auto", "pod", "host"]),
-    default="host",
+    default="auto",
     show_default=True,
     help="A network for each pod, or this machine's for all; auto: the first where it can be had.",
 )

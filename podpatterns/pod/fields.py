@@ -88,9 +88,7 @@ METADATA: dict[str, Field] = {
     "generateName": _emulated(Shape.TEXT, "the name ends in -local"),
     "namespace": _emulated(Shape.TEXT, "names the place of ConfigMaps and Secrets, and nothing else"),
     "labels": _emulated(Shape.LABELS, "for the downward API and selectors"),
-    "annotations": _emulated(
-        Shape.LABELS, "for the downward API; podpatterns.dev/look-… are shown, …/publish is done"
-    ),
+    "annotations": _emulated(Shape.LABELS, "for the downward API; podpatterns.dev/look-… are shown, …/publish is done"),
     "uid": _emulated(Shape.TEXT, "a local one is made up"),
     "creationTimestamp": _emulated(Shape.ANY, "set by servers; has no meaning in a manifest"),
     "resourceVersion": _emulated(Shape.ANY, "set by servers; has no meaning in a manifest"),

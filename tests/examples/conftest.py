@@ -35,11 +35,12 @@ class Run:
     def output(self):
         return "\n".join(self.lines)
 
-    def wait_for(self, pattern, seconds=60):
-        """The first line that matches, which may come later."""
+    def wait_for(self, pattern, seconds=60, after=None):
+        """The first line that matches, behind the line `after`; it may come later."""
 
         def found():
-            return next((line for line in self.lines if re.search(pattern, line)), None)
+            first = 0 if after is None else self.lines.index(after)
+            return next((line for line in self.lines[first:] if re.search(pattern, line)), None)
 
         with self._grown:
             assert self._grown.wait_for(found, seconds), f"{pattern!r} has not come:\n{self.output}"

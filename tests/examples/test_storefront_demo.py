@@ -47,12 +47,13 @@ def written(folder):
 @pytest.mark.parametrize("network", ["pod"], indirect=True)
 def test_kill_9_of_the_sidecar_loses_no_line(demo, tmp_path):
     """The sidecar is killed twice under traffic; it is restarted, and every line written is stored, once."""
-    run = demo("--for", "12s")
+    run = demo()
     run.wait_for(r"storefront/storefront\s+ready")
     run.wait_for(r"lines read\s+[1-9]")
     os.kill(run.container("/etc/podpatterns/sidecar.yaml"), signal.SIGKILL)
     run.wait_for(r"storefront/log-shipper\s+restarted")
-    assert run.end(None) == 0, run.output
+    run.wait_for(r"storefront/log-shipper\s+ready", after=run.wait_for(r"storefront/log-shipper\s+restarted"))
+    assert run.end() == 0, run.output
     assert "exit code 137" in run.output
     assert stored(tmp_path) == written(tmp_path) > 100
     assert first_record(tmp_path)["pod"] == "storefront"

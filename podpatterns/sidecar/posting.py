@@ -96,7 +96,8 @@ class Poster:
 class Rest(NamedTuple):
     """What a request has left over: items to be sent at once, and why others have to wait."""
 
-    now: Sequence[int] = ()
+    now: Sequence[Sequence[int]] = ()
+    """A request each, in this order."""
     busy: str = ""
 
 
@@ -173,7 +174,7 @@ class PostingOutput(Output, Generic[T]):
             if reason is None:
                 rest = await self.taken(progress, numbers, answer)
                 busy = rest.busy or busy
-                work += [rest.now] if rest.now else []
+                work += [each for each in reversed(rest.now) if each]
             elif len(numbers) == 1 or answer.status not in self.DIVISIBLE:
                 progress.reject(numbers, reason)
             else:

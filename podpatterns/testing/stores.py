@@ -63,7 +63,8 @@ class FakeLoki(FakeStore):
     """Loki's push API in JSON.
 
     Strict: at least one label, names and values of labels, times as text of digits, lines as text, no empty stream.
-    As Loki does, it keeps equal entries of a stream once, and stores what is valid of a push that it answers with 400.
+    As Loki does, it keeps equal entries of a stream once, and stores what is valid of a push that it answers with 400;
+    it names what it has ignored of the last stream that had something, at most ten entries, as Loki does.
     `entries` are (labels, nanoseconds, line); `records` are the lines that are JSON.
     """
 
@@ -75,7 +76,7 @@ class FakeLoki(FakeStore):
 
     def store(self, seen: Seen) -> Answer:
         """A push."""
-        bad = 0
+        complaint = b""
         for stream in json.loads(seen.body)["streams"]:
             need(stream.keys() == {"stream", "values"} and stream["values"], "a stream has labels and values")
             labels = stream["stream"]
@@ -83,6 +84,7 @@ class FakeLoki(FakeStore):
             for name, text in labels.items():
                 need(name.replace("_", "a").isalnum() and not name[0].isdigit(), f"bad label name {name}")
                 need(isinstance(text, str) and text, f"bad value of label {name}")
+            bad: list[str] = []
             for when, line in stream["values"]:
                 need(isinstance(when, str) and when.isdigit() and len(when) == 19, f"bad time {when}")
                 need(isinstance(line, str), "a line is text")
@@ -91,11 +93,25 @@ class FakeLoki(FakeStore):
                 except ValueError:
                     record = {"message": line}
                 if self.refuse(record):
-                    bad += 1
+                    bad.append(when)
                 elif (labels, int(when), line) not in self.entries:
                     self.entries.append((labels, int(when), line))
                     self.records.append(record)
-        return Answer(400, b"entry too far behind, total ignored: %d" % bad) if bad else Answer(204)
+            if bad:
+                complaint = self.complaint(bad, len(stream["values"]), labels)
+        return Answer(400, complaint) if complaint else Answer(204)
+
+    def complaint(self, bad: list[str], total: int, labels: Mapping[str, str]) -> bytes:
+        """What is said about a stream of which something was ignored; `bad` are nanoseconds."""
+        from datetime import UTC, datetime
+
+        lines = ""
+        for when in bad[:10]:
+            second = f"{datetime.fromtimestamp(int(when[:-9]), UTC):%Y-%m-%d %H:%M:%S}"
+            fraction = f".{when[-9:]}".rstrip("0").rstrip(".")
+            lines += f"entry with timestamp {second}{fraction} +0000 UTC ignored, reason: 'entry too far behind',\n"
+        stream = ", ".join(f'{name}="{text}"' for name, text in labels.items())
+        return f"{lines}user 'fake', total ignored: {len(bad)} out of {total} for stream: {{{stream}}}".encode()
 
 
 class FakeElasticsearch(FakeStore):
@@ -232,7 +248,8 @@ class FakeSplunk(FakeStore):
 
     Strict: the token, events one after the other, no key of an event that Splunk does not know, `event` there and not
     empty, `time` a number. An event that `refuse` names (or that is malformed) ends the request with 400 and its number
-    in `invalid-event-number`: what stands before it is kept, the rest is not looked at. With a channel, events count as
+    in `invalid-event-number`, counted from `first`: what stands before it is kept, the rest is not looked at. With a
+    channel, events count as
     indexed when the acknowledgement has been asked for `polls` times.
     """
 
@@ -244,6 +261,9 @@ class FakeSplunk(FakeStore):
         self.token = token
         self.events: list[dict[str, Any]] = []
         self.polls = polls
+        self.first = 0
+        self.code = 6
+        """What is answered for events that are refused."""
         self._asked: dict[int, int] = {}
 
     def reply(self, seen: Seen) -> Answer:
@@ -267,9 +287,9 @@ class FakeSplunk(FakeStore):
                 need(event.get("event") not in (None, "", {}), "Event field cannot be blank")
             except (ValueError, Malformed) as error:
                 self.malformed.append(str(error))
-                return _answer(400, {"text": str(error), "code": 6, "invalid-event-number": number})
+                return self._refused(str(error), number)
             if self.refuse(event["event"]):
-                return _answer(400, {"text": "Invalid data format", "code": 6, "invalid-event-number": number})
+                return self._refused("Invalid data format", number)
             self.events.append(event)
             self.records.append(event["event"])
             number += 1
@@ -278,6 +298,9 @@ class FakeSplunk(FakeStore):
             done["ackId"] = len(self._asked)
             self._asked[len(self._asked)] = 0
         return _answer(200, done)
+
+    def _refused(self, text: str, number: int) -> Answer:
+        return _answer(400, {"text": text, "code": self.code, "invalid-event-number": number + self.first})
 
     def _acknowledge(self, names: list[int]) -> Answer:
         for name in names:

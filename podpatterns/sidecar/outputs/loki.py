@@ -17,9 +17,12 @@ from podpatterns.runtime.schema import InvalidField
 from podpatterns.runtime.units import Url
 from podpatterns.sidecar.batch import MESSAGE, Batch
 from podpatterns.sidecar.http_client import Answer
-from podpatterns.sidecar.posting import Poster, PostingConfig, PostingOutput, judged, said, under
+from podpatterns.sidecar.posting import NOTHING, Poster, PostingConfig, PostingOutput, Rest, judged, said, under
+from podpatterns.sidecar.progress import Progress
 
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+_IGNORED = re.compile(rb"entry with timestamp ([^\n]{10,60}?) ignored, reason: '([^\n]*)',?\n")
+_TOTAL = re.compile(rb"total ignored: (\d{1,9}) out of (\d{1,9})")
 BLOCKED = 260
 """Loki's answer while a tenant's ingestion is blocked by its limits: nothing was stored."""
 
@@ -27,8 +30,9 @@ BLOCKED = 260
 class LokiConfig(PostingConfig, frozen=True, kw_only=True):
     """Pushes to Grafana Loki.
 
-    408, 429, 5xx and 260 (ingestion blocked) are tried again. After 400 Loki has stored what was valid in the push and
-    does not say what was not: all of the push becomes dead letters, and nothing is sent again.
+    408, 429, 5xx and 260 (ingestion blocked) are tried again. After 400 Loki has stored what was valid in the push, and
+    nothing is sent again. If the push was one stream and Loki names every entry that it has ignored, by its time, these
+    become dead letters; otherwise all of the push does, for nobody knows which.
     """
 
     WHERE = ("url", "tenant")
@@ -116,11 +120,53 @@ class Loki(PostingOutput[Entry]):
         return push(self.config, items)
 
     def judge(self, answer: Answer) -> str | None:
-        """As HTTP says, but for 260 and 400."""
+        """As HTTP says, but for 260 and 400; what was valid in the same push has been stored then."""
         if answer.status == BLOCKED:
             raise Retryable(f"{said(answer)}: ingestion is blocked")
-        reason = judged(answer, self.config.hold)
-        return f"{reason} (what was valid in the same push has been stored)" if answer.status == 400 else reason
+        if answer.status == 400 and 400 not in self.config.hold:
+            return None
+        return judged(answer, self.config.hold)
+
+    async def taken(self, progress: Progress[Entry], numbers: Sequence[int], answer: Answer) -> Rest:
+        """Settle the push; after 400 what Loki has ignored becomes dead letters, or all of it."""
+        if answer.status == 400:
+            items = [progress.items[number] for number in numbers]
+            named = ignored(answer.body, items)
+            if named is None:
+                progress.reject(numbers, f"{said(answer)} (what was valid in the same push has been stored)")
+            else:
+                for place, reason in named.items():
+                    progress.reject([numbers[place]], f"400 {reason}")
+                left = set(progress.left)
+                progress.settle([number for number in numbers if number in left])
+            return NOTHING
+        return await super().taken(progress, numbers, answer)
+
+
+def ignored(body: bytes, items: Sequence[Entry]) -> dict[int, str] | None:
+    """Which entries of a push Loki says it has ignored, with the reason; None if that is not sure.
+
+    Loki lists at most `max_returned_stream_errors` entries, of one stream alone, and by nothing but their times; and it
+    says of how many, which are fewer than were sent if some had been refused before. So it is sure if the push had one
+    stream, the numbers agree, and each time is that of one entry.
+    """
+    total = _TOTAL.search(body)
+    found = _IGNORED.findall(body)
+    one_stream = len({item.stream for item in items}) == 1
+    if total is None or not one_stream or int(total[1]) != len(found) or int(total[2]) != len(items):
+        return None
+    places: dict[int, list[int]] = {}
+    for place, item in enumerate(items):
+        places.setdefault(item.when, []).append(place)
+    named: dict[int, str] = {}
+    for time_text, reason in found:
+        # As Go writes times: 2026-11-28 10:15:39.5 +0000 UTC
+        when = nanoseconds(" ".join(time_text.decode("utf-8", "replace").split(" ")[:3]))
+        here = places.get(when, []) if when is not None else []
+        if len(here) != 1 or here[0] in named:
+            return None
+        named[here[0]] = reason.decode("utf-8", "replace")
+    return named
 
 
 def entries(config: LokiConfig, batch: Batch, now: int) -> Iterator[Entry]:

@@ -27,7 +27,9 @@ class SplunkConfig(PostingConfig, frozen=True, kw_only=True):
     """Sends events to Splunk's HTTP event collector.
 
     After 400 with `invalid-event-number` the events before that one are stored, that one becomes a dead letter, and
-    those behind it are sent. Success means received; with `acknowledge` it means indexed.
+    those behind it are sent. Splunk counts from zero for some errors and from one for others, and documents neither:
+    which it is is found out once for each kind of error, by sending the one in doubt alone, which may be there twice
+    then. Success means received; with `acknowledge` it means indexed.
     """
 
     WHERE = ("url", "index")
@@ -91,6 +93,14 @@ class Splunk(PostingOutput[bytes]):
         super().__init__()
         self.config = config
         self._asking: Poster | None = None
+        # The number of the first event in `invalid-event-number`, by the error's code. Splunk's documentation does not
+        # say what it is. Seen in the wild for a request whose first event was wrong: 0 with code 6, "Invalid data
+        # format" (https://github.com/fluent/fluent-bit/issues/2881), 1 with code 7, "Incorrect index"
+        # (https://github.com/signalfx/splunk-otel-collector-chart/issues/935); and the collector's maintainers read a
+        # 10 as the tenth (https://github.com/open-telemetry/opentelemetry-collector-contrib/issues/36113).
+        self._first: dict[int, int] = {}
+        self._in_doubt: tuple[int, int] | None = None
+        """The number of an event that is sent alone to find that out, and the code."""
 
     async def start(self) -> None:
         """Read the certificates. Raises StartError."""
@@ -127,18 +137,34 @@ class Splunk(PostingOutput[bytes]):
         """Settle what stands before an event that was refused, and that event; what stands behind it is sent."""
         result = _result(answer)
         bad = result.invalid_event_number
+        tried, self._in_doubt = self._in_doubt, None
         if answer.status != 400 or bad is None:
+            if tried is not None and [tried[0]] == list(numbers):
+                self._first[tried[1]] = 0  # it had been stored before: the one behind it was meant
             if self._asking is not None:
                 await self._indexed(self._asking, result)
             progress.settle(numbers)
             return NOTHING
-        if not 0 <= bad < len(numbers):
+        if len(numbers) == 1:
+            if tried is not None and tried[0] == numbers[0]:
+                self._first[tried[1]] = 1
+            progress.reject(numbers, said(answer))
+            return NOTHING
+        if not 0 <= bad <= len(numbers):
             # Nobody knows which, then: dead letters lose nothing, sending again for ever would hold up the rest.
             progress.reject(numbers, f"{said(answer)} (of {len(numbers)} events)")
             return NOTHING
-        progress.settle(numbers[:bad])
-        progress.reject([numbers[bad]], said(answer))
-        return Rest(now=numbers[bad + 1 :])
+        if bad in {0, len(numbers)}:
+            self._first[result.code] = int(bad != 0)
+        first = self._first.get(result.code)
+        if first is None:
+            progress.settle(numbers[: bad - 1])
+            self._in_doubt = numbers[bad - 1], result.code
+            return Rest(now=(numbers[bad - 1 : bad], numbers[bad:]))
+        place = bad - first
+        progress.settle(numbers[:place])
+        progress.reject([numbers[place]], said(answer))
+        return Rest(now=(numbers[place + 1 :],))
 
     async def _indexed(self, asking: Poster, result: Result) -> None:
         """Return when a request has been indexed. Raises Retryable if that takes too long."""

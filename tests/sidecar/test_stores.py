@@ -483,8 +483,8 @@ def test_otlp_is_what_the_protobuf_definitions_say(records: list[dict[str, Any]]
 
 @pytest.mark.parametrize("first", [0, 1])
 async def test_splunk_splits_at_the_event_it_names(tmp_path: Path, first: int) -> None:
-    """What stands before it is there, it is dead, what stands behind it is sent. Whether Splunk counts from zero or from
-    one is found out at the price of one event that may arrive twice; nothing is lost and nothing wrongly dead."""
+    """What stands before it is there, it is dead, what stands behind it is sent. Whether Splunk counts from zero or
+    from one is found out at the price of one event that may arrive twice; nothing is lost and nothing wrongly dead."""
     records = numbered(tmp_path, 40, poison=10)
     async with FakeSplunk() as server:
         server.first = first

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import secrets
 import struct
 import sys
 import zlib
@@ -10,15 +12,19 @@ from typing import Any, ClassVar, NamedTuple
 
 import msgspec
 
-from podpatterns.formats import msgpack_rows
+from podpatterns.formats import forward_key, msgpack_rows
 from podpatterns.formats.timestamps import rfc3339
 from podpatterns.runtime.schema import InvalidField
-from podpatterns.runtime.units import Address, Size
+from podpatterns.runtime.units import Address, SecretFile, Size
 from podpatterns.sidecar.inputs import InputConfig, InputContext
 from podpatterns.sidecar.listening import Listener
 from podpatterns.sidecar.pushed import PushedInput, Refused
 
 READ = 256 * 1024
+GREETING = 10.0
+"""Seconds that a sender has to show that it knows the key."""
+MAX_GREETING = 64 * 1024
+"""Bytes that it may have sent by then."""
 
 
 class ForwardConfig(InputConfig, frozen=True, kw_only=True):
@@ -42,6 +48,13 @@ class ForwardConfig(InputConfig, frozen=True, kw_only=True):
     max_message: Size = Size("8MiB")
     """Bytes of one message, which may hold many records, also after decompression. A larger one closes the
     connection."""
+
+    shared_key: SecretFile | None = None
+    """A file with the key that senders have to know (`<security>` in Fluentd, `Shared_Key` in Fluent Bit), read anew
+    for each connection; it is never sent. None: whoever reaches the address may send."""
+
+    hostname: str | None = None
+    """What we call ourselves in the handshake. None: the pod's name, as the kernel knows it."""
 
     def __post_init__(self) -> None:
         """Check what a type cannot say."""
@@ -76,12 +89,11 @@ class Forward(PushedInput):
         await self.listener.start()
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        data = b""
+        key = self.config.shared_key
+        data = await self._greeted(reader, writer, key.read()) if key is not None else b""
+        if data is None:
+            return
         while not self.draining.is_set():
-            piece = await reader.read(READ)
-            if not piece:
-                return
-            data += piece
             try:
                 ends = msgpack_rows.ends(data)
                 begin = 0
@@ -99,6 +111,35 @@ class Forward(PushedInput):
                     self._context.name, f"a message of more than {self.config.max_message} bytes"
                 )
                 return
+            piece = await reader.read(READ)
+            if not piece:
+                return
+            data += piece
+
+    async def _greeted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, key: str) -> bytes | None:
+        """Have the sender show that it knows the key; what came behind that, None if it does not."""
+        nonce = secrets.token_hex(16)
+        writer.write(forward_key.helo(nonce))
+        data = b""
+        try:
+            async with asyncio.timeout(GREETING):
+                ends: list[int] = []
+                while not ends and len(data) <= MAX_GREETING and (piece := await reader.read(READ)):
+                    data += piece
+                    ends = msgpack_rows.ends(data)
+            message = msgspec.msgpack.decode(data[: ends[0]]) if ends else None
+            host = self.config.hostname or os.uname().nodename
+            pong, refusal = forward_key.check_ping(message, nonce=nonce, key=key, host=host)
+        except TimeoutError:
+            pong, refusal = b"", f"it has not answered HELO within {GREETING:g} s"
+        except (ValueError, msgspec.DecodeError) as error:
+            pong, refusal = b"", str(error)
+        writer.write(pong)
+        await writer.drain()
+        if refusal:
+            self._events.sender_refused(self._context.name, refusal)
+            return None
+        return data[ends[0] :]
 
     async def _take(self, message: Message, writer: asyncio.StreamWriter) -> None:
         lines = [msgspec.json.encode(self._record(message.tag, *entry)) for entry in message.entries]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import os
+import secrets
 import struct
 import time
 import uuid
@@ -12,8 +14,10 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 
+from podpatterns.formats import forward_key
 from podpatterns.formats.timestamps import nanoseconds
-from podpatterns.runtime.units import Address
+from podpatterns.runtime.schema import InvalidField
+from podpatterns.runtime.units import Address, SecretFile
 from podpatterns.sidecar.batch import Batch
 from podpatterns.sidecar.connection import ConnectingConfig, Connection
 from podpatterns.sidecar.outputs import ACCEPTED, Output, Receipt
@@ -46,6 +50,27 @@ class ForwardConfig(ConnectingConfig, frozen=True, kw_only=True):
 
     compression: Literal["none", "gzip"] = "none"
     """How records are compressed; `gzip` is for far sides that know `CompressedPackedForward`."""
+
+    shared_key: SecretFile | None = None
+    """A file with the key that both sides show each other that they know (`<security>` in Fluentd, `Shared_Key` in
+    Fluent Bit), read anew for each connection. None: the far side asks for none."""
+
+    user: str | None = None
+    """The user, for far sides that ask for one behind the key."""
+
+    password: SecretFile | None = None
+    """A file with the user's password."""
+
+    hostname: str | None = None
+    """What we call ourselves in the handshake. None: the pod's name, as the kernel knows it."""
+
+    def __post_init__(self) -> None:
+        """Check what one field cannot say alone."""
+        ConnectingConfig.__post_init__(self)
+        if (self.user is None) != (self.password is None):
+            raise InvalidField("password" if self.password is None else "user", "user and password stand together")
+        if self.user is not None and self.shared_key is None:
+            raise InvalidField("user", "stands beside a shared_key: far sides ask for a user only behind it")
 
     def build(self) -> Forward:
         """The output."""
@@ -80,29 +105,49 @@ class Forward(Output):
         self._made = None
         return ACCEPTED
 
-    @staticmethod
-    async def _exchange(connection: Connection, body: bytes, chunk: str) -> None:
+    async def _exchange(self, connection: Connection, body: bytes, chunk: str) -> None:
         if not connection.is_open:
             await connection.open()
+            if self.config.shared_key is not None:
+                await self._greet(connection, self.config.shared_key.read())
         connection.writer.write(body)
         await connection.writer.drain()
-        answer = b""
-        while True:
-            answer += await connection.read()
-            try:
-                said = msgspec.msgpack.decode(answer)
-            except msgspec.DecodeError:
-                if len(answer) > MAX_ACK:
-                    raise ConnectionError("the far side does not acknowledge as it should") from None
-                continue  # not whole yet
-            if said != {"ack": chunk}:
-                raise ConnectionError(f"the far side has acknowledged something else: {str(said)[:100]}")
-            return
+        said = await _message(connection)
+        if said != {"ack": chunk}:
+            hint = "; it asks for a shared_key" if isinstance(said, list) and said[:1] == ["HELO"] else ""
+            raise ConnectionError(f"the far side has acknowledged something else: {str(said)[:100]}{hint}")
+
+    async def _greet(self, connection: Connection, key: str) -> None:
+        """Show that we know the key, and see whether the far side does. Raises OSError."""
+        config = self.config
+        host = config.hostname or os.uname().nodename
+        salt = secrets.token_hex(16)
+        try:
+            greeting = forward_key.read_helo(await _message(connection))
+            password = config.password.read() if config.password is not None else ""
+            connection.writer.write(
+                forward_key.ping(greeting, host=host, salt=salt, key=key, user=config.user or "", password=password)
+            )
+            forward_key.check_pong(await _message(connection), greeting, host=host, salt=salt, key=key)
+        except forward_key.HandshakeError as error:
+            raise ConnectionError(str(error)) from None
 
     async def stop(self) -> None:
         """Close the connection."""
         if self._connection is not None:
             self._connection.close()
+
+
+async def _message(connection: Connection) -> Any:
+    """One whole message of the far side. Raises OSError."""
+    data = b""
+    while True:
+        data += await connection.read()
+        try:
+            return msgspec.msgpack.decode(data)
+        except msgspec.DecodeError:
+            if len(data) > MAX_ACK:
+                raise ConnectionError("the far side does not acknowledge as it should") from None
 
 
 def message(config: ForwardConfig, batches: Sequence[Batch], chunk: str, now: int) -> bytes:

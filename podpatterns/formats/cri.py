@@ -12,7 +12,6 @@ from typing import Any
 from podpatterns.formats.tables import Row, Rows
 
 STREAMS = (b"stdout", b"stderr")
-_PARTS = (" stdout P ", " stderr P ")
 _NAMES = ("time", "stream", "message")
 # In a text of many lines. A time is short: where there are no spaces, nobody looks far for one.
 _FULL = re.compile(r"^([^ ]{1,64}) (stdout|stderr) F (.*)$", re.MULTILINE)
@@ -42,7 +41,7 @@ def rows(text: str, count: int) -> Rows | None:
 
     No match is longer than a line where there are as many as there are lines.
     """
-    full: list[Row] = [] if any(part in text for part in _PARTS) else _FULL.findall(text)
+    full: list[Row] = _FULL.findall(text)
     if len(full) == count:
         return Rows(_NAMES, full)
     found = _PLAIN.findall(text)

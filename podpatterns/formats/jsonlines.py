@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Container, Mapping, Sequence
 from decimal import Decimal
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -111,23 +111,42 @@ def parse(line: bytes) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def bodies(text: bytes) -> list[bytes | None]:
-    """What stands between the braces of the object on each line; None for a line that is none. Decodes nothing.
+class Bodies(NamedTuple):
+    """What stands between the braces of the object on each line; None for a line that is none."""
+
+    bodies: list[bytes | None]
+    having: list[int] | None
+    """The places of objects that have one of some fields; None if that has not been found out."""
+
+
+def bodies(text: bytes, names: tuple[str, ...] = ()) -> Bodies:
+    """The objects of a text, of which nothing is decoded; and on the way which of them have fields of these names.
 
     Args:
         text: valid UTF-8, at least one line, without a final newline.
+        names: fields that somebody will ask for.
     """
     lines = text.split(b"\n")
     found: list[bytes | None] = [line[1:-1] for line in lines]
+    between = b"}\n{".join(found)  # type: ignore[arg-type]  # all bytes
     # All lines begin and end with a brace, and there are as many values as lines: then no value reaches across a line's
     # end, because between two braces it would need a comma.
-    if b"{%b}" % b"}\n{".join(found) == text and len(max(lines, key=len)) < DIGITS:  # type: ignore[arg-type]  # all bytes
+    if (
+        len(between) + 2 == len(text)
+        and text.startswith(b"{")
+        and text.startswith(between, 1)
+        and text.endswith(b"}")
+        and len(max(lines, key=len)) < DIGITS
+    ):
+        probe = _probe(names) if names else None
+        decoder, none = probe or (_raw, None)
         try:
-            if len(_raw.decode_lines(text)) == len(lines):
-                return found
+            values = decoder.decode_lines(text)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            pass
-    return [_body(line) for line in lines]
+            values = []
+        if len(values) == len(lines):
+            return Bodies(found, _other(values, none) if probe else [] if not names else None)
+    return Bodies([_body(line) for line in lines], None)
 
 
 def _body(line: bytes) -> bytes | None:
@@ -163,7 +182,11 @@ def having(text: bytes, names: tuple[str, ...]) -> list[int]:
         wanted = set(names)
         return [place for place, found in enumerate(_fields.decode_lines(text)) if not wanted.isdisjoint(found)]
     decoder, none = probe
-    rows = decoder.decode_lines(text)
+    return _other(decoder.decode_lines(text), none)
+
+
+def _other(rows: Sequence[Any], none: Any) -> list[int]:
+    """The places of those that are not like this one."""
     return [] if rows.count(none) == len(rows) else [place for place, row in enumerate(rows) if row != none]
 
 

@@ -88,13 +88,27 @@ class Rows(Table):
         return type(self)(self.names, list(compress(self.rows, wanted)), mixed=self.mixed)
 
 
+class Asked:
+    """The names that were added to the last batch, and so probably will be to the next one."""
+
+    __slots__ = ("names",)
+
+    def __init__(self) -> None:
+        self.names: tuple[str, ...] = ()
+
+
 class Objects(Table):
-    """Records that are JSON objects as somebody has written them; `bodies` are what stands between their braces."""
+    """Records that are JSON objects as somebody has written them; `bodies` are what stands between their braces.
 
-    __slots__ = ("bodies",)
+    `having` are the places of those that have one of the `asked` names, if somebody has looked.
+    """
 
-    def __init__(self, bodies: list[bytes]) -> None:
+    __slots__ = ("_asked", "_having", "_names", "bodies")
+
+    def __init__(self, bodies: list[bytes], asked: Asked | None = None, having: list[int] | None = None) -> None:
         self.bodies = bodies
+        self._asked = asked or Asked()
+        self._names, self._having = self._asked.names, having
 
     @property
     def text(self) -> bytes:
@@ -110,15 +124,19 @@ class Objects(Table):
         bodies = self.bodies
         if not bodies:
             return b""
-        clashes = jsonlines.having(self.text, tuple(added))
-        if clashes:
-            bodies = bodies.copy()
-            for place in clashes:
-                bodies[place] = jsonlines.without(b"{%b}" % bodies[place], added)
+        self._asked.names = names = tuple(added)
+        clashes = self._having
+        if clashes is None or names != self._names:
+            clashes = jsonlines.having(self.text, names)
+        bodies = bodies.copy()
+        for place in clashes:
+            bodies[place] = jsonlines.without(b"{%b}" % bodies[place], added)
         end = jsonlines.ending(added)
         if added and not all(map(bytes.strip, bodies)):  # nothing in an object: no comma
             return b"".join([b"{%b%b\n" % (body, end if body.strip() else end[1:]) for body in bodies])
-        return b"{%b%b\n" % ((end + b"\n{").join(bodies), end)
+        bodies[0] = b"{" + bodies[0]
+        bodies[-1] += end + b"\n"
+        return (end + b"\n{").join(bodies)
 
     def keep(self, wanted: Sequence[bool]) -> Self:
         """Those with True at their place."""

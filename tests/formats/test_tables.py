@@ -75,7 +75,8 @@ def test_json_is_passed_on_as_it_is_written(lines: list[str], added: dict[str, A
     """`bodies` takes the lines that `parse` takes, whatever stands on the others; nothing of an object is changed."""
     encoded = [line.encode() for line in lines]
     parsed = [jsonlines.parse(line) for line in encoded]
-    bodies = jsonlines.bodies(b"\n".join(encoded))
+    bodies, having = jsonlines.bodies(b"\n".join(encoded), tuple(added))
+    assert having is None or having == [place for place, record in enumerate(parsed) if (record or {}).keys() & added]
     assert [body is None for body in bodies] == [record is None for record in parsed]
     taken = [body for body in bodies if body is not None]
     objects = Objects(taken)

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 
 from podpatterns.formats import cri, docker, jsonlines
 from podpatterns.formats.parsers import PARSERS, TABLES, Parser, WholeParser
-from podpatterns.formats.tables import Objects, Row, Rows
+from podpatterns.formats.tables import Asked, Objects, Row, Rows
 from podpatterns.runtime.schema import InvalidField
 from podpatterns.sidecar.batch import MESSAGE, Batch
 from podpatterns.sidecar.transforms import Gathered, Gathering, TransformConfig
@@ -71,6 +71,7 @@ class Parse(Gathering):
         else:
             self._parse, self._whole = PARSERS[config.format], TABLES.get(config.format)
         self._objects = config.format == "json"
+        self._asked = Asked()
         self._part = PARTS.get(config.format)
         self.gathers = self._part is not None
 
@@ -104,10 +105,10 @@ class Parse(Gathering):
 
     def _of_objects(self, batch: Batch) -> Batch:
         """JSON is checked, and kept as it is written."""
-        bodies = jsonlines.bodies(batch.text)
+        bodies, having = jsonlines.bodies(batch.text, self._asked.names)
         failed = bodies.count(None)
         if not failed:
-            return batch.with_table(Objects(bodies))  # type: ignore[arg-type]  # none is None
+            return batch.with_table(Objects(bodies, self._asked, having))  # type: ignore[arg-type]  # none is None
         batch.note("parse_failed", failed)
         lines = batch.lines
         kept = [

@@ -21,6 +21,8 @@ class Lines(NamedTuple):
     """Lines that were cut."""
     replaced: int
     """Lines with bytes that are not text in the encoding; each such byte has become U+FFFD."""
+    decoded: str | None = None
+    """The text, where it had to be decoded to see whether it can be."""
 
 
 def clean(raw: bytes, start: int, *, limit: int, encoding: Encoding = UTF_8) -> Lines:
@@ -63,7 +65,7 @@ def _decoded(raw: bytes, start: int, offsets: list[int] | None, truncated: int, 
         pass
     else:
         if encoding.codec == "utf-8":
-            return Lines(raw, offsets, truncated, 0)
+            return Lines(raw, offsets, truncated, 0, text)
         if text.count("\n") == raw.count(b"\n"):
             encoded = text.encode()
             if encoded != raw:

@@ -52,6 +52,7 @@ class Batch:
     """Lines of one source, from byte `start` to byte `end` of it; lines are valid UTF-8 without their newline."""
 
     __slots__ = (
+        "_decoded",
         "_lines",
         "_ndjson",
         "_offsets",
@@ -82,6 +83,7 @@ class Batch:
         end: int,
         *,
         lines: list[bytes] | None = None,
+        decoded: str | None = None,
         offsets: Sequence[int] | None = None,
         fields: Mapping[str, Any] | None = None,
         mark: Any = None,
@@ -96,6 +98,7 @@ class Batch:
         self.notes: dict[str, int] = {}
         """What transforms have to say in numbers: how many lines could not be parsed, how many secrets were removed."""
         self._text = text
+        self._decoded = decoded
         self._lines = lines
         self._records: list[dict[str, Any]] | None = None
         self._table: Table | None = None
@@ -137,6 +140,13 @@ class Batch:
         if self._text is None:
             self._text = b"\n".join(self.lines)
         return self._text
+
+    @property
+    def decoded(self) -> str:
+        """The same as a `str`."""
+        if self._decoded is None:
+            self._decoded = self.text.decode()
+        return self._decoded
 
     @property
     def lines(self) -> list[bytes]:
@@ -183,7 +193,13 @@ class Batch:
 
     def unchanged(self) -> Self:
         """Another batch of the same lines, as they were read, to go back to when a transform fails on this one."""
-        same = {"lines": self._lines, "offsets": self._offsets, "fields": self.fields, "mark": self.mark}
+        same = {
+            "lines": self._lines,
+            "decoded": self._decoded,
+            "offsets": self._offsets,
+            "fields": self.fields,
+            "mark": self.mark,
+        }
         batch = type(self)(self.source, self._text, self.start, self.end, read=self.read, **same)
         batch.taken = self.taken
         return batch
@@ -194,7 +210,7 @@ class Batch:
         """As many lines as before, with other text; valid UTF-8."""
         self._same_length(lines)
         self.offsets  # noqa: B018 - computed from the lengths of the lines as they were read
-        self._lines, self._text, self._records, self._table = lines, None, None, None
+        self._lines, self._text, self._decoded, self._records, self._table = lines, None, None, None, None
         return self
 
     def with_text(self, text: bytes) -> Self:
@@ -226,7 +242,7 @@ class Batch:
         if all(wanted):
             return self
         self._offsets = list(compress(self.offsets, wanted))
-        self._lines, self._text = list(compress(self.lines, wanted)), None
+        self._lines, self._text, self._decoded = list(compress(self.lines, wanted)), None, None
         if self._records is not None:
             self._records = list(compress(self._records, wanted))
         if self._table is not None:
@@ -254,7 +270,7 @@ class Batch:
         else:
             self._weights = [sum(weights[place] for place in places) for places in members]
         self.merged += len(self) - len(members)
-        self._lines = self._text = None
+        self._lines = self._text = self._decoded = None
         return self.with_table(records) if isinstance(records, Table) else self.with_records(records)
 
     def place(self, offsets: Sequence[int]) -> None:
@@ -282,7 +298,7 @@ class Batch:
         """Leave all of it out, as failed."""
         self.failed = len(self) + self.merged
         self.merged, self._weights = 0, None
-        self._text = self._records = self._table = None
+        self._text = self._decoded = self._records = self._table = None
         self._lines, self._offsets, self._ndjson = [], [], b""
 
     def note(self, what: str, count: int) -> None:
@@ -323,6 +339,7 @@ class Batch:
                 self._ndjson = jsonlines.from_records(self._records)
                 self.offsets  # noqa: B018 - made while the lines are still here
                 self._lines = self._records = None
+            self._decoded = None
             if self._text is not None:
                 self._lines = None  # can be made again
             if self._offsets is not None or not len(self):

@@ -317,7 +317,7 @@ class Follower:
     def _batch(self, raw: bytes, size: int, data: bytes, *, open_line: bool = False) -> tuple[Batch, Lines]:
         """`raw` as lines; it takes `size` bytes of the file, and `data` goes at least as far."""
         continues = self._open_line
-        until = data[: len(self._before) + size]
+        until = data[max(0, len(self._before) + size - BEFORE) : len(self._before) + size]
         if continues and not raw and not open_line:
             self._open_line = False
             return self._skip(size, until)  # nothing but the newline was missing
@@ -342,7 +342,14 @@ class Follower:
         mark = Mark(self._named, self.offset, self._before, open_line)
         fields = {name: True for name, on in (("partial", open_line), ("continues", continues)) if on}
         batch = Batch(
-            self.source, lines.text, start, self.offset, offsets=lines.offsets, fields=fields or None, mark=mark
+            self.source,
+            lines.text,
+            start,
+            self.offset,
+            decoded=lines.decoded,
+            offsets=lines.offsets,
+            fields=fields or None,
+            mark=mark,
         )
         batch.taken = self.positions.taken(batch.end)
         self.account.read += batch.read

@@ -57,7 +57,7 @@ class Filter(Transform):
         if batch.parsed or self._field != MESSAGE:
             texts = [_text(record.get(self._field)) for record in batch.records]
         else:
-            texts = [*batch.text.decode().split("\n")] if len(batch) else []
+            texts = [*batch.decoded.split("\n")] if len(batch) else []
         for pattern, wanted in self._texts:
             found = [text is not None and pattern.search(text) is not None for text in texts]
             verdict = found if wanted else [not each for each in found]

@@ -71,7 +71,7 @@ class Multiline(Gathering):
 
     def gather(self, batch: Batch) -> Gathered | None:
         """By stream, if there are several."""
-        if not batch.parsed and not self._rules.concerns(batch.text.decode()):
+        if not batch.parsed and not self._rules.concerns(batch.decoded):
             return None
         texts = _texts(batch)
         if batch.parsed and not self._rules.concerns("\n".join(texts)):
@@ -113,4 +113,4 @@ def _texts(batch: Batch) -> list[str]:
         return []
     if batch.parsed:
         return [str(record.get(MESSAGE, "")) for record in batch.records]
-    return batch.text.decode().split("\n")
+    return batch.decoded.split("\n")

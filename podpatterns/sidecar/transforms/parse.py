@@ -80,7 +80,7 @@ class Parse(Gathering):
         if len(batch) and not batch.parsed:
             if self._objects:
                 return self._of_objects(batch)
-            table = self._whole(batch.text.decode(), len(batch)) if self._whole is not None else None
+            table = self._whole(batch.decoded, len(batch)) if self._whole is not None else None
             if table is not None:
                 return batch.with_table(table)
         parsed = (

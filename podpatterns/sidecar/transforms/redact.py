@@ -86,7 +86,7 @@ class Redact(Transform):
                 count += found
             batch.note("redacted", count)
             return batch.with_records(records)
-        lines = batch.text.decode().split("\n")
+        lines = batch.decoded.split("\n")
         if not self._each:
             text, count = self._text("\n".join(lines))
         if self._each or (count and text.count("\n") + 1 != len(lines)):

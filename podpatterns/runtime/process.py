@@ -142,6 +142,12 @@ class Process:
 
     async def _drain(self, request: Request) -> Reply:
         self.supervisor.request_drain(request.query.get("reason", "POST /drain"))
+        if "wait" in request.query:
+            await self.supervisor.drained.wait()
+            failure = self.supervisor.failure
+            if failure is not None:
+                return Reply({"status": "not drained", "error": str(failure)}, status=500)
+            return Reply({"status": "drained"})
         return Reply({"status": "draining", "grace_seconds": self.context.grace}, status=202)
 
     async def _loglevel(self, request: Request) -> Reply:

@@ -34,6 +34,8 @@ class Supervisor:
         self._tasks: dict[Service, asyncio.Task[None]] = {}
         self._started: list[Service] = []
         self._over = asyncio.Event()
+        self.drained = asyncio.Event()
+        """Set when every service has drained, or the time for that is over."""
         self._body: asyncio.Task[object] | None = None
         self._interrupted = False
 
@@ -113,6 +115,7 @@ class Supervisor:
         try:
             await self._drain()
         finally:
+            self.drained.set()
             # Also where the drain was cancelled: nothing may go on behind the back of whoever left the block.
             await self._stop()
 

@@ -141,6 +141,22 @@ class SidecarEvents:
         self._files.add("polled")
         self._log.warning("sidecar.directory.polled", path=directory, reason=reason, next="its files are polled")
 
+    def writers_unknown(self, path: str, reason: str) -> None:
+        """Whether a file is still being written to cannot be told, so it counts as being written to."""
+        self._files.add("writers_unknown")
+        self._log.error(
+            "sidecar.file.writers_unknown",
+            path=path,
+            reason=reason,
+            next="the input does not end by itself; run as the same uid as the application, or use sidecar.done_file",
+        )
+
+    def files_closed(self, seconds: float) -> None:
+        """Nobody has had a file open for writing for so long: the input ends."""
+        self._log.info(
+            "sidecar.files.closed", for_seconds=seconds, next="what is left is delivered, then the input ends"
+        )
+
     def nothing_to_read(self, paths: tuple[str, ...]) -> None:
         """No file matches yet."""
         self._files.add("none_yet")

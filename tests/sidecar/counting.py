@@ -130,8 +130,9 @@ class Shipper:
         lines = [line for line in self.text().split("\n")[:-1] if line.startswith("{")]
         return [event for event in map(json.loads, lines) if event["event"] == name]
 
-    def ask(self, path: str) -> Any:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=10) as answer:
+    def ask(self, path: str, method: str = "GET") -> Any:
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", method=method)
+        with urllib.request.urlopen(request, timeout=30) as answer:
             return json.load(answer)
 
     def peak(self) -> int:

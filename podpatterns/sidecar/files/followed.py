@@ -21,6 +21,7 @@ from podpatterns.sidecar.files.follower import Follower
 from podpatterns.sidecar.files.identity import BEFORE, Entry, fresh, hashed
 from podpatterns.sidecar.files.unpacked import SUFFIX, unpacked
 from podpatterns.sidecar.files.watches import Changes, Watches
+from podpatterns.sidecar.files.writers import written
 from podpatterns.sidecar.ledger import Account
 
 LOOKS = 20
@@ -56,7 +57,9 @@ class Followed:
         self._directory = directory
         self._directories = Directories()
         self._places: dict[Place, Key | None] = {}
+        self._empty: list[str] = []
         self._complained: dict[str, str] = {}
+        self._doubtful: set[str] = set()
 
     def __iter__(self) -> Iterator[Follower]:
         yield from self.files.values()
@@ -131,6 +134,7 @@ class Followed:
         behind_links = {directory for directory, _ in sight.places} - self._directories.search.keys()
         if behind_links:
             again = self._cover(behind_links) or again
+        self._empty = [file.path for file in sight.files if not file.size]
         here = {file.key for file in sight.files}
         for key, file in self.files.items():
             if key in here:
@@ -318,6 +322,29 @@ class Followed:
         return [new] if copy is None else [copy, new]
 
     # --- the end of a file ----------------------------------------------------------------------------------------
+
+    def unwritten(self) -> bool:
+        """Whether there are files, and nobody has any of them open for writing; also not one that is still empty."""
+        if not self.files:
+            return False
+        for path, descriptor in self._open_files():
+            found = written(descriptor)
+            if isinstance(found, str) and path not in self._doubtful:
+                self._doubtful.add(path)
+                self._events.writers_unknown(path, found)
+            if found:
+                return False
+        return True
+
+    def _open_files(self) -> Iterator[tuple[str, int]]:
+        for file in self.files.values():
+            if file.descriptor is not None:
+                yield file.path, file.descriptor
+        for path in self._empty:
+            descriptor = self._descriptor(path)
+            if descriptor is not None:
+                yield path, descriptor
+                os.close(descriptor)
 
     def missing(self) -> list[Follower]:
         """Files that no name leads to any more."""

@@ -32,6 +32,8 @@ LOOK = 1.0
 """Seconds between two looks for new files in directories that cannot be watched."""
 RELOOK = 10.0
 """Seconds between two looks at everything for which nothing calls: what is written through a memory map is not told."""
+ASK = 1.0
+"""Seconds between two questions whether the files are still written to, at most."""
 
 Path = Annotated[str, msgspec.Meta(min_length=1)]
 
@@ -85,6 +87,11 @@ class TailConfig(InputConfig, frozen=True, kw_only=True):
     """How long lines are kept back of which more may come, such as a stack trace that is being written, or a line that
     the container runtime has cut: since the file has last grown. Only with `multiline`, `format: cri` or `docker`."""
 
+    end_when_closed: Duration | None = None
+    """How long nobody may have had any of the files open for writing until this input has ended: for a Job whose
+    sidecar is an ordinary container, and whose application cannot make a `done_file`. It needs the same uid as the
+    application; a pause between two runs of the application must be shorter. None: it does not end by itself."""
+
     def __post_init__(self) -> None:
         """Check what a pattern cannot say."""
         try:
@@ -95,6 +102,10 @@ class TailConfig(InputConfig, frozen=True, kw_only=True):
             raise InvalidField("encoding", str(error)) from None
         if not self.max_line:
             raise InvalidField("max_line", "a line needs at least one byte")
+        if self.end_when_closed is not None and not self.end_when_closed:
+            raise InvalidField(
+                "end_when_closed", "must be longer than 0s: between two writers nobody has the file open"
+            )
         if not self.poll:
             raise InvalidField("poll", "must be longer than 0s: the files are looked at in between")
 
@@ -130,6 +141,9 @@ class Tail(Input):
         self._next_look = float("-inf")
         self._draining = False
         self._drained = asyncio.Event()
+        self.ends = config.end_when_closed is not None
+        self._unwritten_since: float | None = None
+        self._next_asked = float("-inf")
 
     def _follower(self, entry: Entry, descriptor: int | None) -> Follower:
         field = self.config.file_field
@@ -160,7 +174,7 @@ class Tail(Input):
     async def run(self, emit: Emit) -> None:
         """Read for ever; after `drain` was called, to the end of every file."""
         await self._context.persist()
-        while not self._draining:
+        while not self._draining and not self._closed(time.monotonic()):
             await self._notice(time.monotonic())
             if self._ready:
                 self._ready = dict.fromkeys(await self._round(emit, self._ready))
@@ -169,7 +183,26 @@ class Tail(Input):
                 await self._pause()
         await self._finish(emit)
         self._drained.set()
-        await asyncio.Event().wait()
+        if not self.ends:
+            await asyncio.Event().wait()
+
+    def _closed(self, now: float) -> bool:
+        """Whether nobody has written to the files for long enough; asked once in a while."""
+        wanted = self.config.end_when_closed
+        if wanted is None or now < self._next_asked:
+            return False
+        self._next_asked = now + min(ASK, wanted / 4)
+        if not self._followed.unwritten():
+            self._unwritten_since = None
+        elif self._unwritten_since is None:
+            self._unwritten_since = now
+        elif now - max(self._unwritten_since, *self._grown()) >= wanted:
+            self._events.files_closed(wanted)
+            return True
+        return False
+
+    def _grown(self) -> Iterable[float]:
+        return (file.grown_at for file in self._followed.files.values())
 
     async def _notice(self, now: float) -> None:
         """Find out who has something to read."""
@@ -200,6 +233,8 @@ class Tail(Input):
         """Until something happens, or has to be looked at without."""
         now = time.monotonic()
         until = min([self._next_look, *self._waiting.values()])
+        if self.ends:
+            until = min(until, self._next_asked)
         if self._followed.polled:
             until = min(until, self._polled + self.config.poll)
         if now < self._settled:

@@ -71,6 +71,9 @@ examples: $(STAMP) ## Write the example manifests that are made from files.
 	  > examples/01-storefront/app.yaml
 	@$(BIN)/python examples/embed.py canary-app=examples/02-canary/app > examples/02-canary/app.yaml
 	@$(BIN)/python examples/embed.py access-app=examples/03-access-details/app > examples/03-access-details/app.yaml
+	@$(BIN)/python examples/embed.py metrics-app=examples/05-metrics-adapter/app > examples/05-metrics-adapter/app.yaml
+	@$(BIN)/python examples/embed.py shop-app=examples/06-log-and-health-adapter/app \
+	  > examples/06-log-and-health-adapter/app.yaml
 
 conformance: $(STAMP) ## Write docs/conformance.md from the tests that hold us to the rules.
 	@$(BIN)/python -m tests.conformance

@@ -223,7 +223,7 @@ def _json(status: int, data: Any, *fields: tuple[str, str]) -> HttpReply:
 
 
 def _written(seconds: float) -> str:
-    return rfc3339(round(seconds * 1000) * 10**6)
+    return f"{rfc3339(round(seconds * 1000) * 10**6)[:23]}Z"
 
 
 def _said(error: Exception) -> str:

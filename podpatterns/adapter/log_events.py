@@ -76,7 +76,7 @@ class LogEvents:
         Logged with the first one and whenever there are ten times as many, lest a log of nonsense make another one.
         """
         cell = self._noted.cell(log, what)
-        if _tenfold(cell, count):
+        if _tenfold(cell, count) and what != "joined":  # which is what is wanted
             self._log.warning("adapter.log.noted", log=log, what=what, lines_so_far=int(cell.value))
 
     def lost(self, log: str, reason: str, size: int) -> None:

@@ -280,22 +280,26 @@ class Adapter(Pattern[AdapterConfig]):
         """How it is doing: lines in, series out, and whether any was lost."""
         refused, dropped = self.events.refused, self.events.dropped
         lines, series = self.events.lines, self.store.count
-        facts: dict[str, str | int | float] = {"lines": lines, "series": series, "refused": sum(refused.values())}
+        facts: dict[str, str | int | float] = {}
+        checks: list[Check] = []
+        if self.inputs:
+            meant = lines == 0 or bool(self.events.unwanted or self.events.expired)  # all may be gone for a reason
+            facts |= {"lines": lines, "series": series, "refused": sum(refused.values())}
+            checks += [
+                Check("metrics present", series > 0 or meant, f"{series} series from {lines} lines"),
+                Check("no line refused", not refused, _listed(refused)),
+                Check("no datagram dropped", not dropped, _listed(dropped)),
+            ]
+        if self.outputs:
+            checks.append(Check("no delivery lost", not self.events.lost, _listed(self.events.lost)))
         if self.url:
             facts["page"] = self.url
         if self.logs:
             read, written = self.log_events.passed_on
             facts["log lines"] = f"{read}, in {written} records"
+            checks.append(Check("no log line lost", not self.log_events.losses, _listed(self.log_events.losses)))
         for health in self.health:
             facts["health"] = f"{health.overall.status}, {len(health.checks)} checks at {health.url}"
-        meant = lines == 0 or bool(self.events.unwanted or self.events.expired)  # all may be gone for a reason
-        checks = [
-            Check("metrics present", series > 0 or meant, f"{series} series from {lines} lines"),
-            Check("no line refused", not refused, _listed(refused)),
-            Check("no datagram dropped", not dropped, _listed(dropped)),
-            Check("no delivery lost", not self.events.lost, _listed(self.events.lost)),
-            Check("no log line lost", not self.log_events.losses, _listed(self.log_events.losses)),
-        ]
         return Status(facts, checks)
 
 

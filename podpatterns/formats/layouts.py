@@ -33,12 +33,14 @@ LAYOUTS: Mapping[str, Layout] = {
     "python": Layout(
         (
             rf"{_MOMENT} - (?P<logger>[^\s:]+) - {_LEVEL} - (?P<message>.*)",
-            rf"{_MOMENT}:? +\[?{_LEVEL}\]?:? +(?:\[?(?P<logger>[\w.]+)\]?(?::| -) )?(?P<message>.*)",
+            rf"{_MOMENT}:? +\[?{_LEVEL}\]?:? +\[(?P<logger>[\w.]+)\]:? +(?P<message>.*)",
+            rf"{_MOMENT}:? +\[?{_LEVEL}\]?:? +(?:(?P<logger>[\w.]+)(?::| -) )?(?P<message>.*)",
             rf"{_LEVEL}:(?P<logger>[^\s:]+):(?P<message>.*)",
         ),
         (
             "2026-11-28 09:36:16,123 - shop.orders - INFO - order 7 placed",
             "2026-11-28 09:36:16,123 WARNING shop.orders: stock is low",
+            "2026-11-28 09:36:16,123 DEBUG [shop.stock] looking",
             "2026-11-28 09:36:16 [ERROR] payment failed",
             "INFO:shop.orders:order 7 placed",
         ),

@@ -36,6 +36,7 @@ def test_every_sample_is_understood(name, line):
         "%(asctime)s - %(name)s - %(levelname)s - %(message)s",
         "%(asctime)s %(levelname)s %(name)s: %(message)s",
         "%(asctime)s [%(levelname)s] %(name)s: %(message)s",
+        "%(asctime)s %(levelname)s [%(name)s] %(message)s",
         "%(asctime)s %(levelname)s %(message)s",
     ],
 )

@@ -51,7 +51,7 @@ async def comes_to(url, pattern, seconds=30):
 async def test_one_page_for_both(tmp_path):
     """Orders with their cities, latencies in seconds, and whether Redis has answered, which may not be installed."""
     ports = moved(EXAMPLE / "pod.yaml", tmp_path, 9102, 9803, 8125, 6379)
-    async with LocalPod(tmp_path / "pod.yaml", extra=[EXAMPLE / "app.yaml"]) as pod:
+    async with LocalPod(tmp_path / "pod.yaml", extra=[EXAMPLE / "app.yaml"], network="host") as pod:
         await pod.wait_ready()
         url = f"http://127.0.0.1:{ports[9102]}/metrics"
         page = await comes_to(url, r'^shop_orders_total\{city="basel"\} [1-9]')
@@ -67,12 +67,9 @@ async def test_a_real_prometheus_scrapes_both(tmp_path, monkeypatch):
     # `make e2e` puts Prometheus beside this Python; a test that is run by itself finds it there as well.
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     ports = moved(EXAMPLE / "pod.yaml", tmp_path, 9102, 9803, 8125, 6379)
-    text = (EXAMPLE / "prometheus.yaml").read_text().replace("9102", str(ports[9102]))
-    (tmp_path / "moved").write_text(text)
-    ports |= moved(tmp_path / "moved", tmp_path, 9090)
-    (tmp_path / "moved").rename(tmp_path / "prometheus.yaml")
+    ports |= moved(EXAMPLE / "prometheus.yaml", tmp_path, 9090)
     files = (tmp_path / "pod.yaml", tmp_path / "prometheus.yaml")
-    async with LocalPod(*files, extra=[EXAMPLE / "app.yaml"]) as pod:
+    async with LocalPod(*files, extra=[EXAMPLE / "app.yaml"], network="host") as pod:
         await pod.wait_ready()
         query = f"http://127.0.0.1:{ports[9090]}/api/v1/query?query="
         for wanted in (

@@ -49,6 +49,8 @@ class FakeServer:
     def __init__(self, default: Answer = Answer()) -> None:
         self.default = default
         self.seen: list[Seen] = []
+        self.delay = 0.0
+        """Seconds that it takes before it does anything about a request."""
         self._script: deque[Answer] = deque()
         self._arrived = asyncio.Condition()
         self._runner: web.AppRunner | None = None
@@ -109,6 +111,7 @@ class FakeServer:
         async with self._arrived:
             self.seen.append(seen)
             self._arrived.notify_all()
+        await asyncio.sleep(self.delay)
         answer = self._script.popleft() if self._script else self.reply(seen)
         await asyncio.sleep(answer.delay)
         if answer.fault is None:

@@ -33,6 +33,8 @@ class FakeStream:
         self.malformed: list[str] = []
         self.port = 0
         self.connections = 0
+        self.delay = 0.0
+        """Seconds that it takes before it does anything about a message."""
         self._script: deque[Fault] = deque()
         self._server: asyncio.Server | None = None
         self._talks: set[asyncio.Task[None]] = set()
@@ -90,6 +92,7 @@ class FakeStream:
 
     async def fate(self) -> bool:
         """What the script says about a message that has arrived: whether the connection ends after it is kept."""
+        await asyncio.sleep(self.delay)
         fault = self._script.popleft() if self._script else None
         if fault == "reset":
             raise Fatal

@@ -126,34 +126,6 @@ def checked(sidecar: Sidecar) -> None:
 
 # --- what all of them promise ----------------------------------------------------------------------------------------
 
-FAULTS: list[Any] = [
-    pytest.param([Answer(503)], id="503"),
-    pytest.param([Answer(429, b"slow down", {"Retry-After": "0"})], id="429"),
-    pytest.param([Answer(200, b"x" * 100, fault="reset")], id="reset"),
-    pytest.param([Answer(200, b"x" * 100, fault="truncate")], id="truncated answer"),
-    pytest.param([Answer(200, fault="hang")], id="no answer"),
-    pytest.param([Answer(502), Answer(504), Answer(503, fault="reset")], id="one after the other"),
-]
-
-
-@pytest.mark.parametrize("faults", FAULTS)
-@pytest.mark.parametrize("name", STORES)
-async def test_what_passes_is_waited_for(tmp_path: Path, name: str, faults: list[Answer]) -> None:
-    """A store that is busy, or breaks in the middle: every record arrives, once, and none is dead."""
-    fake, config = STORES[name]
-    records = numbered(tmp_path, 50)
-    async with fake() as server:
-        server.will(*faults)
-        # A far side that never answers is given up soon; then, on a busy machine, perhaps one that would have answered.
-        hangs = any(fault.fault == "hang" for fault in faults)
-        async with shipper(tmp_path, config(server, timeout="200ms" if hangs else "30s")) as sidecar:
-            await sidecar.acknowledged(50)
-    arrived = numbers(server.records)
-    assert sorted(set(arrived) if hangs else arrived) == numbers(records)
-    assert server.malformed == []
-    assert letters(tmp_path) == []
-    checked(sidecar)
-
 
 @pytest.mark.parametrize("name", STORES)
 async def test_a_store_that_will_never_take_it(tmp_path: Path, name: str) -> None:

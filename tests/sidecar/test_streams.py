@@ -86,22 +86,6 @@ def checked(sidecar: Sidecar) -> None:
     assert sidecar.ledger.dead == 0
 
 
-@pytest.mark.parametrize("name", ["forward", "redis"])  # syslog answers nothing: see its own tests
-@pytest.mark.parametrize("faults", [["reset"], ["hang"], ["late"], ["reset", "late", "hang", "reset"]])
-async def test_what_breaks_is_sent_again(tmp_path: Path, name: str, faults: list[Any]) -> None:
-    """A far side that closes the connection before or after keeping a message, or says nothing: nothing is lost. What
-    was kept without an answer comes again."""
-    fake, config = STORES[name]
-    sent = numbered(tmp_path, 50)
-    async with fake() as server:
-        server.will(*faults)
-        async with shipper(tmp_path, config(server, timeout="200ms")) as sidecar:
-            await sidecar.acknowledged(50)
-    assert sorted(set(numbers(server.records))) == sent
-    assert server.malformed == []
-    checked(sidecar)
-
-
 @pytest.mark.parametrize("name", STORES)
 async def test_a_far_side_that_comes_back_gets_everything(tmp_path: Path, name: str) -> None:
     """Nobody listens at first, later the connection is gone: what was not delivered is, in order, once."""

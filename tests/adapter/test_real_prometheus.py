@@ -135,6 +135,63 @@ async def test_prometheus_stores_what_was_sent(config: AdapterConfig, tmp_path: 
         await queries.comes_to("up", 1)
 
 
+async def test_prometheus_stores_what_came_by_otlp(tmp_path: Path) -> None:
+    """From OpenTelemetry's own SDK to Prometheus' query API, under the names that Prometheus itself would give."""
+    from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+
+    from tests.adapter.test_otlp_input import exporting, receiving
+    from tests.adapter.test_otlp_input import url as otlp_url
+
+    async with Adapter(receiving()) as adapter, prometheus(adapter.url, tmp_path) as queries:
+        provider = exporting(OTLPMetricExporter(otlp_url(adapter)))
+        meter = provider.get_meter("lib", "1.0")
+        meter.create_counter("orders", "1").add(3, {"country.code": "ch"})
+        duration = meter.create_histogram("duration", "s", explicit_bucket_boundaries_advisory=[0.1, 1.0])
+        for value in (0.05, 0.5, 5):
+            duration.record(value)
+        assert await asyncio.to_thread(provider.force_flush)
+        await queries.comes_to('orders_total{country_code="ch",job="shop",otel_scope_name="lib"}', 3)
+        await queries.comes_to('duration_seconds_bucket{le=~"1(.0)?"}', 2)
+        await queries.comes_to('count(target_info{region="ch"})', 1)
+        await asyncio.to_thread(provider.shutdown)
+
+
+async def test_native_histograms_pass_through(tmp_path: Path) -> None:
+    """From an exporter's protobuf through our page in protobuf to Prometheus, which knows them by their functions."""
+    from aiohttp import web
+
+    from podpatterns.adapter.inputs.scrape import ScrapeConfig
+    from podpatterns.formats.accept import PROTOBUF
+    from podpatterns.formats.families import Family
+    from podpatterns.formats.protobuf import chunk, double, varint, whole, zigzag
+    from tests.adapter.test_adapter_runtime import exporter
+
+    async def answer(_request: web.Request) -> web.Response:
+        family = Family("took_seconds", "histogram", "How long.")
+        for bound, count in (("1.0", 1.0), ("+Inf", 3.0)):
+            family.add(count, [("le", bound)], "_bucket")
+        family.add(3.0, (), "_count")
+        family.add(4.5, (), "_sum")
+        # Schema 0, and two buckets from (0.5, 1] on with 1 and 2 observations: powers of two.
+        span = whole(1, zigzag(0)) + whole(2, 2)
+        deltas = chunk(13, varint(zigzag(1)) + varint(zigzag(1)))
+        family.natives = {2: whole(5, zigzag(0)) + double(6, 1e-9) + chunk(12, span) + deltas}
+        return web.Response(body=PROTOBUF.render([family]), headers={"Content-Type": PROTOBUF.content_type})
+
+    runner, url = await exporter(answer)
+    anywhere = Address("127.0.0.1:0")
+    config = AdapterConfig(
+        inputs=[ScrapeConfig(url=url, name="app", prefer="protobuf")],
+        outputs=[PrometheusConfig(listen=anywhere, final_scrape=Duration("0s"))],
+    )
+    feature = "--enable-feature=native-histograms"
+    async with Adapter(config) as adapter, prometheus(adapter.url, tmp_path, feature) as queries:
+        await queries.comes_to("histogram_count(took_seconds)", 3)
+        await queries.comes_to("histogram_sum(took_seconds)", 4.5)
+        await queries.comes_to("histogram_quantile(1, took_seconds)", 2)
+    await runner.cleanup()
+
+
 async def test_prometheus_knows_the_types(config: AdapterConfig, tmp_path: Path) -> None:
     """A histogram's quantile can be asked for, and a refused line is seen where the metrics are, by its reason."""
     async with Adapter(config) as adapter, prometheus(adapter.url, tmp_path) as queries:

@@ -19,9 +19,10 @@ from podpatterns.formats.statsd import Refused
 
 @dataclass(slots=True)
 class Stream:
-    """One series: what it is at now, the time of its last point (its own, in nanoseconds), and when that came."""
+    """One series: what it is at now, since when and when by its own clock (in nanoseconds), and when that came."""
 
     value: Value
+    start: int
     time: int
     seen: float
     sum: bool
@@ -67,13 +68,14 @@ class Streams:
             if point.time < stream.time or (point.delta and point.time == stream.time):
                 raise Refused("out_of_order", name)  # a change that is sent again would count twice
             stream.value = _added(stream.value, point.value) if point.delta else _since(stream.value, point.value)
+            stream.start = stream.start if point.delta else point.start
             stream.time, stream.seen, stream.sum = point.time, now, point.delta
             return
         if self.count >= self._budget or (metric is not None and len(metric.series) >= self._per_metric):
             raise Refused("series_budget", name)
         if metric is None:
             metric = self._metrics[name] = _Metric(point.head)
-        metric.series[point.labels] = Stream(point.value, point.time, now, point.delta)
+        metric.series[point.labels] = Stream(point.value, point.start, point.time, now, point.delta)
         self.count += 1
 
     def families(self, now: float) -> Iterator[Family]:
@@ -81,12 +83,19 @@ class Streams:
         for metric in list(self._metrics.values()):
             head = metric.head
             family = Family(head.name, head.kind, head.help, head.unit, source=head.source)
+            starts: list[float | None] = []
             for labels, stream in list(metric.series.items()):
                 if self._expire is not None and now - stream.seen > self._expire:
                     if not stream.sum:
                         self._remove(metric, labels)
                     continue
+                before = len(family.values)
                 _write(family, labels, stream.value)
+                # Beside what bears the series' own labels, which buckets and quantiles do not.
+                start = stream.start / 1e9 if stream.start else None
+                starts += [start if text == labels else None for text in family.blocks[before:]]
+            if head.kind in ("counter", "histogram", "summary") and any(starts):
+                family.starts = starts
             if family.values:
                 yield family
 

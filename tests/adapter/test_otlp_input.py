@@ -233,6 +233,20 @@ def shown(streams: Streams, now: float = 0.0) -> dict[str, float]:
     }
 
 
+def test_series_say_since_when_they_count() -> None:
+    """A cumulative one by its last point, a sum of changes by its first; beside what bears its own labels."""
+    streams = Streams(10, 10, None)
+    for number in (1, 2):
+        streams.take(Point(COUNTER, "", number * 10**9, 5 + number, 3.0), 0)
+        streams.take(Point(COUNTER, '{k="d"}', number * 10**9, 5 + number, 3.0, delta=True), 0)
+    streams.take(Point(HISTOGRAM, "", 4 * 10**9, 5, Buckets({float("inf"): 1.0}, 1.0)), 0)
+    streams.take(Point(Head("g", "gauge", "", "", "g"), "", 4 * 10**9, 5, 1.0), 0)
+    counter, histogram, gauge = streams.families(0)
+    assert counter.starts == [2.0, 1.0]
+    assert histogram.starts == [None, 4.0, 4.0]
+    assert gauge.starts is None
+
+
 def test_buckets_that_were_there_stay() -> None:
     """A bucket that is empty in a later point keeps its bound; other explicit bounds begin anew."""
     streams = Streams(10, 10, None)

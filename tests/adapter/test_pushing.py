@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 import cramjam
@@ -14,17 +14,22 @@ import pytest
 from aiohttp import web
 
 from podpatterns.adapter.config import AdapterConfig
+from podpatterns.adapter.events import AdapterEvents
 from podpatterns.adapter.inputs.statsd import StatsdConfig
 from podpatterns.adapter.outputs import OutputConfig
 from podpatterns.adapter.outputs.graphite import GraphiteConfig as GraphiteOutputConfig
 from podpatterns.adapter.outputs.influx import InfluxConfig as InfluxOutputConfig
 from podpatterns.adapter.outputs.otlp import OtlpConfig
 from podpatterns.adapter.outputs.remote_write import RemoteWriteConfig
-from podpatterns.adapter.pushing import PushConfig, Waiting
+from podpatterns.adapter.pushing import Push, PushConfig, Waiting
 from podpatterns.adapter.runtime import Adapter
 from podpatterns.errors import Retryable
 from podpatterns.formats import remote_write
+from podpatterns.formats.families import Family
+from podpatterns.runtime.service import Deadline
+from podpatterns.runtime.telemetry import Telemetry
 from podpatterns.runtime.units import Address, Duration, SecretFile, Size, Url
+from podpatterns.testing.clock import run_virtually
 
 ANY = Address("127.0.0.1:0")
 
@@ -209,6 +214,57 @@ async def test_a_far_side_that_is_down_costs_no_more_than_the_bound() -> None:
             await until(lambda: 2.0 in receiver.values("a_total"))
             receiver.statuses.extend([503] * 1_000_000)
         assert adapter.events.lost["remote_write: shutdown"] > 0
+
+
+class Numbers(Push):
+    """Pushes the numbers of its intervals; the far side is down while `down()`."""
+
+    def __init__(self, config: PushConfig, down: Callable[[], bool]) -> None:
+        class Nothing:
+            async def collect(self, within: float) -> list[Family]:
+                return []
+
+        super().__init__("numbers", config, Nothing(), AdapterEvents(Telemetry()))
+        self.down, self.taken, self.tries, self.number = down, list[int](), 0, 0
+        self.most = 0
+
+    def encode(self, families: Sequence[Family], now: float) -> list[bytes]:
+        self.number += 1
+        return [b"%04d" % self.number]
+
+    async def deliver(self, body: bytes) -> None:
+        self.tries += 1
+        self.most = max(self.most, self._waiting.size)
+        if self.down():
+            raise Retryable("down")
+        self.taken.append(int(body))
+
+    def render(self, families: Sequence[Family], accept: str) -> tuple[bytes, str]:
+        return b"", ""
+
+
+def test_a_receiver_that_is_down_for_minutes() -> None:
+    """Ten minutes of virtual time: bounded memory, few tries, and afterwards what was kept, in order and each once."""
+
+    async def story() -> Numbers:
+        loop = asyncio.get_running_loop()
+        config = PushConfig(interval=Duration("1s"), timeout=Duration("1s"), max_waiting=Size(400))
+        output = Numbers(config, lambda: 100 <= loop.time() < 700)
+        task = asyncio.create_task(output.run())
+        await asyncio.sleep(760)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await output.drain(Deadline(loop.time() + 10, loop.time))
+        await output.stop()
+        return output
+
+    output = run_virtually(story())
+    lost = output._events.lost["numbers: max_waiting"]
+    assert output.most <= 400
+    assert output.taken == [*range(1, 100), *range(output.number - len(output.taken) + 100, output.number + 1)]
+    assert len(output.taken) + lost == output.number
+    assert 90 <= len(output.taken) - 99 - 60 <= 110  # a hundred wait meanwhile
+    assert output.tries - len(output.taken) < 600 / 15 * 3  # the pauses grow to half a minute, drawn evenly from 0 on
 
 
 async def test_influx_lines_are_posted(tmp_path: Path) -> None:

@@ -11,7 +11,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-NAMES = ("request", "response", "chunked", "connection", "answer")
+NAMES = (
+    "request", "response", "chunked", "connection", "answer",
+    "statsd", "graphite", "influx", "pickle", "logs", "otlp", "messages",
+)  # fmt: skip
 """The targets; not imported from there, because what is fuzzed must be imported under atheris' eyes."""
 
 
@@ -19,7 +22,7 @@ def one(name: str, seconds: int) -> None:
     """Fuzz one target in this process; libFuzzer ends it."""
     import atheris
 
-    with atheris.instrument_imports(include=["podpatterns.ambassador"]):
+    with atheris.instrument_imports(include=["podpatterns.ambassador", "podpatterns.adapter", "podpatterns.formats"]):
         from tests.fuzz.targets import TARGETS, WORDS
 
     target = TARGETS[name]

@@ -10,7 +10,7 @@ from podpatterns.ambassador.http1.body import CHUNKED
 from podpatterns.ambassador.http1.limits import Limits
 from podpatterns.ambassador.http1.request import Request, read_request
 from podpatterns.ambassador.http1.response import Response, read_response
-from tests.fuzz import cuts, laws, oracle
+from tests.fuzz import cuts, laws, measures, oracle
 from tests.fuzz.answers import ANSWERS
 from tests.fuzz.payloads import PAYLOADS, TE, post
 
@@ -112,6 +112,7 @@ TARGETS = {
     "chunked": Target(chunked, [data.partition(b"\r\n\r\n")[2] for data in _REQUESTS if TE in data]),
     "connection": Target(connection, _REQUESTS),
     "answer": Target(answer, _ANSWERS),
+    **{name: Target(run, seeds) for name, (run, seeds) in measures.SEEDS.items()},
 }
 
 WORDS = (
@@ -119,6 +120,6 @@ WORDS = (
     b"5", b"f", b"-", b"+", b"_", b"0x", b"Content-Length: 5\r\n", b"Transfer-Encoding: chunked\r\n", b"Host: b\r\n",
     b"Connection: close\r\n", b"Connection: x\r\n", b"HTTP/1.0", b"HTTP/1.1", b"GET ", b"POST ", b"HEAD ", b"chunked",
     b"0\r\n\r\n", b"5\r\nhello\r\n", b"Expect: 100-continue\r\n", b"Upgrade: websocket\r\n", b"Max-Forwards: 1\r\n",
-    b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 204 No Content\r\n", b"http://b/", b"*",
+    b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 204 No Content\r\n", b"http://b/", b"*", *measures.WORDS,
 )  # fmt: skip
-"""What matters in HTTP/1.1: a fuzzer that knows them gets further."""
+"""What matters in HTTP/1.1 and in the formats of metrics: a fuzzer that knows them gets further."""

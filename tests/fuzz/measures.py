@@ -1,0 +1,159 @@
+"""What is fuzzed of the adapter: lines, pickles and messages of strangers become samples, or are refused, counted."""
+
+from __future__ import annotations
+
+import contextlib
+import pickle
+from collections import Counter
+from collections.abc import Callable
+from math import isfinite
+
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+
+from podpatterns.adapter.inputs.graphite import GraphiteLines, GraphitePickles
+from podpatterns.adapter.inputs.influx import InfluxLines
+from podpatterns.adapter.intake import Intake
+from podpatterns.adapter.store import Shape, Store
+from podpatterns.adapter.streams import Streams
+from podpatterns.adapter.tallies import Measure, Rule, Tallies
+from podpatterns.formats import combined, line_rows, otlp_messages, otlp_points, prometheus, prometheus_protobuf
+from podpatterns.formats.families import Blocks, Family
+from podpatterns.formats.remote_write import read as read_remote_write
+from podpatterns.formats.statsd import REASONS, Refused
+
+
+class Tally:
+    """A sink that counts."""
+
+    def __init__(self) -> None:
+        self.lines = 0
+        self.refused: Counter[str] = Counter()
+        self.skipped: Counter[str] = Counter()
+
+    def lines_taken(self, count: int) -> None:
+        self.lines += count
+
+    def lines_matched(self, rule: int, count: int) -> None:
+        assert rule == 1
+        assert count > 0
+
+    def line_refused(self, reason: str, detail: str) -> None:
+        assert reason in REASONS, reason
+        assert len(detail) < 10_000
+        self.refused[reason] += 1
+
+    def line_skipped(self, what: str) -> None:
+        self.skipped[what] += 1
+
+
+def _shown(families: list[Family]) -> None:
+    """No sum is poisoned, and the page that comes of it is one."""
+    for family in families:
+        assert len(family.blocks) == len(family.values)
+        assert all(map(isfinite, family.values)), family.values
+        for text in family.blocks:
+            Blocks()[text]
+    prometheus.parse(prometheus.render(families))
+
+
+def _fed(make: Callable[[Intake, Tally], object]) -> Callable[[bytes], None]:
+    def run(data: bytes) -> None:
+        tally = Tally()
+        store = Store(Shape(budget=20, budget_per_metric=10), lambda: 0.0, lambda _metric: None)
+        intake = Intake(store, tally)
+        feeder = make(intake, tally)
+        for _ in range(2):  # the second time texts are known
+            feeder.feed(data)  # type: ignore[attr-defined]
+        assert store.count <= 20
+        _shown(list(store.families()))
+
+    return run
+
+
+statsd = _fed(lambda intake, _tally: intake)
+graphite = _fed(GraphiteLines)
+pickles = _fed(GraphitePickles)
+influx = _fed(InfluxLines)
+
+_FORM = line_rows.matching(combined.GROUPS)
+_RULE = Rule(
+    _FORM.read,
+    (),
+    (
+        Measure("hits", "counter", (("code", _FORM.places["status"]), ("agent", _FORM.places["agent"])), None, 1.0),
+        Measure("bytes", "histogram", (), _FORM.places["bytes"], 1.0),
+    ),
+)
+log_lines = _fed(lambda intake, tally: Tallies([_RULE], intake, tally))
+
+
+def otlp(data: bytes) -> None:
+    """Both encodings, twice into streams: points or refusals, and a page."""
+    for json in (False, True):
+        with contextlib.suppress(ValueError):
+            streams = Streams(20, 10, None)
+            for _ in range(2):
+                for point in otlp_points.points(otlp_messages.read(data, json=json), otlp_points.Naming()):
+                    if isinstance(point, Refused):
+                        assert point.reason in REASONS
+                        continue
+                    with contextlib.suppress(Refused):
+                        streams.take(point, 0.0)
+            assert streams.count <= 20
+            _shown(list(streams.families(0.0)))
+
+
+def messages(data: bytes) -> None:
+    """Remote write of both versions and pages in protobuf: read or refused, and nothing else is raised."""
+    for read in (read_remote_write, lambda data: read_remote_write(data, 2), prometheus_protobuf.parse):
+        with contextlib.suppress(ValueError):
+            read(data)
+
+
+def _request() -> bytes:
+    request = ExportMetricsServiceRequest()
+    resource = request.resource_metrics.add()
+    resource.resource.attributes.add(key="service.name").value.string_value = "shop"
+    scope = resource.scope_metrics.add()
+    scope.metrics.add(name="g", unit="1").gauge.data_points.add(as_double=2.5, time_unix_nano=5)
+    total = scope.metrics.add(name="c").sum
+    total.is_monotonic, total.aggregation_temporality = True, 1
+    total.data_points.add(as_int=5, time_unix_nano=5)
+    histogram = scope.metrics.add(name="h", unit="ms").histogram
+    histogram.aggregation_temporality = 2
+    histogram.data_points.add(count=3, sum=1.5, bucket_counts=[1, 2], explicit_bounds=[0.5])
+    exponential = scope.metrics.add(name="e").exponential_histogram
+    exponential.aggregation_temporality = 2
+    exponential.data_points.add(count=3, scale=2).positive.bucket_counts.extend([1, 2])
+    scope.metrics.add(name="s").summary.data_points.add(count=1, sum=1).quantile_values.add(quantile=0.5, value=1)
+    return request.SerializeToString()
+
+
+ACCESS = b'::1 - ada [10/Oct/2000:13:55:36 -0700] "GET /a?b HTTP/1.0" 200 2326 "http://x/" "Moz \\"illa\\" [en]"\n'
+JSON = (
+    b'{"resourceMetrics":[{"scopeMetrics":[{"metrics":[{"name":"a","sum":{"aggregationTemporality":1,"isMonotonic":true,'
+    b'"dataPoints":[{"asInt":"3","timeUnixNano":"5","attributes":[{"key":"k","value":{"arrayValue":{"values":[]}}}]}]}}]}]}]}'
+)
+SEEDS = {
+    "statsd": (statsd, [b"a:1|c|@0.1|#k:v\nb:+2|g", b"a,k=v:1:2|ms|T5|c:x\n_e{1,1}:a|b", b"a[k=v]:x|s\n_sc|a|0"]),
+    "graphite": (graphite, [b"a.b;k=v 5 -1\nc 1.5e3", b"a nan 1\n"]),
+    "influx": (influx, [b'a\\ b,k=v\\,w x=1i,y="t\\"",z=true 5\n', b"a x=1u"]),
+    "pickle": (pickles, [pickle.dumps([("a;k=v", (1, 2.5)), ("b", (-1, 3))], protocol) for protocol in range(5)]),
+    "logs": (log_lines, [ACCESS, b"\n" + ACCESS + b"nonsense"]),
+    "otlp": (otlp, [_request(), JSON]),
+    "messages": (
+        messages,
+        [
+            b"\x0a\x1c\x0a\x0d\x0a\x08__name__\x12\x01a\x12\x0b\x09\0\0\0\0\0\0\xf0\x3f\x10\x05",
+            b"\x22\0\x22\x08__name__\x22\x01a\x2a\x0f\x0a\x02\x01\x02\x12\x09\x09\0\0\0\0\0\0\xf0\x3f",
+            prometheus_protobuf.render(prometheus.parse("# TYPE a counter\na_total 1\n")),
+        ],
+    ),
+}
+"""Targets by name, with what to start from."""
+
+WORDS = (
+    b"|c", b"|g", b"|ms", b"|s", b"|@", b"|#", b"|T", b"NaN", b"1e400", b"_e{", b"\x80\x04", b"R", b"c", b"\x94",
+    b"\x86", b'"asDouble":', b"timeUnixNano", b"=", b";", b"\\", b"i,", b"true", b'" 200 ',
+)  # fmt: skip
+"""What matters in these formats."""

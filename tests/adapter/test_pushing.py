@@ -243,8 +243,10 @@ class Numbers(Push):
         return b"", ""
 
 
-def test_a_receiver_that_is_down_for_minutes() -> None:
+@pytest.mark.parametrize("u", [0.01, 0.5, 0.99])
+def test_a_receiver_that_is_down_for_minutes(u: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ten minutes of virtual time: bounded memory, few tries, and afterwards what was kept, in order and each once."""
+    monkeypatch.setattr("podpatterns.adapter.pushing.random.random", lambda: u)
 
     async def story() -> Numbers:
         loop = asyncio.get_running_loop()
@@ -263,8 +265,9 @@ def test_a_receiver_that_is_down_for_minutes() -> None:
     assert output.most <= 400
     assert output.taken == [*range(1, 100), *range(output.number - len(output.taken) + 100, output.number + 1)]
     assert len(output.taken) + lost == output.number
-    assert 90 <= len(output.taken) - 99 - 60 <= 110  # a hundred wait meanwhile
-    assert output.tries - len(output.taken) < 600 / 15 * 3  # the pauses grow to half a minute, drawn evenly from 0 on
+    # A hundred wait; the far side is found back one pause late at most.
+    assert 100 + 60 - u * 30 - 2 <= len(output.taken) - 99 <= 100 + 60 + 2
+    assert output.tries - len(output.taken) <= 600 / (u * 30) + 10
 
 
 async def test_influx_lines_are_posted(tmp_path: Path) -> None:

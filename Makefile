@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint e2e fuzz bomb soak bench bench-ambassador bench-sidecar images examples docs conformance format clean
+.PHONY: help demo test lint e2e fuzz bomb soak bench bench-ambassador bench-adapter bench-sidecar images examples docs conformance format clean
 
 help: ## Say what there is.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,6 +59,10 @@ bench-ambassador: $(STAMP) ## The ambassador beside Envoy, HAProxy and nginx; te
 bench-sidecar: $(STAMP) ## The sidecar beside rsyslog and syslog-ng; nine minutes. SIZE=20MB for a quick look.
 	@benchmarks/sidecar/peers.sh $(BIN)
 	@$(BIN)/python -m benchmarks.sidecar $(if $(SIZE),--size $(SIZE) --rounds 1)
+
+bench-adapter: $(STAMP) ## The adapter beside statsd, mtail, client_python and Debian's exporters; four minutes.
+	@benchmarks/adapter/peers.sh $(BIN)
+	@$(BIN)/python -m benchmarks.adapter
 
 bench-%: $(STAMP)
 	@$(BIN)/python -m benchmarks.$*

@@ -22,6 +22,13 @@ DATAGRAM = 65_536
 _BATCH = 512 * 1024
 """Bytes taken per wake-up at most, so that other tasks get their turn under overload."""
 
+_PAUSE = 0.001
+"""Seconds between two looks at a UDP socket while datagrams come one by one. A wake-up costs as much as twenty lines;
+what comes meanwhile waits in the kernel's buffer, which by default holds some 200 datagrams."""
+
+_MANY = 16 * 1024
+"""Bytes in one go that mean a burst: then nothing waits."""
+
 _RXQ_OVFL = 40
 """SO_RXQ_OVFL: the kernel then tells with each datagram how many it has dropped so far. Python has no name for it."""
 
@@ -36,6 +43,7 @@ class Datagrams(PushInput):
         self._noun, self._listen, self._room = noun, listen, buffer
         self._lines, self._events = lines, events
         self._socket: socket.socket | None = None
+        self._loop: asyncio.AbstractEventLoop
         self._buffer = bytearray(_BATCH + DATAGRAM + 1)
         self._view = memoryview(self._buffer)
         self._dropped = 0
@@ -57,7 +65,8 @@ class Datagrams(PushInput):
         if self._listen.path is None:
             self.address = Address(named(self._listen.host, self._socket.getsockname()[1]))
         self._receive = self._socket.recv_into
-        asyncio.get_running_loop().add_reader(self._socket, self._readable)
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(self._socket, self._woken)
         self._events.input_listening(self._noun, str(self.address))
 
     async def drain(self, deadline: Deadline) -> None:
@@ -69,7 +78,7 @@ class Datagrams(PushInput):
         """Close the socket; a unix socket's file goes with it."""
         if self._socket is None:
             return
-        asyncio.get_running_loop().remove_reader(self._socket)
+        self._loop.remove_reader(self._socket)
         self._socket.close()
         self._socket = None
         if self._listen.path is not None:
@@ -99,10 +108,25 @@ class Datagrams(PushInput):
             raise
         return udp
 
-    def _readable(self) -> bool:
-        """Take in what is there, up to a batch; True if there was anything."""
+    def _woken(self) -> None:
+        """Something is there. Few datagrams over UDP: look again after a pause, instead of being woken for each."""
+        taken = self._readable()
+        if self._listen.path is None and 0 < taken < _MANY and self._socket is not None:
+            self._loop.remove_reader(self._socket)
+            self._loop.call_later(_PAUSE, self._look)
+
+    def _look(self) -> None:
         if self._socket is None:
-            return False
+            return
+        if self._readable():
+            self._loop.call_later(_PAUSE, self._look)
+        else:
+            self._loop.add_reader(self._socket, self._woken)
+
+    def _readable(self) -> int:
+        """Take in what is there, up to a batch. Returns how many bytes that were."""
+        if self._socket is None:
+            return 0
         buffer, view, receive = self._buffer, self._view, self._receive
         end = 0
         try:
@@ -119,7 +143,7 @@ class Datagrams(PushInput):
             self._events.collect_failed(self._noun, error.strerror or str(error))
         if end:
             self._lines.feed(bytes(view[:end]))
-        return end > 0
+        return end
 
     def _receive_first(self, sock: socket.socket) -> int:
         size, ancillary, _, _ = sock.recvmsg_into([self._view[:DATAGRAM]], 64)

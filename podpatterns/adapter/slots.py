@@ -1,13 +1,15 @@
 """Slots: what one series is held in, and what takes the values of a line.
 
-The hot path changes a slot's number directly or by one call of `take`; nothing here looks at a clock per sample, except
-where a set must turn its window. `renewed` is how idle series are found: each sample leaves a mark, which is wiped when
-it is asked for. `since` is when a series began, in seconds since 1970, None where nobody asks.
+The hot path (`intake`) changes the numbers of the first three kinds directly and calls `take` of all others; nothing
+here looks at a clock per sample, except where a set must turn its window. `renewed` is how idle series are found: each
+sample leaves a mark, which is wiped when it is asked for. `since` is when a series began, in seconds since 1970, None
+where nobody asks.
 """
 
 from __future__ import annotations
 
 import hashlib
+from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import accumulate
@@ -20,10 +22,9 @@ SET_LIMIT = 65_536
 
 
 class Counter:
-    """A sum that only grows. `additive` lets the hot path add without a call."""
+    """A sum that only grows."""
 
     __slots__ = ("more", "since", "value", "weight")
-    additive = True
 
     def __init__(self, weight: float, since: float | None = None) -> None:
         self.value, self.weight, self.more, self.since = 0.0, weight, None, since
@@ -51,12 +52,11 @@ class Counter:
 class Gauge:
     """The last value; one with a sign changes it by that much, as StatsD has it."""
 
-    __slots__ = ("_touched", "value")
-    additive = False
+    __slots__ = ("touched", "value")
 
     def __init__(self) -> None:
         self.value = 0.0
-        self._touched = True
+        self.touched = True
 
     def take(self, value: float, text: bytes) -> None:
         """Set or change."""
@@ -65,11 +65,11 @@ class Gauge:
             if not isfinite(value):
                 raise Refused("not_finite")
         self.value = value
-        self._touched = True
+        self.touched = True
 
     def renewed(self) -> bool:
         """Whether a sample came since this was asked last."""
-        touched, self._touched = self._touched, False
+        touched, self.touched = self.touched, False
         return touched
 
     def read(self) -> float:
@@ -81,7 +81,6 @@ class Scaled:
     """A way into a gauge for lines whose values are multiplied; others of the same series may not be."""
 
     __slots__ = ("_scale", "gauge")
-    additive = False
 
     def __init__(self, gauge: Gauge, scale: float) -> None:
         self.gauge, self._scale = gauge, scale
@@ -98,7 +97,6 @@ class Discard:
     """Where lines go that a mapping rule drops: remembered like any other, they cost no more than those."""
 
     __slots__ = ("_dropped", "_match")
-    additive = False
 
     def __init__(self, match: str, dropped: Callable[[str], None]) -> None:
         self._match, self._dropped = match, dropped
@@ -111,15 +109,14 @@ class Discard:
 class Distribution:
     """Counts by bucket, and the sum; upper bounds are inclusive, as in Prometheus."""
 
-    __slots__ = ("_touched", "bounds", "counts", "more", "scale", "since", "total", "weight")
-    additive = False
+    __slots__ = ("bounds", "counts", "more", "scale", "since", "total", "touched", "weight")
 
     def __init__(self, bounds: Sequence[float], weight: float, scale: float, since: float | None = None) -> None:
         self.bounds, self.weight, self.scale, self.since = bounds, weight, scale, since
-        self.counts = [0.0] * (len(bounds) + 1)
+        self.counts = array("d", bytes(8 * (len(bounds) + 1)))
         self.total = 0.0
         self.more: Distribution | None = None
-        self._touched = True
+        self.touched = True
 
     def take(self, value: float, text: bytes) -> None:  # noqa: ARG002
         """Observe one value."""
@@ -129,7 +126,7 @@ class Distribution:
             raise Refused("not_finite")
         self.total = total
         self.counts[bisect_left(self.bounds, value)] += 1.0
-        self._touched = True
+        self.touched = True
 
     def merge(self, buckets: Mapping[int, int], total: float) -> None:
         """Observe many values at once, of which it is known how many belong in each bucket, and their sum."""
@@ -138,14 +135,14 @@ class Distribution:
         for bucket, count in buckets.items():
             self.counts[bucket] += count
         self.total += total
-        self._touched = True
+        self.touched = True
 
     def renewed(self) -> bool:
         """Whether a sample of any rate came since this was asked last."""
         touched = False
         for part in self.parts():
-            touched |= part._touched  # noqa: SLF001 - its own kind
-            part._touched = False  # noqa: SLF001
+            touched |= part.touched
+            part.touched = False
         return touched
 
     def parts(self) -> Iterator[Distribution]:
@@ -170,26 +167,25 @@ class Distribution:
 class Set:
     """How many different members were seen in the last whole window of time, or in the first as it grows."""
 
-    __slots__ = ("_clock", "_last", "_members", "_since", "_touched", "_window")
-    additive = False
+    __slots__ = ("_clock", "_last", "_members", "_since", "_window", "touched")
 
     def __init__(self, window: float, clock: Callable[[], float]) -> None:
         self._window, self._clock = window, clock
         self._since = clock()
         self._members: set[bytes] = set()
         self._last: int | None = None
-        self._touched = True
+        self.touched = True
 
     def take(self, value: float, text: bytes) -> None:  # noqa: ARG002
         """Note a member, by its digest: memory stays the same however long it is."""
         self._turn()
-        self._touched = True
+        self.touched = True
         if len(self._members) < SET_LIMIT:
             self._members.add(hashlib.blake2b(text, digest_size=8).digest())
 
     def renewed(self) -> bool:
         """Whether a member came since this was asked last."""
-        touched, self._touched = self._touched, False
+        touched, self.touched = self.touched, False
         return touched
 
     def read(self) -> float:

@@ -66,7 +66,7 @@ def test_idle_series_are_dropped(line: str) -> None:
     world = World().feed(line, line)
     assert world.after(9.9) == {}
     assert sum(world.after(0.1).values()) == 1
-    assert (world.samples(), world.store.count, world.store.metrics, world.intake._count) == ({}, 0, {}, 0)
+    assert (world.samples(), world.store.count, world.store.metrics, len(world.intake._known)) == ({}, 0, {}, 0)
     assert world.intake._known == {}
     assert world.expiry._since == {}
     fresh = World()

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from podpatterns.adapter import intake
 from podpatterns.adapter.intake import Intake
 from podpatterns.adapter.store import OVERFLOW, Shape, Store
 from podpatterns.formats import prometheus
@@ -134,7 +135,7 @@ def test_the_budget_holds_and_sums_stay_right() -> None:
     assert world.store.count == 10
     assert world.sink.refused == {"series_budget": 995}
     assert world.overflow == {"a_total": 995, "": 995}
-    assert world.intake._count <= 10
+    assert len(world.intake._known) <= 10
     assert world.store.top(1) == [("a_total", 6)]
 
 
@@ -143,14 +144,14 @@ def test_known_texts_are_bounded() -> None:
     world = World(budget=1)
     for rate in range(1, 50):
         world.feed(f"a:1|c|@0.{rate:02d}|c:{rate}")
-    assert world.intake._count <= 4
+    assert len(world.intake._known) <= 4
     assert len(world.samples()) == 1
 
 
 def test_stamps_are_not_remembered() -> None:
     """A line with a timestamp never comes again."""
     world = World().feed(*(f"a:1|c|T{stamp}" for stamp in range(100)))
-    assert world.intake._count == 0
+    assert not world.intake._known
     assert world.samples() == {"a_total": 100.0}
 
 
@@ -181,3 +182,27 @@ def test_any_bytes_are_accounted_for(data: bytes) -> None:
     world = World()
     world.intake.feed(data)
     assert world.sink.lines == sum(1 for line in data.split(b"\n") if line)
+
+
+@given(
+    st.lists(st.sampled_from(["a:1|c", "a:2|c", "a:-1|c", "b:7|g", "b:+1|g", "b:-2|g", "c:5|ms", "c:5_0|ms", "d:x|s"]))
+)
+def test_remembered_lines_do_what_they_did(given_lines: list[str]) -> None:
+    """A line that came before does the same again, whether it is remembered as a whole or read anew, in any order."""
+    whole, single = World(), World()
+    whole.feed("\n".join(given_lines))
+    for line in given_lines:
+        single.feed(line)
+        single.intake.forget()
+    assert whole.samples() == single.samples()
+    assert whole.sink.refused == single.sink.refused
+
+
+def test_remembered_lines_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When others come than are remembered, memory starts anew; sums are right all the same."""
+    monkeypatch.setattr(intake, "LINES", 4)
+    world = World()
+    for start in range(0, 100, 10):
+        world.feed("\n".join(f"a:{value}|c" for value in range(start, start + 10)))
+        assert len(world.intake._lines) <= 4
+    assert world.samples()["a_total"] == sum(range(100))

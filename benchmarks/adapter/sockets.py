@@ -1,0 +1,163 @@
+"""Lines that come from another process: over sockets beside npm's statsd, out of a log beside mtail."""
+
+from __future__ import annotations
+
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.adapter.corpus import SERIES, access, counted, lines
+from benchmarks.adapter.programs import Running, adapter, mtail, statsd, sum_of
+from benchmarks.processes import LOAD_CORE, free_port
+
+UNIX_LINES, UDP_LINES, LOG_LINES = 300_000, 60_000, 100_000
+PER_DATAGRAM = {"unix": 20, "udp": 10}
+BURST = 1000
+"""Lines over UDP without a pause of 10 ms: what the kernel's buffer takes, for nobody waits for a slow receiver."""
+
+SENDER = """
+import socket, sys, time
+target, size, burst, file = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+lines = open(file, "rb").read().split(b"\\n")
+out = socket.socket(socket.AF_UNIX if target.startswith("/") else socket.AF_INET, socket.SOCK_DGRAM)
+out.connect(target if target.startswith("/") else ("127.0.0.1", int(target)))
+for at in range(0, len(lines), size):
+    out.send(b"\\n".join(lines[at:at + size]))
+    if burst and at % burst == 0:
+        time.sleep(0.01)
+"""
+
+
+@dataclass(slots=True)
+class Fed:
+    """What one round did: lines a CPU-second, and lines that did not arrive."""
+
+    rate: float
+    lost: int
+
+
+@dataclass(slots=True)
+class Setting:
+    """The programs, running, and how to feed each."""
+
+    folder: Path
+    ours: Running
+    statsd: Running
+    logs: Running
+    mtail: Running
+    udp: int
+    statsd_port: int
+
+    def unix(self) -> Fed:
+        """Lines over the unix socket; every one has to be in the sums as well."""
+        before = sum_of(self.ours.get(), "shop_service[a-z0-9_]*_total")
+        fed = self._sent("unix", str(self.folder / "statsd.sock"), self.ours, UNIX_LINES, self._taken)
+        grown = sum_of(self.ours.get(), "shop_service[a-z0-9_]*_total") - before
+        return Fed(fed.rate, fed.lost + round(abs(grown - counted(lines(UNIX_LINES)))))
+
+    def ours_udp(self) -> Fed:
+        """Lines over UDP to the adapter."""
+        return self._sent("udp", str(self.udp), self.ours, UDP_LINES, self._taken)
+
+    def statsd_udp(self) -> Fed:
+        """The same to statsd."""
+        return self._sent("udp", str(self.statsd_port), self.statsd, UDP_LINES, self._received)
+
+    def our_log(self) -> Fed:
+        """Lines of an access log to the adapter."""
+        return self._written("ours.log", self.logs, lambda: sum_of(self.logs.get(), "bench_requests_total"))
+
+    def mtail_log(self) -> Fed:
+        """The same to mtail."""
+        return self._written("mtail.log", self.mtail, lambda: sum_of(self.mtail.get(), "requests_total"))
+
+    def _taken(self) -> int:
+        page = self.ours.get()
+        refused = sum_of(page, "podpatterns_adapter_lines_refused_total")
+        return round(sum_of(page, "podpatterns_adapter_lines_total") - refused)
+
+    def _received(self) -> int:
+        found = re.search(r"'statsd\.metrics_received': (\d+)", _ask(self.statsd.port, "counters"))
+        return int(found[1]) if found else 0
+
+    def _sent(self, kind: str, target: str, to: Running, count: int, received: Callable[[], int]) -> Fed:
+        file = self.folder / f"{kind}-{count}.lines"
+        if not file.exists():
+            file.write_bytes(b"\n".join(lines(count)))
+        burst = BURST if kind == "udp" else 0
+        command = [sys.executable, "-c", SENDER, target, str(PER_DATAGRAM[kind]), str(burst), str(file)]
+        before = received()
+        to.settle()
+        start = to.cpu()
+        subprocess.run(["taskset", "-c", str(LOAD_CORE), *command], check=True)
+        to.settle()
+        spent = to.cpu() - start
+        arrived = received() - before
+        return Fed(arrived / spent, count - arrived)
+
+    def _written(self, name: str, to: Running, received: Callable[[], float]) -> Fed:
+        before = received()
+        to.settle()
+        start = to.cpu()
+        with (self.folder / name).open("ab") as log:
+            log.write(access(LOG_LINES))
+        time.sleep(1.0)  # mtail looks every quarter of a second
+        to.settle()
+        spent = to.cpu() - start
+        arrived = round(received() - before)
+        return Fed(arrived / spent, LOG_LINES - arrived)
+
+
+def _ask(port: int, question: str) -> str:
+    """What statsd's management port answers."""
+    with socket.create_connection(("127.0.0.1", port), 5) as sock:
+        sock.sendall(question.encode() + b"\n")
+        text = b""
+        while b"END" not in text:
+            part = sock.recv(1 << 20)
+            if not part:
+                break
+            text += part
+    return text.decode()
+
+
+LOGS = r"""
+  - type: logs
+    paths: [{log}]
+    rules:
+    - match: '"(?P<method>[A-Z]+) \S+ [^"]*" (?P<status>\d{{3}}) (?P<bytes>\d+)'
+      metrics:
+      - {{name: bench_requests_total, labels: {{method: method, status: status}}}}
+      - {{name: bench_bytes_total, value: bytes}}
+"""
+
+
+@contextmanager
+def setting(folder: Path) -> Iterator[Setting]:
+    """Every program started, and warm."""
+    for name in ("ours.log", "mtail.log"):
+        (folder / name).touch()
+    udp, statsd_port = free_port(), free_port()
+    inputs = (
+        f'  - {{type: statsd, listen: "unix:{folder}/statsd.sock"}}\n  - {{type: statsd, listen: "127.0.0.1:{udp}"}}'
+    )
+    with ExitStack() as stack:
+        found = Setting(
+            folder,
+            stack.enter_context(adapter(folder, inputs)),
+            stack.enter_context(statsd(folder, statsd_port)),
+            stack.enter_context(adapter(folder, LOGS.format(log=folder / "ours.log"))),
+            stack.enter_context(mtail(folder, folder / "mtail.log")),
+            udp,
+            statsd_port,
+        )
+        for warm in (found.unix, found.ours_udp, found.statsd_udp, found.our_log, found.mtail_log):
+            warm()
+        assert SERIES < UDP_LINES
+        yield found

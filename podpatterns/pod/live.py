@@ -57,6 +57,7 @@ def standing(runner: PodRunner) -> dict[str, Any]:
                 "state": said.state,
                 "why": said.why,
                 "held_up": said.held_up,
+                "share": None if said.share is None else round(said.share, 3),
                 "ready": pod.members[said.container].ready,
                 "restarts": pod.members[said.container].restarts,
             }

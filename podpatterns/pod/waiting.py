@@ -24,6 +24,8 @@ class Explanation:
     why: str = ""
     held_up: bool = False
     """It is not yet, or no longer, doing what it is there for."""
+    share: float | None = None
+    """How much of what it waits for has passed, from 0 to 1: of a back-off, a grace, the tries of a probe."""
 
 
 def explain(pod: Pod, now: float) -> list[Explanation]:
@@ -39,8 +41,8 @@ def why(pod: Pod, name: str, now: float = 0) -> str:
 
 
 def _waiting(pod: Pod, member: Member, now: float) -> Explanation:
-    def said(state: str, why: str) -> Explanation:
-        return Explanation(member.name, member.kind, state, why, held_up=True)
+    def said(state: str, why: str, share: float | None = None) -> Explanation:
+        return Explanation(member.name, member.kind, state, why, held_up=True, share=share)
 
     if pod.ending is not None:
         behind = next((other for other in pod.before(member) if not other.initialized), None)
@@ -49,7 +51,8 @@ def _waiting(pod: Pod, member: Member, now: float) -> Explanation:
     if member.message and member.reason != CRASH_LOOP:
         return said(member.reason, f"{member.message}; looked at again {_in(member.not_before, now)}")
     if member.ends:
-        return said(member.reason, f"{_ended(member)}, and is started again {_in(member.not_before, now)}")
+        share = _share(member.ends[-1].ended_at, now, member.not_before)
+        return said(member.reason, f"{_ended(member)}, and is started again {_in(member.not_before, now)}", share)
     for other in pod.before(member):
         if not other.initialized:
             return said("waiting", f"waits for {other.name}, {_not_through(pod, other, now)}")
@@ -93,7 +96,9 @@ def _running(pod: Pod, member: Member, now: float) -> Explanation:
         return Explanation(member.name, member.kind, "running", why, held_up=True)
     if not member.startup_passed:
         why = f"its startup probe has not passed: {_probe(pod, member, 'startup', now)}"
-        return Explanation(member.name, member.kind, "running, not started", why, held_up=True)
+        count = member.probes["startup"]
+        share = count.row / count.probe.failure if count.last is False else 0.0
+        return Explanation(member.name, member.kind, "running, not started", why, held_up=True, share=share)
     if not member.ready:
         why = f"its readiness probe has not passed: {_probe(pod, member, 'readiness', now)}"
         return Explanation(member.name, member.kind, "running, not ready", why, held_up=True)
@@ -103,7 +108,7 @@ def _running(pod: Pod, member: Member, now: float) -> Explanation:
 def _pre_stop(pod: Pod, member: Member, now: float) -> Explanation:
     latest = f"at the latest {_due(pod, member, 'grace', now)}"
     why = f"its preStop has not returned; {member.spec.stop_signal} when it has, {latest}"
-    return Explanation(member.name, member.kind, "in preStop", why, held_up=True)
+    return Explanation(member.name, member.kind, "in preStop", why, held_up=True, share=_of_grace(pod, member, now))
 
 
 def _turn(pod: Pod, member: Member, now: float) -> Explanation:
@@ -112,13 +117,15 @@ def _turn(pod: Pod, member: Member, now: float) -> Explanation:
         f"a sidecar ends after all main containers and all later sidecars, and {others} still run"
         f"{'s' if ',' not in others else ''}; {member.spec.stop_signal} at the latest {_due(pod, member, 'grace', now)}"
     )
-    return Explanation(member.name, member.kind, "waiting for its turn to end", why, held_up=True)
+    state = "waiting for its turn to end"
+    return Explanation(member.name, member.kind, state, why, held_up=True, share=_of_grace(pod, member, now))
 
 
 def _terminating(pod: Pod, member: Member, now: float) -> Explanation:
     cause = f" ({member.unhealthy})" if member.unhealthy else ""
     why = f"it has had {member.spec.stop_signal}{cause} and has not ended; SIGKILL {_due(pod, member, 'kill', now)}"
-    return Explanation(member.name, member.kind, "ending", why, held_up=True)
+    share = _share(member.told_at, now, pod.when(member.name, "kill") or now)
+    return Explanation(member.name, member.kind, "ending", why, held_up=True, share=share)
 
 
 def _over(pod: Pod, member: Member, _now: float) -> Explanation:
@@ -157,6 +164,14 @@ def _probe(pod: Pod, member: Member, kind: ProbeKind, now: float) -> str:
     wanted = count.probe.success if count.last else count.probe.failure
     said = f"{count.row} of {wanted} {'passed' if count.last else 'failed'}"
     return (f"{count.detail} " if not count.last and count.detail else "") + f"({said})"
+
+
+def _share(begin: float, now: float, end: float) -> float:
+    return min(1.0, max(0.0, (now - begin) / (end - begin))) if end > begin else 1.0
+
+
+def _of_grace(pod: Pod, member: Member, now: float) -> float:
+    return _share(member.until - pod.spec.grace, now, member.until)
 
 
 def _since(member: Member, now: float) -> str:

@@ -41,11 +41,11 @@ class _Lines:
         self.lost = False
         """The reader is gone: `pod run | head`."""
 
-    def _write(self, line: str) -> None:
+    def _write(self, text: str) -> None:
         if self.lost:
             return
         try:
-            self._out.write(f"{line}\n")
+            self._out.write(text)
             self._out.flush()
         except BrokenPipeError:
             self.lost = True
@@ -183,7 +183,7 @@ class TextWriter(_Lines):
         return f"\033[{colour}m{text}\033[0m" if colour and self._colours else text
 
     def _print(self, text: str) -> None:
-        self._write(text)
+        self._write(f"{text}\n")
 
 
 class JsonWriter(_Lines):
@@ -217,7 +217,7 @@ class JsonWriter(_Lines):
         """Nothing more is written."""
 
     def _print(self, value: Mapping[str, Any]) -> None:
-        self._write(json.dumps(value, ensure_ascii=False, default=str))
+        self._write(f"{json.dumps(value, ensure_ascii=False, default=str)}\n")
 
 
 Writer = TextWriter | JsonWriter

@@ -1,6 +1,8 @@
 """What people see of a run: the timeline with its lanes, the panel, and what is said when nothing happens."""
 
+import asyncio
 import io
+import re
 
 import pytest
 
@@ -100,8 +102,6 @@ def test_too_many_containers_have_no_lanes():
 
 def test_colours_only_add_to_the_text():
     """Without its escapes the coloured timeline is the plain one."""
-    import re
-
     coloured = written([SHOP], STORY, colours=True)
     assert "\033[32mready\033[0m" in coloured
     assert re.sub(r"\033\[\d+m", "", coloured) == written([SHOP], STORY)
@@ -142,9 +142,9 @@ WAITING = {
     "pod": "shop", "phase": "Pending", "ready": False, "age": 12.0, "ending": None, "failure": None, "speed": 1,
     "containers": [
         {"name": "migrate", "kind": "init", "state": "running", "why": "it has not completed", "held_up": True,
-         "ready": False, "restarts": 2},
+         "ready": False, "restarts": 2, "share": 0.5},
         {"name": "app", "kind": "main", "state": "running and ready", "why": "", "held_up": False, "ready": True,
-         "restarts": 0},
+         "restarts": 0, "share": None},
     ],
 }  # fmt: skip
 
@@ -161,19 +161,82 @@ def test_silence_is_broken_by_who_waits():
     assert "app" not in out.getvalue()
 
 
-def test_the_panel_shows_each_container(monkeypatch):
-    """State, restarts, and why one waits; the facts of ours where they run."""
-    from rich.console import Console
+@pytest.fixture
+def panel(monkeypatch):
+    """A panel writer, and what a terminal of 80 columns and 10 rows that gets its output shows."""
+    from podpatterns.pod.panel import PanelWriter
 
-    from podpatterns.pod import panel
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("LINES", "10")
+    monkeypatch.setenv("TERM", "xterm")
+    out = io.StringIO()
 
-    screen = Console(record=True, file=io.StringIO(), width=80, force_terminal=True)
-    monkeypatch.setattr(panel, "Console", lambda: screen)
-    writer = panel.PanelWriter([SHOP])
+    def screen():
+        """Plays the text: lines, carriage return, cursor up, erase to the end of the screen."""
+        rows, row, column = [""], 0, 0
+        for part in re.findall(r"\033\[\d*[AJ]|\033\[[\d;]*m|\n|\r|[^\033\n\r]+", out.getvalue()):
+            if part == "\n":
+                row, column = row + 1, 0
+                rows += [""] * (row + 1 - len(rows))
+            elif part == "\r":
+                column = 0
+            elif part.endswith("A") and part[0] == "\033":
+                row -= int(part[2:-1])
+            elif part == "\033[J":
+                rows[row:] = [rows[row][:column]]
+            elif part[0] != "\033":
+                rows[row] = rows[row][:column].ljust(column) + part
+                column += len(part)
+        return rows
+
+    return PanelWriter([SHOP], out), screen
+
+
+def test_the_panel_shows_each_container(panel):
+    """State, restarts, progress, and why one waits; the facts of ours where they run."""
+    writer, screen = panel
     writer.summary([WAITING], [("app", {"lines read": 3})], ["http://localhost/"])
-    writer.close()
-    text = screen.export_text()
+    text = "\n".join(screen())
     assert "shop · Pending · 1/1 ready · 12 s" in text
-    assert "migrate  ↻2  it has not completed" in text
+    assert re.search(r"… +migrate +↻2 +━+╸?━* +it has not completed", text)
     assert "lines read 3" in text
     assert "→ http://localhost/" in text
+    assert max(map(len, screen())) < 80
+
+
+def test_the_panel_stays_below_the_lines_and_leaves_nothing_behind(panel):
+    """Lines go above it, however often it is refreshed; at the end it is gone."""
+    writer, screen = panel
+    writer.summary([WAITING], [], [])
+    for second in range(3):
+        writer.entry(Entry(second, "shop", "app", What.STARTED))
+        writer.summary([WAITING], [], [])
+        assert [line for line in screen() if "started" in line] == screen()[3 : second + 4]
+        assert sum("shop · Pending" in line for line in screen()) == 1
+        assert "shop · Pending" in screen()[-4]
+    writer.close()
+    assert not any("─ shop" in line for line in screen())
+    assert len([line for line in screen() if "started" in line]) == 3
+
+
+def test_a_panel_without_room_is_not_shown(panel):
+    """On a terminal of ten rows, a panel of twelve."""
+    writer, screen = panel
+    writer.summary([WAITING], [], [f"look {n}" for n in range(10)])
+    writer.entry(Entry(0, "shop", "app", What.STARTED))
+    writer.close()
+    assert not any("look" in line for line in screen())
+
+
+async def test_many_lines_are_written_together(panel, monkeypatch):
+    """One write for what comes within a moment: the panel is not drawn for each line."""
+    writer, _ = panel
+    writer.summary([WAITING], [], [])
+    writes = []
+    monkeypatch.setattr(writer, "_write", writes.append)
+    for _ in range(1000):
+        writer.entry(Entry(0, "shop", "app", None, "x"))
+    assert writes == []
+    await asyncio.sleep(0.1)
+    assert len(writes) == 1
+    assert writes[0].count("│\033[0m x") == 1000

@@ -228,6 +228,9 @@ def settle() -> None:
     # lasts some 15 ms, in which no request is answered.
     gc.collect()
     gc.freeze()
+    # What is left is so little that Python would collect all of it all the time: a batch of lines makes thousands of
+    # tuples, which die without the collector's help. Looking after 10,000 instead of 700 saves a sixth of the CPU time.
+    gc.set_threshold(10_000, 20, 20)
 
 
 def run(config: ProcessConfig, files: Sequence[str | Path] = ()) -> None:

@@ -7,6 +7,7 @@ found, not what should be), and RFC 6587 for the two ways to send messages over 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 FACILITIES = (
@@ -93,17 +94,22 @@ def word(text: str, limit: int) -> str:
     return _UNPRINTABLE.sub("_", text)[:limit] or "-"
 
 
-def message(priority: int, when: str, header: str, text: bytes) -> bytes:
-    """A message of RFC 5424 in its frame of RFC 6587: its length in bytes, a space, the message.
+def head(priority: int, when: str, header: str) -> bytes:
+    """What a message of RFC 5424 begins with, up to its text.
 
     Args:
         priority: facility · 8 + severity.
         when: as RFC 3339 writes it.
         header: host, application, process, message id and structured data, each a word.
-        text: UTF-8.
     """
-    whole = b"<%d>1 %s %s %s" % (priority, when.encode(), header.encode(), text)
-    return b"%d %s" % (len(whole), whole)
+    return f"<{priority}>1 {when} {header} ".encode()
+
+
+def framed(heads: Iterable[bytes], texts: Iterable[bytes]) -> bytes:
+    """Messages in their frames of RFC 6587, one behind the other: the length in bytes, a space, the message."""
+    return b"".join(
+        [b"%d %b%b" % (len(head) + len(text), head, text) for head, text in zip(heads, texts, strict=False)]
+    )
 
 
 def parse(line: bytes) -> dict[str, Any] | None:

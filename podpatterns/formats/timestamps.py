@@ -69,7 +69,12 @@ def _seconds(iso: str) -> int | None:
 def rfc3339(nanos: int) -> str:
     """`2026-11-23T09:36:16.123456Z`: six digits, which every reader of RFC 3339 takes."""
     seconds, rest = divmod(nanos, SECOND)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest // 1000:06}Z"
+    return f"{_date(seconds)}.{rest // 1000:06}Z"
+
+
+@lru_cache(1024)  # as above
+def _date(seconds: int) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}"
 
 
 def resolution(nanos: int) -> int:

@@ -70,7 +70,7 @@ WORD = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, m
 @given(st.integers(0, 191), WORD, WORD, st.text(max_size=60))
 def test_what_is_written_is_read(priority: int, host: str, app: str, text: str) -> None:
     """A message in its frame: the length is the bytes behind the space, and its fields come back."""
-    framed = syslog.message(priority, "2026-11-23T09:36:16Z", f"{host} {app} - - -", text.encode())
+    framed = syslog.framed([syslog.head(priority, "2026-11-23T09:36:16Z", f"{host} {app} - - -")], [text.encode()])
     length, _, whole = framed.partition(b" ")
     assert int(length) == len(whole)
     record = syslog.parse(whole)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from itertools import repeat
 from typing import Any, ClassVar, Literal
 
 from podpatterns.formats import jsonlines, syslog
@@ -80,7 +81,7 @@ class Syslog(Output):
         connection = self._connection
         assert connection is not None, "started"
         now = time.time_ns()
-        body = b"".join(item for batch in batches for item in messages(self.config, batch, now))
+        body = b"".join([messages(self.config, batch, now) for batch in batches])
         try:
             async with asyncio.timeout(self.config.timeout):
                 if not connection.is_open:
@@ -99,20 +100,28 @@ class Syslog(Output):
             self._connection.close()
 
 
-def messages(config: SyslogConfig, batch: Batch, now: int) -> Iterator[bytes]:
+def messages(config: SyslogConfig, batch: Batch, now: int) -> bytes:
     """The framed message of each record. `now` in nanoseconds."""
     ndjson = batch.ndjson
-    facility = syslog.FACILITIES.index(config.facility) * 8
     host = config.hostname or syslog.word(os.uname().nodename, 255)
     header = f"{host} {config.app_name} - - -"
-    nothing: list[Any] = [None] * len(batch)
-    times = jsonlines.column(ndjson, config.time_field) if config.time_field is not None else nothing
-    levels = jsonlines.column(ndjson, config.level_field) if config.level_field is not None else nothing
-    texts = jsonlines.column(ndjson, MESSAGE) if config.message == "message" else nothing
-    for record, when, level, text in zip(jsonlines.split(ndjson), times, levels, texts, strict=True):
-        yield syslog.message(
-            facility + (severity(level) or INFO).syslog,
-            rfc3339(nanoseconds(when) or now),
-            header,
-            text.encode() if isinstance(text, str) else record,
-        )
+    facility = syslog.FACILITIES.index(config.facility) * 8
+    whens, levels = _column(ndjson, config.time_field), _column(ndjson, config.level_field)
+    texts = jsonlines.split(ndjson)
+    if config.message == "message":
+        found = jsonlines.column(ndjson, MESSAGE)
+        texts = [each.encode() if isinstance(each, str) else text for each, text in zip(found, texts, strict=True)]
+    plain = syslog.head(facility + INFO.syslog, rfc3339(now), header)
+    if whens is None and levels is None:
+        return syslog.framed(repeat(plain), texts)
+    heads = [
+        syslog.head(facility + (severity(level) or INFO).syslog, rfc3339(nanoseconds(when) or now), header)
+        for when, level in zip(whens or repeat(None), levels or repeat(None), strict=False)
+    ]
+    return syslog.framed(heads, texts)
+
+
+def _column(ndjson: bytes, name: str | None) -> list[Any] | None:
+    """A field of each record; None if no record has it."""
+    found = jsonlines.column(ndjson, name) if name is not None else []
+    return found if any(each is not None for each in found) else None

@@ -135,7 +135,7 @@ class RunProbe:
 
 @dataclass(frozen=True, slots=True)
 class Terminate:
-    """SIGTERM to the container's main process."""
+    """The container's stop signal, SIGTERM unless it has another one, to its main process."""
 
     container: str
     run: int

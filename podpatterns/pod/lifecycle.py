@@ -11,6 +11,8 @@ kuberuntime_termination_order.go, prober/worker.go, kubelet_pods.go):
 - Probes: the startup probe holds back the other two. Liveness and startup stop the container; readiness only tells.
 - End: every container in parallel preStop → its turn → SIGTERM → SIGKILL under one grace, of which SIGTERM gets at
   least two seconds. A sidecar's turn comes after all main containers and all later sidecars.
+
+It is one file because it is one machine: every rule reads and sets the same stages and timers.
 """
 
 from __future__ import annotations

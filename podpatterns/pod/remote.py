@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import struct
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -74,7 +75,7 @@ class Run:
 
 
 def runs() -> list[Run]:
-    """Those that answer, the oldest first."""
+    """The oldest first. Raises NotFound if one does not answer: it might be the one that is meant."""
     found = []
     for folder in sorted(Path(tempfile.gettempdir()).glob(f"{PREFIX}*"), key=_age):
         try:
@@ -86,6 +87,8 @@ def runs() -> list[Run]:
                     for pod in answer["pods"]
                 )
                 found.append(Run(folder, answer["pid"], tuple(pods)))
+        except TimeoutError as error:
+            raise NotFound(f"{error} does not answer; is it stopped, or does it wait for its terminal?") from None
         except (OSError, ValueError, KeyError):
             continue  # it has just ended, or has just begun
     return found
@@ -107,7 +110,11 @@ def _asking(folder: Path, request: dict[str, Any]) -> Iterator[tuple[dict[str, A
             connection.connect(f"/proc/self/fd/{descriptor}/{CONTROL}")
             connection.sendall(json.dumps(request).encode() + b"\n")
             with connection.makefile("rb") as stream:
-                answer = json.loads(stream.readline() or b"{}")
+                try:
+                    answer = json.loads(stream.readline() or b"{}")
+                except TimeoutError:
+                    peer = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+                    raise TimeoutError(f"the run in process {struct.unpack('3i', peer)[0]}") from None
                 if "error" in answer:
                     raise Refused(answer["error"])
                 connection.settimeout(None)

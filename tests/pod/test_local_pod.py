@@ -104,6 +104,22 @@ async def test_an_edit_of_a_config_map_reaches_its_volume_in_one_step(local_pod)
         running.edit("Secret", "settings", {})
 
 
+@pytest.mark.holds("missing ConfigMap")
+async def test_a_key_that_is_gone_keeps_a_container_from_its_restart_until_it_is_back(local_pod):
+    """CreateContainerConfigError with the key's name, as on a cluster; when it is there again, the container starts."""
+    value = {"name": "COLOUR", "valueFrom": {"configMapKeyRef": {"name": "settings", "key": "colour"}}}
+    running = await local_pod(pod(shell("app", env=[value])), config_map(colour="red"), speed=20)
+    await running.wait_line("app", "up")
+    running.edit("ConfigMap", "settings", {"colour": None})
+    running.kill("app")
+    await running.wait(What.FAILED, "app", text='has no key "colour"')
+    (app,) = running.status()["containerStatuses"]
+    assert app["state"]["waiting"]["reason"] == "CreateContainerConfigError"
+    assert 'has no key "colour"; looked at again in' in running.why("app")
+    running.edit("ConfigMap", "settings", {"colour": "blue"})
+    await running.wait_ready("app")
+
+
 async def test_a_wait_that_is_in_vain_says_what_the_pod_waits_for():
     """The wish, who is held up and why, and the timeline: no need to run it again to see."""
     document = pod(shell("app"), inits=[shell("slow", STAY)])

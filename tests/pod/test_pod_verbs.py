@@ -176,6 +176,20 @@ def test_two_runs_with_a_pod_of_one_name_are_told_apart_by_process(begin, ask):
     assert ask(first, "logs", "slow", "--run", str(second.process.pid))[0] == 0
 
 
+def test_a_run_that_does_not_answer_is_named(begin, ask, monkeypatch):
+    """One that is stopped, or that waits for its terminal, is not passed over as if it were not there."""
+    monkeypatch.setattr("podpatterns.pod.remote.PATIENCE", 0.3)
+    running = begin(CART)
+    running.until(what="started", container="slow")
+    running.process.send_signal(signal.SIGSTOP)
+    try:
+        code, _, err = ask(running, "status")
+    finally:
+        running.process.send_signal(signal.SIGCONT)
+    assert code == 1
+    assert err.startswith(f"podpatterns: the run in process {running.process.pid} does not answer")
+
+
 def test_a_run_that_was_killed_or_belongs_to_another_is_passed_over(shared, ask, tmp_path):
     """A folder without a socket, one with a dead socket, one with garbage behind it."""
     for name in ("podpatterns-empty", "podpatterns-dead"):

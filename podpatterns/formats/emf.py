@@ -56,7 +56,7 @@ def render(
         labels: dimensions that every event gets.
         about: more fields of `_aws`, such as LogGroupName.
 
-    Buckets have no place in it: a histogram is its count and sum.
+    Buckets have no place in it: a histogram is its count and sum. Where nothing was added there is nothing to say.
     """
     events: dict[tuple[Labels, int], dict[str, tuple[float, str]]] = {}
     left_out: dict[str, int] = {}
@@ -65,7 +65,8 @@ def render(
         stamps = family.stamps if family.stamps is not None else [None] * len(family.values)
         rows = zip(names(family), suffixes, family.blocks, family.values, stamps, strict=True)
         for name, suffix, text, value, stamp in rows:
-            if suffix == "_bucket":
+            summed = adds_up(family, suffix)
+            if suffix == "_bucket" or (summed and not value):
                 continue
             if not isfinite(value) or abs(value) > _LARGEST:
                 left_out["not_finite"] = left_out.get("not_finite", 0) + 1
@@ -75,7 +76,7 @@ def render(
                 left_out["too_many_labels"] = left_out.get("too_many_labels", 0) + 1
                 continue
             when = round((now if stamp is None else stamp) * 1000)
-            unit = _unit(name, family.unit) or ("Count" if adds_up(family, suffix) else "None")
+            unit = _unit(name, family.unit) or ("Count" if summed else "None")
             events.setdefault((dimensions, when), {})[name] = value, unit
     lines = []
     for (dimensions, when), metrics in events.items():

@@ -14,9 +14,7 @@ from typing import Any
 
 from podpatterns.formats.families import Family, Labels, labels_of
 from podpatterns.formats.numbers import floats
-
-CUMULATIVE = 2
-"""AGGREGATION_TEMPORALITY_CUMULATIVE."""
+from podpatterns.formats.otlp_messages import CUMULATIVE
 
 Json = dict[str, Any]
 
@@ -26,9 +24,15 @@ def attributes(labels: Iterable[tuple[str, str]]) -> list[Json]:
     return [{"key": name, "value": {"stringValue": value}} for name, value in labels]
 
 
-def request(families: Iterable[Family], resource: Mapping[str, str], now: float, start: float) -> Json:
+def request(
+    families: Iterable[Family], resource: Mapping[str, str], now: float, start: float, temporality: int = CUMULATIVE
+) -> Json:
     """An ExportMetricsServiceRequest. `now` and `start`, when counting began, are in seconds since 1970."""
     metrics = [found for family in families for found in _metrics(family, now, start)]
+    for metric in metrics:
+        for data in ("sum", "histogram"):
+            if data in metric:
+                metric[data]["aggregationTemporality"] = temporality
     scope = {"scope": {"name": "podpatterns.adapter"}, "metrics": metrics}
     return {"resourceMetrics": [{"resource": {"attributes": attributes(resource.items())}, "scopeMetrics": [scope]}]}
 
@@ -46,7 +50,7 @@ def _metrics(family: Family, now: float, start: float) -> Iterable[Json]:
     begun = {**clock, "startTimeUnixNano": _nanoseconds(start)}
     if family.kind == "histogram":
         points = [_histogram(labels, parts, begun) for labels, parts in series.items()]
-        found["histogram"] = {"aggregationTemporality": CUMULATIVE, "dataPoints": [each for each in points if each]}
+        found["histogram"] = {"dataPoints": [each for each in points if each]}
     elif family.kind == "summary":
         points = [_summary(labels, parts, begun) for labels, parts in series.items()]
         found["summary"] = {"dataPoints": [each for each in points if each]}
@@ -65,7 +69,7 @@ def _metrics(family: Family, now: float, start: float) -> Iterable[Json]:
             if isfinite(each[1])
         ]
         if family.kind == "counter":
-            found["sum"] = {"aggregationTemporality": CUMULATIVE, "isMonotonic": True, "dataPoints": points}
+            found["sum"] = {"isMonotonic": True, "dataPoints": points}
         else:
             found["gauge"] = {"dataPoints": points}
     data = found.get("histogram") or found.get("summary") or found.get("sum") or found["gauge"]

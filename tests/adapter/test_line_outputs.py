@@ -222,6 +222,7 @@ def test_events_of_cloudwatch() -> None:
     blocks = ['{k="v",le="1"}', '{k="v"}', '{k="v"}']
     families.append(Family("t_seconds", "histogram", blocks=blocks, values=[1, 1, 0.5]))
     families[-1].suffixes = ["_bucket", "_count", "_sum"]
+    families.append(Family("idle_total", "counter", blocks=[""], values=[0.0]))
     many = "{" + ",".join(f'l{number}="v"' for number in range(31)) + "}"
     families.append(Family("bad_bytes", "gauge", unit="bytes", blocks=["", many, '{k="v"}'], values=[nan, 1.0, 5.0]))
     lines, left_out = emf.render(

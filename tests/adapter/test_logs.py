@@ -225,14 +225,14 @@ adapter:
 MISTAKES = {
     "rules: [{match: '(', metrics: [{name: a}]}]": r"rules\[0\]\.match.*is not a regular expression",
     "rules: [{match: '(a+)+', metrics: [{name: a}]}]": r"rules\[0\]\.match.*can take forever",
-    "rules: [{match: 'x', metrics: [{name: a, labels: {b: c}}]}]": r'rules\[0\]\.match.*no field "c"',
+    "rules: [{match: 'x', metrics: [{name: a, labels: {b: c}}]}]": r'rules\[0\]\.metrics\[0\]\.labels\.b.*no field "c"',
     "rules: [{match: 'x', metrics: [{name: a, kind: gauge}]}]": r"rules\[0\]\.metrics\[0\]\.value.*needs a value",
     "rules: [{match: 'x', metrics: [{name: a-b}]}]": r"metrics\[0\]\.name",
     "rules: [{match: 'x', metrics: [{name: a, labels: {le: c}}]}]": r"labels\.le",
     "rules: [{match: 'x', metrics: []}]": r"metrics.*measures nothing",
     "rules: [{metrics: [{name: a}]}]": r"rules\[0\]\.match.*needs a regular expression",
     "format: json\n    rules: [{match: x, metrics: [{name: a}]}]": r"rules\[0\]\.match.*has fields already",
-    "format: combined\n    rules: [{metrics: [{name: a, value: size}]}]": r"rules\[0\]\.metrics.*no field \"size\"",
+    "format: combined\n    rules: [{metrics: [{name: a, value: size}]}]": r"metrics\[0\]\.value.*no field \"size\"",
     "listen: 'unix:/x'\n    rules: [{match: x, metrics: [{name: a}]}]": r"paths.*one of the two",
     "rules: []": r"rules.*nothing is counted",
 }

@@ -208,6 +208,21 @@ async def test_one_adapter_exports_to_another() -> None:
             assert f't_seconds_bucket{{{scope},le="0.05"}} 1' in lines
 
 
+async def test_changes_add_up_at_the_far_side() -> None:
+    """Sent as changes over several intervals, in either encoding: what arrives is what was counted."""
+    async with Adapter(receiving(scope_labels=False)) as taker:
+        output = OtlpOutputConfig(url=Url(url(taker)), interval=Duration("30ms"), temporality="delta")
+        config = AdapterConfig(inputs=[StatsdConfig(listen=ANY)], outputs=[output], own_metrics=False)
+        async with Adapter(config) as giver:
+            for _ in range(4):
+                giver.feed(b"a:3|c\nt:30|ms\ng:5|g")
+                await asyncio.sleep(0.04)
+        assert giver.events.lost == {}
+        assert taker.events.refused == {}
+        lines = await page(taker)
+    assert {"a_total 12", "t_seconds_count 4", 't_seconds_bucket{le="0.05"} 4', "g 5"} <= set(lines)
+
+
 async def test_what_the_far_side_rejects_is_counted() -> None:
     """partial_success of an answer is a loss, with its reason in the log; the adapter goes on."""
     async with Adapter(receiving(series=SeriesConfig(budget=1))) as taker:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from podpatterns.adapter.config import AdapterConfig
+from podpatterns.adapter.fetching import SourceConfig
 from podpatterns.adapter.inputs import InputConfig
 from podpatterns.adapter.inputs.apache import ApacheConfig
 from podpatterns.adapter.inputs.nginx import NginxConfig
@@ -17,6 +20,9 @@ from podpatterns.adapter.inputs.redis import RedisConfig
 from podpatterns.adapter.outputs.prometheus import PrometheusConfig
 from podpatterns.adapter.runtime import Adapter
 from podpatterns.formats.prometheus import parse
+from podpatterns.runtime.components import load_all, slot_of
+from podpatterns.runtime.decode import decode
+from podpatterns.runtime.nodes import parse as yaml
 from podpatterns.runtime.units import Address, Duration, SecretFile, Url
 from tests.adapter.test_real_prometheus import free_port
 from tests.formats.test_server_status import APACHE, NGINX, REDIS
@@ -87,6 +93,20 @@ async def test_redis_is_asked(tmp_path: Path) -> None:
     assert seen == [b"*3\r\n$4\r\nAUTH\r\n$2\r\nme\r\n$6\r\ns3cret\r\n*2\r\n$4\r\nINFO\r\n$3\r\nall\r\n"]
     for answer in (b"-NOAUTH no\r\n", b"", b"what?\r\n", b"+OK\r\n"):
         assert await down(lambda _, answer=answer: answer) == 0  # type: ignore[misc]
+
+
+SOURCES = [cls for cls in load_all(slot_of(InputConfig)) if issubclass(cls, SourceConfig)]
+
+
+@pytest.mark.parametrize("cls", SOURCES, ids=[cls.__name__ for cls in SOURCES])
+def test_every_source_is_of_this_pod_unless_the_file_says_otherwise(cls: type[SourceConfig]) -> None:
+    """Whatever asks somebody: another host is refused with what to do, and allowed by one word."""
+    config = decode(yaml(inspect.cleandoc(cls.EXAMPLE))[0], InputConfig)
+    assert isinstance(config, cls)
+    field, elsewhere = ("url", Url("http://example.com/")) if hasattr(config, "url") else ("address", Address("b.c:1"))
+    with pytest.raises(ValueError, match="remote: true"):
+        msgspec.structs.replace(config, **{field: elsewhere})
+    msgspec.structs.replace(config, **{field: elsewhere}, remote=True)
 
 
 def test_sources_elsewhere_must_be_meant() -> None:

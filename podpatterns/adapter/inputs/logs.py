@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import ClassVar, Literal
 
 from podpatterns.adapter.following import Following
@@ -44,11 +45,6 @@ class LogMetricConfig(Config, frozen=True, kw_only=True):
             if not label or label_name(label) != label or label.startswith("__") or label in ("le", "quantile"):
                 raise InvalidField(f"labels.{label}", f'"{label}" cannot be a label; use letters, digits and _')
 
-    @property
-    def fields(self) -> list[str]:
-        """The fields that it reads."""
-        return [*self.labels.values(), *([self.value] if self.value else [])]
-
 
 class LogRuleConfig(Config, frozen=True, kw_only=True):
     """Which lines, and what is measured in them."""
@@ -68,15 +64,15 @@ class LogRuleConfig(Config, frozen=True, kw_only=True):
             raise InvalidField("metrics", "a rule without metrics measures nothing")
         if self.match:
             check_regex(self.match, "match")
-            self.form("text", "match")
+            self.form("text")
 
     @property
     def fields(self) -> list[str]:
         """The fields that are read, each once."""
-        return list(dict.fromkeys([*self.where, *(field for metric in self.metrics for field in metric.fields)]))
+        return list(dict.fromkeys(field for _, field in self._uses()))
 
-    def form(self, name: Format, place: str) -> line_rows.Form:
-        """What reads these fields. Raises InvalidField for `place`."""
+    def form(self, name: Format, place: str = "") -> line_rows.Form:
+        """What reads these fields. Raises InvalidField; `place` is where the rule stands, with a dot behind it."""
         if name == "json":
             return line_rows.json(self.fields)
         if name == "logfmt":
@@ -84,17 +80,27 @@ class LogRuleConfig(Config, frozen=True, kw_only=True):
         try:
             form = line_rows.matching(combined.GROUPS if name == "combined" else self.match)
         except ValueError as error:
-            raise InvalidField(place, str(error)) from None
-        for field in self.fields:
+            raise InvalidField(f"{place}match", str(error)) from None
+        for where, field in self._uses():
             if field not in form.places:
-                hint = f"; write it as (?P<{field}>…)" if name == "text" else ""
+                hint = f"; write it as (?P<{field}>…) in `match`" if name == "text" else ""
                 there = ", ".join(form.places) or "none"
-                raise InvalidField(place, f'there is no field "{field}"{hint}; there is: {there}')
+                raise InvalidField(f"{place}{where}", f'there is no field "{field}"{hint}; there is: {there}')
         return form
+
+    def _uses(self) -> Iterator[tuple[str, str]]:
+        """Each field that is read, behind the place where it is said."""
+        for field in self.where:
+            yield f"where.{field}", field
+        for number, metric in enumerate(self.metrics):
+            for label, field in metric.labels.items():
+                yield f"metrics[{number}].labels.{label}", field
+            if metric.value:
+                yield f"metrics[{number}].value", metric.value
 
     def rule(self, name: Format) -> Rule:
         """The same, made ready."""
-        form = self.form(name, "match")
+        form = self.form(name)
         measures = tuple(
             Measure(
                 metric.name,
@@ -154,7 +160,7 @@ class LogsConfig(InputConfig, frozen=True, kw_only=True):
                 says = "needs a regular expression" if self.format == "text" else "has fields already; use `where`"
                 raise InvalidField(f"rules[{number}].match", f'format "{self.format}" {says}')
             if self.format == "combined":
-                rule.form("combined", f"rules[{number}].metrics")
+                rule.form("combined", f"rules[{number}].")
 
     def build(self, wiring: Wiring) -> Input:
         """The input."""

@@ -30,9 +30,10 @@ CONTENT_TYPE = "application/x-ndjson"
 class CloudwatchConfig(PushConfig, frozen=True, kw_only=True):
     """Writes CloudWatch's embedded metric format, for an agent that ships logs or for the CloudWatch agent itself.
 
-    Counters and counts are what was added since the last interval, as CloudWatch has it; gauges are as they are.
-    Histograms become count and sum, for each bucket would be a metric that is paid for. What a source had counted
-    before the adapter looked for the first time is not sent.
+    Counters and counts are what was added since the last interval, if anything was, as CloudWatch has it; gauges are as
+    they are. Histograms become count and sum, for each bucket would be a metric that is paid for; so is each of the
+    adapter's own, which `own_metrics: false` leaves out. What a source had counted before the adapter looked for the
+    first time is not sent.
     """
 
     EXAMPLE: ClassVar[str] = """

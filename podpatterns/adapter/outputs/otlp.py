@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 
 import msgspec
 
+from podpatterns.adapter.deltas import Deltas
 from podpatterns.adapter.events import AdapterEvents
 from podpatterns.adapter.outputs import Output, Source
 from podpatterns.adapter.pushing import Answer, Post, PostConfig
@@ -21,7 +22,7 @@ CONTENT_TYPES = {"json": "application/json", "protobuf": "application/x-protobuf
 class OtlpConfig(PostConfig, frozen=True, kw_only=True):
     """Exports metrics by OTLP/HTTP: to an OpenTelemetry Collector, and everything that takes its protocol.
 
-    Counters become monotonic sums, timers histograms, all of them cumulative; names stay as they are. Samples that are
+    Counters become monotonic sums, timers histograms; names stay as they are. Samples that are
     not finite are left out. Only 429, 502, 503 and 504 are tried again, as the protocol has it; a request of which the
     answer rejects a part is counted as lost with the reason `partly_rejected`.
     """
@@ -38,6 +39,10 @@ class OtlpConfig(PostConfig, frozen=True, kw_only=True):
     encoding: Literal["json", "protobuf"] = "json"
     """How requests are written. `protobuf` is what some stores insist on, and a third shorter."""
 
+    temporality: Literal["cumulative", "delta"] = "cumulative"
+    """Whether sums and histograms tell all that was counted, or what was added since the last interval, as some stores
+    ask for. What a source had counted before the adapter looked for the first time is then not sent."""
+
     def build(self, source: Source, events: AdapterEvents) -> Output:
         """The output."""
         return Otlp(self, source, events)
@@ -49,16 +54,24 @@ class Otlp(Post):
     def __init__(self, config: OtlpConfig, source: Source, events: AdapterEvents) -> None:
         super().__init__("otlp", config, {"Content-Type": CONTENT_TYPES[config.encoding]}, source, events)
         self._resource, self._encoding = config.resource, config.encoding
-        self._began = time.time()
+        self._began = self._before = time.time()
+        self._deltas = Deltas(self._began) if config.temporality == "delta" else None
 
     def encode(self, families: Sequence[Family], now: float) -> list[bytes]:
         """One body, or none where there is nothing to say."""
-        request = otlp_metrics.request(families, self._resource, now, min(self._began, now))
+        if self._deltas is None:
+            request = otlp_metrics.request(families, self._resource, now, min(self._began, now))
+        else:
+            summed = [each for each in families if each.kind in ("counter", "histogram")]
+            others = [each for each in families if each.kind not in ("counter", "histogram")]
+            told = [*self._deltas.changes(summed, now), *others]
+            request = otlp_metrics.request(told, self._resource, now, min(self._before, now), otlp_messages.DELTA)
+            self._before = now
         metrics = request["resourceMetrics"][0]["scopeMetrics"][0]["metrics"]
         return [self._written(request)] if metrics else []
 
     def render(self, families: Sequence[Family], accept: str) -> tuple[bytes, str]:  # noqa: ARG002 - it has one form
-        """The same."""
+        """Everything, as sums."""
         request = otlp_metrics.request(families, self._resource, time.time(), self._began)
         return self._written(request), CONTENT_TYPES[self._encoding]
 

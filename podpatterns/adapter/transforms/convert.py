@@ -65,6 +65,8 @@ class ConversionConfig(Config, frozen=True, kw_only=True):
             raise InvalidField(
                 "to", f"{self.unit} is a {UNITS[self.unit].measure}, {self.to} a {UNITS[self.to].measure}"
             )
+        if not self.metrics:
+            raise InvalidField("metrics", "name the metrics that are in this unit")
         check_selection("metrics", self.metrics)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from podpatterns.errors import ConfigError
+from podpatterns.formats.encodings import UTF_8
 from podpatterns.runtime.decode import decode
 from podpatterns.runtime.nodes import parse
 from podpatterns.runtime.service import Context
@@ -19,6 +21,8 @@ from podpatterns.runtime.units import Duration, FunctionRef
 from podpatterns.sidecar.batch import Batch
 from podpatterns.sidecar.config import SidecarConfig
 from podpatterns.sidecar.explain import explain
+from podpatterns.sidecar.files.follower import Follower
+from podpatterns.sidecar.files.identity import fresh
 from podpatterns.sidecar.gathering import held
 from podpatterns.sidecar.inputs.tail import TailConfig
 from podpatterns.sidecar.outputs.file import FileConfig
@@ -198,6 +202,31 @@ async def test_cri_streams_are_told_apart(tmp_path: Path) -> None:
     assert [record["message"] for record in found if record["stream"] == "stdout"] == ["INFO"] * 5
     assert not any("partial" in record for record in found)
     assert [check for check in sidecar.status().checks if not check.ok] == []
+
+
+def test_an_old_backlog_is_not_torn(tmp_path: Path) -> None:
+    """Where reading in pieces ends between the parts of a line, they stay together, however long ago they came."""
+    path = tmp_path / "app.log"
+    parts = ((cri("stdout", "P", "x" * 701), cri("stdout", "F", "x" * 701 + str(number))) for number in range(1000))
+    path.write_text("".join(f"{part}\n" for pair in parts for part in pair))
+    (transform,) = built(CRI)
+    status = path.stat()
+    follower = Follower(
+        fresh("1-2-3", 0, "app.log", status.st_dev, status.st_ino),
+        os.open(path, os.O_RDONLY),
+        limit=1 << 18,
+        encoding=UTF_8,
+        fields={},
+        held=lambda data, begin, end: held([transform], data[begin:end]),
+        hold=1.0,
+    )
+    now, records = 0.0, list[dict[str, Any]]()
+    while (got := follower.read(now)) is not None:
+        records += transform.apply(got[0]).records
+        now += 3600
+    follower.close()
+    assert now > 3600, "in several pieces"
+    assert [record["message"].lstrip("x") for record in records] == [str(number) for number in range(1000)]
 
 
 async def test_docker_parts_are_joined(tmp_path: Path) -> None:

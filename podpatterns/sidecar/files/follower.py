@@ -241,7 +241,8 @@ class Follower:
             self.at_end = False
             end, fewer = self._fewer(data, begin, end, lines)
             full = fewer or len(data) - begin == chunk
-            wait = not final and not stopped and now - self.grown_at < self._hold
+            # Behind a full piece more has come already, however long ago.
+            wait = not final and not stopped and (full or now - self.grown_at < self._hold)
             return self._whole_lines(data, begin, end, full=full, wait=wait)
         if len(data) - begin == chunk:
             return self._long_line(chunk, final=final)

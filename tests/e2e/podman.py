@@ -8,9 +8,11 @@ import base64
 import contextlib
 import copy
 import json
+import os
 import re
 import shutil
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -26,6 +28,8 @@ NAMESPACE = "podpatterns-e2e"
 STAND_INS = {
     "docker.io/alpine/git": "podpatterns/init:dev",
     "docker.io/library/busybox": "docker.io/library/python:3.11-slim-bookworm",
+    "docker.io/library/redis:7": "podpatterns/e2e-servers",
+    "docker.io/prom/prometheus:v2.53.0": "podpatterns/e2e-servers",
 }
 """Images that have what others have, where there is no registry to pull those from."""
 
@@ -114,6 +118,24 @@ def _document(document):
         for mount in container.get("volumeMounts", []):
             mount["name"] = named.get(mount["name"], mount["name"])
     return document
+
+
+def servers(folder, *programs):
+    """Build `podpatterns/e2e-servers`: programs of this machine with the libraries that they need."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    for name in ("bin", "lib"):
+        (folder / name).mkdir()
+    for name in programs:
+        program = shutil.which(name, path=path)
+        assert program, f"{name} is not installed; tests/e2e/setup.sh does that"
+        shutil.copy(program, folder / "bin")
+        for library in re.findall(r"=> (/\S+)", run("ldd", program, check=False)):
+            if not re.match(r"(libc|libm|libdl|librt|libpthread|ld-linux)\b", Path(library).name):
+                shutil.copy(library, folder / "lib")
+    base = "docker.io/library/python:3.11-slim-bookworm"
+    text = f"FROM {base}\nCOPY bin /usr/local/bin/\nCOPY lib /usr/local/lib/\nRUN ldconfig\n"
+    (folder / "Containerfile").write_text(text)
+    run("podman", "build", "--tag", "podpatterns/e2e-servers", folder)
 
 
 def injected(text, workload):

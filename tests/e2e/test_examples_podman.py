@@ -1,9 +1,11 @@
 """The smaller examples in real containers; the storefront and the injected Deployment have tests of their own."""
 
 import contextlib
+import json
 import re
 import sqlite3
 import sys
+from urllib.parse import quote
 
 import pytest
 
@@ -99,3 +101,30 @@ def test_the_init_steps(name, tmp_path):
     container, line = STEPS[name]
     with played(tmp_path, classic(text)):
         wait_for(f"the line {line}", lambda: line in logs(container))
+
+
+@pytest.mark.usefixtures("server_image")
+def test_the_metrics_adapter(tmp_path):
+    """A real Prometheus has the figures of an application that sends StatsD, and of a Redis that knows INFO."""
+    *others, text = manifests("05-metrics-adapter", "app.yaml", "prometheus.yaml", "pod.yaml")
+    with played(tmp_path, classic(*others, injected(text, "Pod/shop"))):
+        the_injected_one_runs()
+        query = "http://localhost:9090/api/v1/query?query="
+        for wanted in ('shop_orders_total{city="basel"}>0', 'redis_commands_total{cmd="hincrby"}>0', "redis_up==1"):
+            wait_for(wanted, lambda wanted=wanted: '"result":[{' in fetch(query + quote(wanted)))
+        assert status(9803)["facts"]["refused"] == 0
+
+
+def test_the_log_and_health_adapter(tmp_path):
+    """The log comes out as JSON, and the endpoint follows the worker: well, stuck, and well again."""
+    *others, text = manifests("06-log-and-health-adapter", "app.yaml", "pod.yaml")
+    with played(tmp_path, classic(*others, injected(text, "Pod/shop"))):
+        the_injected_one_runs()
+        health = "http://localhost:9804/health"
+        answer = json.loads(wait_for("health", lambda: fetch(health)))
+        assert (answer["status"], len(answer["checks"])) == ("ok", 4)
+        line = wait_for("a trace", lambda: re.search(r'^\{"time":.*KeyError.*$', logs("shop-adapter"), re.MULTILINE))[0]
+        assert json.loads(line)["message"].startswith("order 10 has failed\nTraceback")
+        fetch("http://localhost:8740/stick")
+        wait_for("a worker that is stuck", lambda: not fetch(health))
+        wait_for("a worker that is back", lambda: fetch(health))

@@ -67,7 +67,10 @@ async def test_a_real_prometheus_scrapes_both(tmp_path, monkeypatch):
     # `make e2e` puts Prometheus beside this Python; a test that is run by itself finds it there as well.
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     ports = moved(EXAMPLE / "pod.yaml", tmp_path, 9102, 9803, 8125, 6379)
-    ports |= moved(EXAMPLE / "prometheus.yaml", tmp_path, 9090)
+    text = (EXAMPLE / "prometheus.yaml").read_text().replace(":9102", f":{ports[9102]}")
+    (tmp_path / "prometheus").write_text(text)
+    ports |= moved(tmp_path / "prometheus", tmp_path, 9090)
+    (tmp_path / "prometheus").rename(tmp_path / "prometheus.yaml")
     files = (tmp_path / "pod.yaml", tmp_path / "prometheus.yaml")
     async with LocalPod(*files, extra=[EXAMPLE / "app.yaml"], network="host") as pod:
         await pod.wait_ready()

@@ -216,6 +216,7 @@ async def test_metric_that_the_adapter_holds():
         ({"type": "metric", "metric": "x"}, "needs a limit"),
         ({"type": "command", "command": []}, "at least 1"),
         ({"type": "sqlite", "path": "/x", "query": "DELETE FROM x"}, "query"),
+        ({"type": "postgresql", "query": "EXPLAIN ANALYZE CREATE TABLE x AS SELECT 1"}, "query"),
         ({"type": "file", "path": "/x", "max_age": "0s"}, "longer than"),
         ({"type": "tcp", "address": "127.0.0.1:1", "interval": "0s"}, "longer than"),
         ({"type": "tcp", "address": "127.0.0.1:1", "name": "a/b"}, "name"),

@@ -16,6 +16,7 @@ command -v curl > /dev/null || missing+=(curl)
 command -v haproxy > /dev/null || missing+=(haproxy)
 command -v nginx > /dev/null || missing+=(nginx)
 command -v redis-server > /dev/null || missing+=(redis-server)
+ls /usr/lib/postgresql/*/bin/postgres > /dev/null 2>&1 || missing+=(postgresql)
 [ -x /usr/sbin/sshd ] || missing+=(openssh-server)
 extracted=()
 for program in promtool prometheus; do

@@ -21,6 +21,8 @@ CASES = {
     "02-canary": ("Pod/shop", "pod.yaml", ["versions.yaml"], ["app.yaml"]),
     "03-access-details": ("Pod/shop", "pod.yaml", ["service.yaml"], ["app.yaml", "secrets.yaml"]),
     "04-log-shipping": ("Job/report", "native.yaml", [], []),
+    "05-metrics-adapter": ("Pod/shop", "pod.yaml", ["prometheus.yaml"], ["app.yaml"]),
+    "06-log-and-health-adapter": ("Pod/shop", "pod.yaml", [], ["app.yaml"]),
 }
 """The workload, its file, the files that run with it, and those with its ConfigMaps and Secrets."""
 

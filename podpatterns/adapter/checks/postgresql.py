@@ -94,7 +94,12 @@ class Postgresql(Check):
                 database=config.database,
                 ssl="disable" if config.address.path else config.tls,
                 timeout=config.timeout,
-                server_settings={"application_name": "podpatterns", "default_transaction_read_only": "on"},
+                server_settings={
+                    "application_name": "podpatterns",
+                    "default_transaction_read_only": "on",
+                    # In the middle of a query a server does not see that its client has gone; it looks at the clock.
+                    "statement_timeout": str(max(1, int(config.timeout * 1000))),
+                },
             )
             try:
                 row = await connection.fetchrow(config.query)

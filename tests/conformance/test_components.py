@@ -26,7 +26,7 @@ def test_every_pattern_has_its_slots():
     assert packages >= {
         "sidecar.inputs", "sidecar.transforms", "sidecar.outputs",
         "ambassador.listeners", "ambassador.upstreams",
-        "adapter.inputs", "adapter.transforms", "adapter.outputs",
+        "adapter.inputs", "adapter.transforms", "adapter.outputs", "adapter.logs", "adapter.checks",
         "init.steps",
     }  # fmt: skip
 

@@ -10,8 +10,8 @@ import msgspec
 from podpatterns.adapter.checks import Failed
 
 Query = Annotated[str, msgspec.Meta(min_length=1, pattern=r"(?is)^\s*(select|with|values|show|pragma)\b")]
-"""A statement that reads. PostgreSQL is asked in a transaction in which it refuses to write (but for what `EXPLAIN` makes
-it do, which is not taken here for that), and SQLite opens the file for reading."""
+"""A statement that reads. PostgreSQL is asked in a transaction in which it refuses to write (but for what `EXPLAIN`
+makes it do, which is not taken here for that), and SQLite opens the file for reading."""
 
 
 def judge(row: Sequence[Any] | None, expect: str | None) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +31,8 @@ from podpatterns.sidecar.runtime import Sidecar, dead_letters_path, named
 TRANSFORM = "transform"
 """Who has refused a record that a transform failed on: it goes through the transforms again, and to every output."""
 ROWS = 500
+LOOK = 0.2
+"""Seconds between two looks at how far it has come."""
 
 
 class Letter(msgspec.Struct):
@@ -109,8 +111,16 @@ def batches(letters: Sequence[Letter]) -> Iterator[Batch]:
         begin = end
 
 
+Progress = Callable[[int, int, str], None]
+"""Told how many of how many letters are done, and what is waited for; empty for nothing."""
+
+
 async def replay(
-    config: SidecarConfig, letters: Path | None = None, to: str | None = None, telemetry: Telemetry | None = None
+    config: SidecarConfig,
+    letters: Path | None = None,
+    to: str | None = None,
+    telemetry: Telemetry | None = None,
+    progress: Progress = lambda *_: None,
 ) -> Replayed:
     """Send the dead letters of a sidecar to the outputs that had refused them, or all of them to one.
 
@@ -127,7 +137,7 @@ async def replay(
     for name in groups:
         if name not in outputs and name != TRANSFORM:
             raise PodpatternsError(f'"{name}" is no output of this sidecar; choose one with --to: {", ".join(outputs)}')
-    delivered = refused = 0
+    delivered = refused = done = 0
     for name, group in groups.items():
         every = name == TRANSFORM
         account = await _send(
@@ -137,7 +147,9 @@ async def replay(
             config.outputs if every else [outputs[name]],
             transformed=not every,
             telemetry=telemetry or Telemetry(),
+            progress=lambda settled, why, done=done: progress(done + settled, len(found), why),  # type: ignore[misc]
         )
+        done += len(group)
         delivered += account.acknowledged + account.filtered
         refused += account.dead + account.refused
     taken.unlink()
@@ -152,6 +164,7 @@ async def _send(
     *,
     transformed: bool,
     telemetry: Telemetry,
+    progress: Callable[[int, str], None],
 ) -> Account:
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".replay-") as directory:
         again = msgspec.structs.replace(
@@ -167,8 +180,20 @@ async def _send(
         # A registry of its own for each, and no grace: whoever interrupts it does not want to wait.
         sidecar = Sidecar(again, Context(Telemetry(telemetry.log, telemetry.gate), grace=0.0))
         async with Supervisor([sidecar], sidecar.context) as supervisor:
-            await supervisor.finished()  # for as long as a store takes: a person has started it
+            watching = asyncio.create_task(_watch(sidecar, progress))
+            try:
+                await supervisor.finished()  # for as long as a store takes: a person has started it
+            finally:
+                watching.cancel()
+                await asyncio.wait([watching])
+        progress(sidecar.ledger.settled, "")
         return sidecar.ledger
+
+
+async def _watch(sidecar: Sidecar, progress: Callable[[int, str], None]) -> None:
+    while True:
+        progress(sidecar.ledger.settled, str(sidecar.status().facts.get("waiting", "")))
+        await asyncio.sleep(LOOK)
 
 
 def take(path: Path, taken: Path) -> Path:

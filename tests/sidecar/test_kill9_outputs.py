@@ -1,4 +1,4 @@
-"""kill -9 with several outputs, one of which is away most of the time: each has every line, and the twice is bounded."""
+"""kill -9 with several outputs, one of which is away most of the time: each has every line, few of them twice."""
 
 from __future__ import annotations
 

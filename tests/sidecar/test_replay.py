@@ -153,3 +153,26 @@ async def test_letters_that_make_no_sense(tmp_path: Path) -> None:
         path.write_text('{"by": "file"}\n')
         with pytest.raises(PodpatternsError, match=r"mine\.ndjson\.replaying:1: not a dead letter"):
             await replay(config, path)
+
+
+async def test_how_far_it_is(tmp_path: Path) -> None:
+    """Whoever asks is told how many of how many are done, over all outputs, and what is waited for."""
+    told: list[tuple[int, int, str]] = []
+    (tmp_path / "letters").write_text(
+        "".join(
+            json.dumps({"by": by, "id": f"{n:032x}", "source": "a", "record": {"n": n}}) + "\n"
+            for n, by in enumerate(["file", "elasticsearch", "file"])
+        )
+    )
+    async with FakeElasticsearch() as server:
+        server.will(*[Answer(503, b"busy")] * 100)
+        sending = asyncio.create_task(
+            replay(configured(tmp_path, server), tmp_path / "letters", progress=lambda *what: told.append(what))
+        )
+        async with asyncio.timeout(20):
+            while not any(why == "elasticsearch: 503 busy" for _, _, why in told):  # noqa: ASYNC110 - no event
+                await asyncio.sleep(0.005)
+        assert await sending == Replayed(3, 0)
+    assert told[-1] == (3, 3, "")
+    assert {total for _, total, _ in told} == {3}
+    assert [done for done, _, _ in told] == sorted(done for done, _, _ in told)

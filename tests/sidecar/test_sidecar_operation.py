@@ -20,6 +20,7 @@ from podpatterns.runtime.service import Deadline, Request
 from podpatterns.runtime.units import Duration, Size
 from podpatterns.sidecar.batch import Batch
 from podpatterns.sidecar.config import SidecarConfig
+from podpatterns.sidecar.explain import changes
 from podpatterns.sidecar.inputs.tail import TailConfig
 from podpatterns.sidecar.outputs.file import FileConfig
 from podpatterns.sidecar.runtime import Sidecar
@@ -228,34 +229,64 @@ def test_explain_says_what_becomes_of_each_line(monkeypatch: pytest.MonkeyPatch)
     sample = '{"n": 2, "to": "a@b.cc"}\nGET /healthz\r\n{"n": 0}\n{"n": 9}\nprose \u2028\x0b\n'
     assert explained(sample, monkeypatch) == [
         'line      {"n": 2, "to": "a@b.cc"}',
-        "filter    applied",
-        "parse     applied",
-        "redact    redacted: 1",
-        "python    applied",
+        "filter    leaves it as it is",
+        'parse     n: 2, to: "a@b.cc"',
+        'redact    to: "a@b.cc" → "[redacted]" (email: a@b.cc)',
+        "python    + half: 3.0",
         'shipped   {"n":2,"to":"[redacted]","half":3.0,"pod":"shop-1"}',
         "to        stdout, file",
         "line      GET /healthz",
         "filter    drops it; it is counted as filtered",
         'line      {"n": 0}',
-        "filter    applied",
-        "parse     applied",
-        "redact    applied",
+        "filter    leaves it as it is",
+        "parse     n: 0",
+        "redact    leaves it as it is",
         "python    fails: ZeroDivisionError: division by zero; the line becomes a dead letter",
         'line      {"n": 9}',
-        "filter    applied",
-        "parse     applied",
-        "redact    applied",
-        "python    applied",
+        "filter    leaves it as it is",
+        "parse     n: 9",
+        "redact    leaves it as it is",
+        'python    + half: "\\ud800"',
         "fails     UnicodeEncodeError: 'utf-8' codec can't encode character '\\ud800' in position 0: surrogates "  # noqa: ISC004
         "not allowed; the line becomes a dead letter",
         "line      prose \u2028\x0b",
-        "filter    applied",
-        "parse     parse_failed: 1",
-        "redact    applied",
-        "python    applied",
+        "filter    leaves it as it is",
+        "parse     it is not json; it stays as it is",
+        "redact    leaves it as it is",
+        "python    + half: 6.0",
         'shipped   {"message":"prose \u2028\\u000b","half":6.0,"pod":"shop-1"}',
         "to        stdout, file",
     ]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        ({"a": 1}, {"a": 1}, ""),
+        ({"message": "x=1"}, {"x": "1", "y": None}, 'x: "1", y: null'),
+        ({"message": "x"}, {"msg": "x"}, "message → msg"),
+        ({"a": 1, "b": 2}, {"b": 3, "c": 1}, "a → c, b: 2 → 3"),
+        ({"a": 1, "b": "é"}, {"b": "é", "c": [1]}, "+ c: [1], - a"),
+        ({"a": "x" * 99}, {"a": "y"}, f'a: "{"x" * 58}… → "y"'),
+    ],
+)
+def test_what_explain_says_of_a_change(before: dict[str, Any], after: dict[str, Any], said: str) -> None:
+    """What was parsed, renamed, changed, added and taken away, and nothing else; long values are cut."""
+    assert changes(before, after) == said
+
+
+def test_why_something_is_redacted() -> None:
+    """Each kind and pattern with what it finds, in the order in which they replace; also deep in a record."""
+    redact = decode(
+        parse("{type: redact, kinds: [email, password], patterns: ['order \\d+']}")[0], TransformConfig
+    ).build()
+    line = Batch.of(["order 7 of ann@a.example, password=x, and ben@a.example"])
+    assert redact.reason(line) == (
+        'email: ann@a.example, ben@a.example; password: password=x; the pattern "order \\d+": order 7'
+    )
+    record = Batch.of(["x"]).with_records([{"a": {"b": ["token: abc", 7]}, "c": "nothing"}])
+    assert redact.reason(record) == "password: token: abc"
+    assert redact.reason(Batch.of(["nothing"])) == ""
 
 
 def test_explain_has_a_sample_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from podpatterns.cli.logs import _shown
+
 _CONDITION = re.compile(r"([^=!~<>]+)(!=|>=|<=|=|~|>|<)(.*)", re.DOTALL)
 _SQL = {"=": "= ?", "!=": "IS NOT ?", ">": "> ?", "<": "< ?", ">=": ">= ?", "<=": "<= ?", "~": "LIKE ? ESCAPE '\\'"}
 
@@ -14,7 +16,7 @@ _NUMBER = "json_extract(record, ?) GLOB '[-0-9]*' AND json_extract(record, ?) NO
 """Whether a field is a number, or a text that reads like one; SQLite would take "abc" for 0."""
 
 
-@click.command("query", short_help="Print records of an SQLite log store as NDJSON, or count them.")
+@click.command("query", short_help="Print records of an SQLite log store, or count them.")
 @click.argument("store", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option(
     "--where", "conditions", multiple=True, metavar="FIELD OP VALUE",
@@ -25,6 +27,7 @@ _NUMBER = "json_extract(record, ?) GLOB '[-0-9]*' AND json_extract(record, ?) NO
 @click.option("--source", metavar="GLOB", help="Only from these files: '*/access.log'.")
 @click.option("--limit", type=click.IntRange(min=1), help="At most so many, the newest; shown oldest first.")
 @click.option("--count", is_flag=True, help="Print only how many there are.")
+@_shown.option
 @click.option("--id", "ids", is_flag=True, help="Begin each record with its event id.")
 def command(  # noqa: PLR0917 - click passes by name
     store: Path,
@@ -34,9 +37,10 @@ def command(  # noqa: PLR0917 - click passes by name
     source: str | None,
     limit: int | None,
     count: bool,
+    form: str,
     ids: bool,
 ) -> None:
-    """Print the records in STORE, a file written by the sidecar's output `sqlite`, as NDJSON."""
+    """Print the records in STORE, a file written by the sidecar's output `sqlite`."""
     import sqlite3
     from urllib.parse import quote
 
@@ -64,9 +68,10 @@ def command(  # noqa: PLR0917 - click passes by name
             if count:
                 click.echo(database.execute(f"SELECT count(*) FROM ({newest})", values).fetchone()[0])  # noqa: S608
                 return
+            show = _shown.shower(form)
             for _, name, record in database.execute(f"SELECT * FROM ({newest}) ORDER BY rowid", values):  # noqa: S608
                 rest = record[1:] if record == "{}" else f",{record[1:]}"
-                click.echo(f'{{"id":"{name}"{rest}' if ids else record)
+                show(f'{{"id":"{name}"{rest}' if ids else record)
         finally:
             database.close()
     except sqlite3.Error as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
@@ -29,7 +30,18 @@ def command(files: tuple[Path, ...], letters: Path | None, to: str | None) -> No
     pattern = config.load(files).patterns.get("sidecar")
     if not isinstance(pattern, SidecarConfig):
         raise PodpatternsError("the configuration has no sidecar")
-    done = asyncio.run(replay(pattern, letters, to, for_process("warning", "auto")))
+    on_terminal = sys.stderr.isatty()
+    done = asyncio.run(
+        replay(pattern, letters, to, for_process("warning", "auto"), _progress if on_terminal else lambda *_: None)
+    )
+    if on_terminal:
+        click.echo(err=True)
     click.echo(f"{done.delivered} delivered, {done.refused} refused again")
     if done.refused:
         raise SystemExit(1)
+
+
+def _progress(done: int, total: int, waiting: str) -> None:
+    """One line on a terminal, over and over."""
+    text = f"{done} of {total}" + (f", waiting for {waiting}" if waiting else "")
+    click.echo(f"\r\x1b[K{text[:100]}", nl=False, err=True)

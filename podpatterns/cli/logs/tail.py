@@ -8,6 +8,7 @@ import time
 import click
 
 from podpatterns.cli import _admin
+from podpatterns.cli.logs import _shown
 
 PAUSE = 0.3
 """Seconds between two questions."""
@@ -16,15 +17,17 @@ PAUSE = 0.3
 @click.command("tail", short_help="Follow what a sidecar is shipping, live.")
 @_admin.option
 @click.option("--for", "seconds", type=float, metavar="SECONDS", help="End after so long; by default with Ctrl-C.")
+@_shown.option
 @click.option("--match", metavar="TEXT", help="Only records that have this text in them.")
-def command(admin: str | None, seconds: float | None, match: str | None) -> None:
-    """Print records as they go out, as NDJSON, from now on: after all transforms, before the outputs.
+def command(admin: str | None, seconds: float | None, form: str, match: str | None) -> None:
+    """Print records as they go out, from now on: after all transforms, before the outputs.
 
     It asks the admin endpoint, which answers on loopback alone: run it in the sidecar's container. The sidecar does not
     wait for it; what comes faster than it can be fetched is passed over, and a line on standard error says so.
     """
     from podpatterns.errors import PodpatternsError
 
+    show = _shown.shower(form)
     end = time.monotonic() + seconds if seconds is not None else float("inf")
     question = "/tail"
     while True:
@@ -37,7 +40,7 @@ def command(admin: str | None, seconds: float | None, match: str | None) -> None
             click.echo(f"{state['missed']} records were passed over", err=True)
         for record in records.split("\n") if records else ():
             if match is None or match in record:
-                click.echo(record)
+                show(record)
         if time.monotonic() >= end:
             return
         question = f"/tail?after={state['next']}"

@@ -17,6 +17,10 @@ class Transform(ABC):
     """Whether the same lines always give the same records. What is not repeatable is not done again for an output that
     is behind: its records stay in memory instead."""
 
+    def reason(self, batch: Batch) -> str:  # noqa: ARG002 - for those that have one
+        """Why it will do something to a batch of one record, for `explain`; empty for nothing to say."""
+        return ""
+
     @abstractmethod
     def apply(self, batch: Batch) -> Batch:
         """The batch as it goes on. Must not block; a line on which it raises becomes a dead letter."""

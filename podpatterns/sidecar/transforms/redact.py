@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any, ClassVar, Literal
 
 from podpatterns.runtime.schema import InvalidField
@@ -68,10 +69,22 @@ class Redact(Transform):
     """One expression for all kinds, one search through the whole batch where nothing has been parsed."""
 
     def __init__(self, config: RedactConfig) -> None:
+        self._names = [*config.kinds, *(f'the pattern "{pattern}"' for pattern in config.patterns)]
         parts = [*(KINDS[kind] for kind in config.kinds), *config.patterns]
         self._expressions = [re.compile(part) for part in parts]
         self._replacement = config.replacement
         self._each = any(_BEYOND.search(pattern) for pattern in config.patterns)
+
+    def reason(self, batch: Batch) -> str:
+        """The kinds and patterns that find something, and what."""
+        texts = list(_texts(batch.records[0])) if batch.parsed else [line.decode() for line in batch.lines]
+        found: list[str] = []
+        for name, expression in zip(self._names, self._expressions, strict=True):
+            matches = [match[0] for text in texts for match in expression.finditer(text)]
+            texts = [expression.sub(lambda _: self._replacement, text) for text in texts]
+            if matches:
+                found.append(f"{name}: {', '.join(matches)}")
+        return "; ".join(found)
 
     def apply(self, batch: Batch) -> Batch:
         """The batch without what was found; how often is noted as `redacted`."""
@@ -113,3 +126,11 @@ class Redact(Transform):
             items = [self._value(item) for item in value]
             return [clean for clean, _ in items], sum(found for _, found in items)
         return value, 0
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, (dict, list)):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _texts(item)

@@ -11,8 +11,9 @@ import random
 import time
 from abc import abstractmethod
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from podpatterns.adapter.carriers import Carrier
@@ -57,6 +58,12 @@ class PushConfig(OutputConfig, frozen=True, kw_only=True):
             raise InvalidField("interval", "an interval must be longer than 0s")
         if not self.timeout:
             raise InvalidField("timeout", "a delivery needs some time")
+
+
+def bodies(lines: Iterable[bytes], most: int) -> list[bytes]:
+    """Lines joined to bodies of at most so many."""
+    rest = iter(lines)
+    return [b"".join(some) for some in iter(lambda: list(islice(rest, most)), [])]
 
 
 class Waiting:

@@ -12,7 +12,7 @@ from podpatterns.adapter.carriers import Carrier, Datagrams, File, StandardOutpu
 from podpatterns.adapter.deltas import Deltas, adds_up
 from podpatterns.adapter.events import AdapterEvents
 from podpatterns.adapter.outputs import Output, Source
-from podpatterns.adapter.pushing import Carried, PushConfig
+from podpatterns.adapter.pushing import Carried, PushConfig, bodies
 from podpatterns.formats import emf
 from podpatterns.formats.families import Family, label_name
 from podpatterns.runtime.schema import InvalidField
@@ -101,7 +101,7 @@ class Cloudwatch(Carried):
         events, left_out = self._events_of(self._deltas.changes(families, now), now)
         for reason, count in left_out.items():
             self._events.samples_left_out("cloudwatch", reason, count)
-        return [b"".join(events[at : at + EVENTS]) for at in range(0, len(events), EVENTS)]
+        return bodies(events, EVENTS)
 
     def render(self, families: Sequence[Family], accept: str) -> tuple[bytes, str]:  # noqa: ARG002 - it has one form
         """Every event as it would be sent the first time, sums included; for people."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from itertools import islice
 from typing import Annotated, ClassVar
 
 import msgspec
@@ -12,7 +11,7 @@ import msgspec
 from podpatterns.adapter.carriers import Stream
 from podpatterns.adapter.events import AdapterEvents
 from podpatterns.adapter.outputs import Output, Source
-from podpatterns.adapter.pushing import Carried, PushConfig
+from podpatterns.adapter.pushing import Carried, PushConfig, bodies
 from podpatterns.formats import graphite
 from podpatterns.formats.families import Family
 from podpatterns.formats.points import Point, points
@@ -72,10 +71,7 @@ class Graphite(Carried):
     def encode(self, families: Sequence[Family], now: float) -> list[bytes]:
         """Bodies of up to 5,000 lines."""
         lines = graphite.render(map(self._named, points(families, now)), tags=self.config.tags)
-        bodies = []
-        while some := "".join(islice(lines, LINES)):
-            bodies.append(some.encode())
-        return bodies
+        return bodies(map(str.encode, lines), LINES)
 
     def render(self, families: Sequence[Family], accept: str) -> tuple[bytes, str]:  # noqa: ARG002 - it has one form
         """Every line, with -1 for the time: whoever reads it takes it as now."""

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import islice
 from typing import ClassVar
 from urllib.parse import parse_qs, urlsplit
 
 from podpatterns.adapter.events import AdapterEvents
 from podpatterns.adapter.outputs import Output, Source
-from podpatterns.adapter.pushing import Post, PostConfig
+from podpatterns.adapter.pushing import Post, PostConfig, bodies
 from podpatterns.formats import influx
 from podpatterns.formats.families import Family
 from podpatterns.formats.points import points
@@ -53,11 +52,7 @@ class Influx(Post):
 
     def encode(self, families: Sequence[Family], now: float) -> list[bytes]:
         """Bodies of up to 5,000 lines."""
-        lines = influx.render(points(families, now))
-        bodies = []
-        while some := "".join(islice(lines, LINES)):
-            bodies.append(some.encode())
-        return bodies
+        return bodies(map(str.encode, influx.render(points(families, now))), LINES)
 
     def render(self, families: Sequence[Family], accept: str) -> tuple[bytes, str]:  # noqa: ARG002 - it has one form
         """Every line, without times."""

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from itertools import islice
 from typing import ClassVar
 
 from podpatterns.adapter.carriers import Carrier, File, StandardOutput, Stream
 from podpatterns.adapter.events import AdapterEvents
 from podpatterns.adapter.outputs import Output, Source
-from podpatterns.adapter.pushing import Carried, PushConfig
+from podpatterns.adapter.pushing import Carried, PushConfig, bodies
 from podpatterns.formats import json_samples
 from podpatterns.formats.families import Family
 from podpatterns.runtime.schema import InvalidField
@@ -64,11 +63,7 @@ class Json(Carried):
 
     def encode(self, families: Sequence[Family], now: float) -> list[bytes]:
         """Bodies of up to 5,000 lines."""
-        lines = json_samples.render(families, now)
-        bodies = []
-        while some := list(islice(lines, LINES)):
-            bodies.append(b"".join(some))
-        return bodies
+        return bodies(json_samples.render(families, now), LINES)
 
     def render(self, families: Sequence[Family], accept: str) -> tuple[bytes, str]:  # noqa: ARG002 - it has one form
         """Every line."""

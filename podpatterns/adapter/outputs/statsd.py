@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from itertools import islice
 from typing import Annotated, ClassVar, Literal
 
 import msgspec
@@ -13,7 +12,7 @@ from podpatterns.adapter.carriers import Carrier, Datagrams, Stream
 from podpatterns.adapter.deltas import Deltas, adds_up
 from podpatterns.adapter.events import AdapterEvents
 from podpatterns.adapter.outputs import Output, Source
-from podpatterns.adapter.pushing import Carried, PushConfig
+from podpatterns.adapter.pushing import Carried, PushConfig, bodies
 from podpatterns.formats import statsd_lines
 from podpatterns.formats.families import Family
 from podpatterns.runtime.schema import InvalidField
@@ -76,11 +75,7 @@ class Statsd(Carried):
 
     def encode(self, families: Sequence[Family], now: float) -> list[bytes]:
         """Bodies of up to 5,000 lines."""
-        lines = self._lines(self._deltas.changes(families, now))
-        bodies = []
-        while some := list(islice(lines, LINES)):
-            bodies.append("".join(some).encode())
-        return bodies
+        return bodies(map(str.encode, self._lines(self._deltas.changes(families, now))), LINES)
 
     def render(self, families: Sequence[Family], accept: str) -> tuple[bytes, str]:  # noqa: ARG002 - it has one form
         """Every line as it would be sent the first time, sums included; for people."""

@@ -66,7 +66,7 @@ def _log(name: str, config: LogConfig, sample: str) -> Iterator[str]:
         found = normaliser.normalise(mine, final=True)
         for what in found.notes:
             yield f"    noted     {_NOTES.get(what, what)}"
-        yield f"    becomes   {normaliser.render(found.records).decode().rstrip()}"
+        yield f"    becomes   {normaliser.render(found).decode().rstrip()}"
 
 
 _NOTES = {

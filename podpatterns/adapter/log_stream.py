@@ -83,10 +83,10 @@ class LogStream(Log):
             end = raw.rfind(b"\n", 0, end - 1) + 1
         if not end:
             return 0
-        if found.records:
-            await self._write(self.normaliser.render(found.records))
+        if found.lines:
+            await self._write(self.normaliser.render(found))
         self._lines.value += len(lines) - found.held
-        self._records.value += len(found.records)
+        self._records.value += len(found.lines)
         if found.held and (cleaned.truncated or cleaned.replaced):
             cleaned = clean(raw[: end - 1], 0, limit=self.config.max_line)  # without those kept back
         for what, count in {**found.notes, "truncated": cleaned.truncated, "not_text": cleaned.replaced}.items():

@@ -12,11 +12,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from podpatterns.formats import jsonlines, logfmt
-from podpatterns.formats.layouts import LAYOUTS, parser
+from podpatterns.formats import combined, jsonlines, logfmt
+from podpatterns.formats.layouts import LAYOUTS, WholeLines, parser, rows_of
 from podpatterns.formats.multiline import Patterns, Traces
 from podpatterns.formats.parsers import PARSERS, Parser
 from podpatterns.formats.severity import WORDS, severity
+from podpatterns.formats.tables import Row, Rows
 from podpatterns.formats.wall_clock import WallClock
 
 if TYPE_CHECKING:
@@ -39,11 +40,21 @@ _SHAPES = 1000
 class Normalised:
     """Records, how many lines each stands for, and how many lines at the end are kept back for now."""
 
-    records: list[dict[str, Any]]
+    found: list[dict[str, Any]] | Rows
+    """A dictionary for each, or a table where all have the same fields: that takes half the time."""
     lines: list[int]
     held: int = 0
     notes: Counter[str] = field(default_factory=Counter)
     """How many lines are not in the format (`unparsed`, `joined`), and what could not be read (`time`, `level`)."""
+    added: Mapping[str, Any] = field(default_factory=dict)
+    """What belongs to each record of a table beside what is in it."""
+
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        """A dictionary for each."""
+        if isinstance(self.found, list):
+            return self.found
+        return [{**record, **self.added} for record in self.found.records()]
 
 
 class Normaliser:
@@ -71,17 +82,23 @@ class Normaliser:
         self._levels: dict[Any, str | None] = {}
         self._words = {word.lower(): level for word, level in words.items()}
         self._shapes: dict[tuple[str, ...], tuple[str | None, str | None, str | None, bool]] = {}
-        self._render = logfmt.render if config.output.form == "logfmt" else jsonlines.from_records
+        self._logfmt = config.output.form == "logfmt"
+        self._whole = None if self._logfmt or self._then is not None else _whole_parser(config.format, config.pattern)
         self.holds = self._join or self._groups is not None
         """Whether the last lines may have to wait for those to come."""
 
-    def render(self, records: Sequence[dict[str, Any]]) -> bytes:
-        """Records in the form of the output, a line each."""
-        return self._render(records)
+    def render(self, normalised: Normalised) -> bytes:
+        """The records in the form of the output, a line each."""
+        found = normalised.found
+        if isinstance(found, Rows):
+            return found.encode(normalised.added)
+        return logfmt.render(found) if self._logfmt else jsonlines.from_records(found)
 
     def normalise(self, lines: Sequence[bytes], *, final: bool = False) -> Normalised:
         """The records of some lines of valid UTF-8. `final`: nothing is kept back, for more does not come."""
         whole, weights, held = self._gathered(lines, final=final)
+        if weights is None and (table := self._tabled(whole, final=final)) is not None:
+            return table
         notes: Counter[str] = Counter()
         last: Counter[str] = Counter()  # what was noted of the last record, which may be kept back
         records: list[dict[str, Any]] = []
@@ -114,6 +131,34 @@ class Normaliser:
         else:
             notes.update(last)
         return Normalised(records, counts, held, notes)
+
+    def _tabled(self, lines: Sequence[bytes], *, final: bool) -> Normalised | None:
+        """The same by columns, if all lines are alike; None if one has to be looked at alone."""
+        table = self._whole(lines) if self._whole is not None and lines else None
+        if table is None:
+            return None
+        names, columns = table
+        time, level, message, more = self._shapes.get(names) or self._shaped(names)
+        if more:
+            return None
+        by_name = dict(zip(names, columns, strict=True))
+        first: dict[str, Sequence[Any]] = {}
+        if time is not None:
+            first["time"] = list(map(self._clock, by_name.pop(time)))
+        if level is not None:
+            try:
+                first["level"] = [self._levels[value] for value in by_name.pop(level)]
+            except (KeyError, TypeError):
+                return None  # a word that is new, or means nothing
+        if message is not None:
+            first["message"] = by_name.pop(message)
+        if any(None in first[name] for name in ("time", "level") if name in first):
+            return None
+        found = {**first, **by_name}
+        rows: list[Row] = list(zip(*found.values(), strict=True))
+        held = 1 if self._join and not final else 0  # more may belong to the last one
+        del rows[len(rows) - held :]
+        return Normalised(Rows(tuple(found), rows), [1] * len(rows), held, added=self._fields)
 
     @staticmethod
     def _joined(record: dict[str, Any], text: str) -> bool:
@@ -228,6 +273,24 @@ def _parser(name: str, pattern: str | None) -> Parser:
         return _as_text
     layout = LAYOUTS.get(name)
     return PARSERS[name] if layout is None else parser(*layout.patterns)
+
+
+def _whole_parser(name: str, pattern: str | None) -> WholeLines | None:
+    """What parses many lines that are alike, to names and columns; None where there is nothing faster."""
+    if pattern is not None:
+        return rows_of(pattern)
+    layout = LAYOUTS.get(name)
+    if layout is not None:
+        return rows_of(*layout.patterns)
+    if name != "combined":
+        return None
+
+    def columns(lines: Sequence[bytes]) -> tuple[tuple[str, ...], list[tuple[Any, ...]]] | None:
+        text = b"\n".join(lines).decode()
+        table = combined.rows(f"{text}\n", len(lines))
+        return None if table is None else (table.names, list(zip(*table.rows, strict=True)))
+
+    return columns
 
 
 def _as_text(line: bytes) -> dict[str, Any]:

@@ -10,8 +10,9 @@ log_line_prefix `%m [%p] ` (Debian's adds `%q%u@%d `).
 
 from __future__ import annotations
 
+import operator
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from podpatterns.formats.parsers import Parser
@@ -19,6 +20,10 @@ from podpatterns.formats.parsers import Parser
 _DATE = r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d"
 _MOMENT = rf"(?P<time>{_DATE}(?:[.,]\d{{1,9}})?(?:Z|[+-]\d\d:?\d\d)?)"
 _LEVEL = r"(?P<level>TRACE|DEBUG|INFO|WARN|WARNING|ERROR|CRITICAL|FATAL|NOTSET|OFF)"
+
+
+WholeLines = Callable[[Sequence[bytes]], "tuple[tuple[str, ...], list[tuple[Any, ...]]] | None"]
+"""Names and columns of lines that are alike; None if they are not."""
 
 
 class Layout(NamedTuple):
@@ -142,3 +147,29 @@ def parser(*patterns: str) -> Parser:
         return None
 
     return parse
+
+
+def rows_of(*patterns: str) -> WholeLines:
+    """The same for many lines that one pattern matches with every group: what `parser` would give, by columns."""
+    compiled = [re.compile(pattern) for pattern in patterns]
+
+    def rows(lines: Sequence[bytes]) -> tuple[tuple[str, ...], list[tuple[Any, ...]]] | None:
+        texts = b"\n".join(lines).decode().split("\n")
+        at = next((at for at, pattern in enumerate(compiled) if pattern.fullmatch(texts[0])), 0)
+        pattern = compiled[at]
+        if not at and len(compiled) > 1 and pattern.fullmatch(texts[0]) is None:
+            return None
+        matches = list(map(pattern.fullmatch, texts))
+        names = tuple(pattern.groupindex)
+        if None in matches or len(texts) != len(lines):
+            return None
+        groups = operator.methodcaller("group", *names)
+        found = list(map(groups, matches)) if len(names) > 1 else [(each[1],) for each in matches if each is not None]
+        columns = list(zip(*found, strict=True))
+        # A line that an earlier pattern matches would be read by that one.
+        earlier = compiled[:at]
+        if any(None in column for column in columns) or any(each.fullmatch(text) for each in earlier for text in texts):
+            return None
+        return names, columns
+
+    return rows

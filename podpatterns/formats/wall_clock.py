@@ -55,19 +55,28 @@ class WallClock:
         self._shapes = list(_SHAPES)
         self._heads: dict[str, str] = {}
         """What nineteen characters such as `2026-11-28 09:36:16` are, where no zone follows: the usual case, fast."""
+        self._zulu: dict[str, str] = {}
+        """The same where the zone is `Z`."""
+        self._texts: dict[str, str] = {}
+        """What whole texts without a fraction are: an access log has the same one for a second."""
 
     def __call__(self, value: Any) -> str | None:
         """`2026-11-28T09:36:16.123Z`, with as many digits as were given; None for what is no time."""
         if not isinstance(value, str):
             nanos = nanoseconds(value)
             return None if nanos is None else _written(nanos)
-        second = self._heads.get(value[:19])
+        head, rest = value[:19], value[19:]
+        if rest[-1:] == "Z":
+            second, rest = self._zulu.get(head), rest[:-1]
+        else:
+            second = self._heads.get(head)
         if second is not None:
-            rest = value[19:]
             if not rest:
                 return f"{second}Z"
             if rest[0] in ",." and len(rest) <= 10 and rest[1:].isdecimal() and rest.isascii():
                 return f"{second}.{rest[1:]}Z"
+        if (written := self._texts.get(value)) is not None:
+            return written
         if self._pattern is not None:
             return self._by_pattern(value, self._pattern)
         for at, shape in enumerate(self._shapes):
@@ -93,10 +102,11 @@ class WallClock:
             second = self._known[key] = self._second(*key)
         if second is None:
             return None
-        if not found.get("zone") and found.get("year") and not match.start("year"):
-            if len(self._heads) >= _KNOWN:
-                self._heads.clear()
-            self._heads[match.string[:19]] = second
+        zone = found.get("zone")
+        if found.get("year") and not match.start("year") and zone in (None, "Z"):
+            _remember(self._zulu if zone else self._heads, match.string[:19], second)
+        elif not fraction:
+            _remember(self._texts, match.string, f"{second}Z")
         return f"{second}.{fraction}Z" if fraction else f"{second}Z"
 
     def _second(self, month: str, day: str, clock: str, year: str, zone: str) -> str | None:
@@ -140,6 +150,12 @@ class WallClock:
         if second is None:
             return None
         return f"{second}.{moment.microsecond:06}Z" if moment.microsecond else f"{second}Z"
+
+
+def _remember(known: dict[str, str], text: str, meaning: str) -> None:
+    if len(known) >= _KNOWN:
+        known.clear()
+    known[text] = meaning
 
 
 def _written(nanos: int) -> str:

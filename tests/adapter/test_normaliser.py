@@ -184,4 +184,4 @@ def test_logfmt_as_output():
     """The same records, in the other form."""
     made = normaliser(format="json", output={"form": "logfmt"})
     found = made.normalise([b'{"ts": 1795858000, "level": "warn", "msg": "stock is low", "item": 7}'])
-    assert made.render(found.records) == b'time=2026-11-28T09:26:40Z level=warning message="stock is low" item=7\n'
+    assert made.render(found) == b'time=2026-11-28T09:26:40Z level=warning message="stock is low" item=7\n'

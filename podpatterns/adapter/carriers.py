@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import select
 import socket
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -149,20 +151,50 @@ class File(Carrier):
     def _append(self, body: bytes) -> None:
         descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
-            _write(descriptor, body)
+            size = os.fstat(descriptor).st_size
+            rest = memoryview(body)
+            try:
+                while rest:
+                    rest = rest[os.write(descriptor, rest) :]
+            except OSError:  # the disk is full: nothing is written by halves, for it will be written again
+                with contextlib.suppress(OSError):  # what cannot be cut is no file: a device, a pipe
+                    os.ftruncate(descriptor, size)
+                raise
         finally:
             os.close(descriptor)
 
 
+_PIPE = select.PIPE_BUF
+"""Bytes that a pipe takes at once when it says that it can be written to."""
+
+
 class StandardOutput(Carrier):
-    """Writes to the process's standard output, which belongs to the data: logs go to standard error."""
+    """Writes to the process's standard output, which belongs to the data: logs go to standard error.
+
+    In a thread, for a pipe that nobody reads holds up whoever writes. A body whose deadline passes meanwhile is not
+    begun anew but waited for by its next try.
+    """
+
+    def __init__(self) -> None:
+        self._under_way: tuple[bytes, asyncio.Task[None]] | None = None
+        self._over = False
 
     async def send(self, body: bytes) -> None:
-        """Write it, in a thread: a pipe that nobody reads holds up whoever writes."""
-        await asyncio.to_thread(_write, 1, body)
+        """Write it."""
+        if self._under_way is None or self._under_way[0] is not body:
+            writing = asyncio.create_task(asyncio.to_thread(self._write, body), name="writing to standard output")
+            self._under_way = body, writing
+        await asyncio.shield(self._under_way[1])
+        self._under_way = None
 
+    def close(self) -> None:
+        """Let go of what cannot be written."""
+        self._over = True
 
-def _write(descriptor: int, body: bytes) -> None:
-    rest = memoryview(body)
-    while rest:
-        rest = rest[os.write(descriptor, rest) :]
+    def _write(self, body: bytes) -> None:
+        ready = select.poll()
+        ready.register(1, select.POLLOUT)
+        rest = memoryview(body)
+        while rest and not self._over:
+            if ready.poll(200):
+                rest = rest[os.write(1, rest[:_PIPE]) :]

@@ -11,7 +11,6 @@ import glob
 import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 
 from podpatterns.adapter.events import AdapterEvents
 from podpatterns.adapter.framing import Lines
@@ -116,29 +115,39 @@ class Following(Input):
         there = set()
         for path in self._found():
             try:
-                descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+                key = self._open(path, at_end=at_end)
             except FileNotFoundError:
-                continue
+                continue  # it may come later, or has just gone
             except OSError as error:
                 self._events.collect_failed(self._noun, f"{path}: {error.strerror or error}")
                 continue
-            about = os.fstat(descriptor)
-            key = about.st_dev, about.st_ino
             there.add(key)
-            if key in self._files or not stat.S_ISREG(about.st_mode):
-                os.close(descriptor)
-                if key in self._files:
-                    self._files[key].path = path
-                continue
-            self._files[key] = Followed(path, descriptor, at_end=at_end)
-            self._events.file_opened(self._noun, path)
         now = asyncio.get_running_loop().time()
         for key, file in self._files.items():
             file.gone = None if key in there else file.gone or now
+
+    def _open(self, path: str, *, at_end: bool) -> tuple[int, int]:
+        """Open a file that is not open yet; returns what it is known by. Raises OSError."""
+        about = os.stat(path)  # noqa: PTH116 - what is looked at four times a second needs no object
+        key = about.st_dev, about.st_ino
+        if key in self._files:
+            self._files[key].path = path
+            return key
+        if not stat.S_ISREG(about.st_mode):
+            return key
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        about = os.fstat(descriptor)  # a rotation may have come in between
+        key = about.st_dev, about.st_ino
+        if key in self._files or not stat.S_ISREG(about.st_mode):
+            os.close(descriptor)
+            return key
+        self._files[key] = Followed(path, descriptor, at_end=at_end)
+        self._events.file_opened(self._noun, path)
+        return key
 
     def _found(self) -> Iterator[str]:
         for path in self._paths:
             if glob.has_magic(path):
                 yield from sorted(glob.glob(path, recursive=True))  # noqa: PTH207 - Path.glob takes no absolute pattern
-            elif Path(path).exists():
+            else:
                 yield path

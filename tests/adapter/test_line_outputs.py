@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import socket
 from math import inf, nan
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podpatterns.adapter.carriers import Carrier, Datagrams, StandardOutput, Stream, _datagrams
+from podpatterns.adapter.carriers import Carrier, Datagrams, File, StandardOutput, Stream, _datagrams
 from podpatterns.adapter.config import AdapterConfig
 from podpatterns.adapter.deltas import ROUNDS, Deltas, adds_up
 from podpatterns.adapter.inputs.statsd import StatsdConfig
@@ -302,6 +303,55 @@ async def test_standard_output_is_written_whole(capfdbinary: pytest.CaptureFixtu
     body = b"x" * 99 + b"\n"
     await StandardOutput().send(body * 5000)
     assert capfdbinary.readouterr().out == body * 5000
+
+
+async def test_standard_output_that_nobody_reads() -> None:
+    """A body whose deadline passes is waited for and not written twice; the end does not wait for it."""
+    read, write = os.pipe()
+    kept = os.dup(1)
+    os.dup2(write, 1)
+    try:
+        output, body = StandardOutput(), b"x" * 200_000 + b"\n"
+        for _ in range(2):
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(output.send(body), 0.05)
+        received = b""
+        sending = asyncio.create_task(output.send(body))
+        while len(received) < len(body):
+            received += await asyncio.to_thread(os.read, read, 65_536)
+        await sending
+        assert received == body
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(output.send(body), 0.05)
+        output.close()
+        assert output._under_way is not None
+        async with asyncio.timeout(5):
+            await output._under_way[1]
+    finally:
+        os.dup2(kept, 1)
+        for descriptor in (read, write, kept):
+            os.close(descriptor)
+
+
+async def test_a_full_disk_leaves_nothing_by_halves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What could not be written as a whole is taken back, and tried again."""
+    path = tmp_path / "lines"
+    carrier = File(str(path))
+    await carrier.send(b"before\n")
+    write = os.write
+
+    def half(descriptor: int, data: memoryview) -> int:
+        if len(data) < 100:
+            raise OSError(28, "No space left on device")
+        return write(descriptor, data[: len(data) // 2])
+
+    with monkeypatch.context() as full:
+        full.setattr("podpatterns.adapter.carriers.os.write", half)
+        with pytest.raises(OSError, match="No space"):
+            await carrier.send(b"x" * 1000)
+    assert path.read_bytes() == b"before\n"
+    with pytest.raises(OSError, match="No space"):
+        await File("/dev/full").send(b"x\n")
 
 
 @pytest.mark.parametrize(

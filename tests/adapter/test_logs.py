@@ -205,7 +205,8 @@ async def test_what_is_no_file_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "a.log").mkdir()
     os.mkfifo(tmp_path / "b.log")
     (tmp_path / "c.log").write_text("")
-    async with Adapter(made(LogsConfig(paths=[f"{tmp_path}/*.log", f"{tmp_path}/none"], rules=COUNT))) as adapter:
+    paths = [f"{tmp_path}/*.log", f"{tmp_path}/none", f"{tmp_path}/c.log/none"]
+    async with Adapter(made(LogsConfig(paths=paths, rules=COUNT))) as adapter:
         append(tmp_path / "c.log", "x\n")
         await until(lambda: adapter.events.lines == 1)
         assert len(adapter.inputs[0]._files) == 1  # type: ignore[attr-defined]

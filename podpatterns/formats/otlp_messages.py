@@ -68,7 +68,7 @@ class _Point(_Message, kw_only=True):
 class NumberDataPoint(_Point, kw_only=True):
     """A point of a gauge or a sum."""
 
-    attributes: Annotated[list[KeyValue], Field(7)] = []
+    attributes: Annotated[list[KeyValue], Field(7, shared=True)] = []
     as_double: Annotated[float | None, Field(4, "double")] = None
     as_int: Annotated[int | None, Field(6, "sfixed64")] = None
     flags: Annotated[int, Field(8, "int64")] = 0
@@ -77,7 +77,7 @@ class NumberDataPoint(_Point, kw_only=True):
 class HistogramDataPoint(_Point, kw_only=True):
     """A point of a histogram; the last of `bucket_counts` has no bound."""
 
-    attributes: Annotated[list[KeyValue], Field(9)] = []
+    attributes: Annotated[list[KeyValue], Field(9, shared=True)] = []
     count: Annotated[int, Field(4, "fixed64")] = 0
     sum: Annotated[float | None, Field(5, "double")] = None
     bucket_counts: Annotated[list[int], Field(6, "fixed64")] = []
@@ -95,7 +95,7 @@ class Buckets(_Message):
 class ExponentialHistogramDataPoint(_Point, kw_only=True):
     """A point of an exponential histogram; its base is 2^(2^-scale)."""
 
-    attributes: Annotated[list[KeyValue], Field(1)] = []
+    attributes: Annotated[list[KeyValue], Field(1, shared=True)] = []
     count: Annotated[int, Field(4, "fixed64")] = 0
     sum: Annotated[float | None, Field(5, "double")] = None
     scale: Annotated[int, Field(6, "sint64")] = 0
@@ -116,7 +116,7 @@ class ValueAtQuantile(_Message):
 class SummaryDataPoint(_Point, kw_only=True):
     """A point of a summary."""
 
-    attributes: Annotated[list[KeyValue], Field(7)] = []
+    attributes: Annotated[list[KeyValue], Field(7, shared=True)] = []
     count: Annotated[int, Field(4, "fixed64")] = 0
     sum: Annotated[float, Field(5, "double")] = 0.0
     quantile_values: Annotated[list[ValueAtQuantile], Field(6)] = []
@@ -175,7 +175,7 @@ class Scope(_Message):
 
     name: Annotated[str, Field(1, "string")] = ""
     version: Annotated[str, Field(2, "string")] = ""
-    attributes: Annotated[list[KeyValue], Field(3)] = []
+    attributes: Annotated[list[KeyValue], Field(3, shared=True)] = []
 
 
 class ScopeMetrics(_Message):
@@ -188,7 +188,7 @@ class ScopeMetrics(_Message):
 class Resource(_Message):
     """What is measured."""
 
-    attributes: Annotated[list[KeyValue], Field(1)] = []
+    attributes: Annotated[list[KeyValue], Field(1, shared=True)] = []
 
 
 class ResourceMetrics(_Message):

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import inf, isfinite, ldexp
 from typing import Any
 
@@ -19,11 +20,14 @@ import msgspec
 
 from podpatterns.formats import otlp_messages as otlp
 from podpatterns.formats import otlp_names
-from podpatterns.formats.families import Kind, block
+from podpatterns.formats.families import Kind, Labels, block
 from podpatterns.formats.statsd import Refused
 
 _LOWEST, _HIGHEST = -1074, 1023
 """Exponents of two that a double has."""
+
+_SHORT = 500
+"""Characters of attributes whose block is remembered; a stranger's long ones would fill the memory."""
 
 _MOST = 4096
 """Buckets of one point; SDKs keep to 160."""
@@ -95,7 +99,7 @@ def points(request: otlp.Request, naming: Naming) -> Iterator[Point | Refused]:
         common, info = _resource(described, naming)
         latest = 0
         for scope in resource.scope_metrics:
-            labels = {**common, **_scope(scope.scope, naming)}
+            labels = tuple({**common, **_scope(scope.scope, naming)}.items())
             for metric in scope.metrics:
                 for point in _points(metric, labels):
                     if isinstance(point, Point):
@@ -153,7 +157,7 @@ def _plain(value: otlp.AnyValue | None) -> Any:
 # --- metrics ----------------------------------------------------------------------------------------------------------
 
 
-def _points(metric: otlp.Metric, common: Mapping[str, str]) -> Iterator[Point | Refused]:
+def _points(metric: otlp.Metric, common: Labels) -> Iterator[Point | Refused]:
     data, kind, temporality = _data(metric)
     if data is None:
         return
@@ -171,13 +175,28 @@ def _points(metric: otlp.Metric, common: Mapping[str, str]) -> Iterator[Point | 
         except Refused as refused:
             yield Refused(refused.reason, metric.name[:80])
             continue
-        own = otlp_names.labels(_attributes(each.attributes).items())
-        if own and _RESERVED & own.keys():
-            own = {f"exported_{label}" if label in _RESERVED else label: own[label] for label in own}
-        labels = block({**own, **common}.items())
+        labels = _labels(tuple(_attributes(each.attributes).items()), common)
         yield Point(
             head, labels, each.start_time_unix_nano, each.time_unix_nano, value, delta=temporality == otlp.DELTA
         )
+
+
+def _labels(attributes: Labels, common: Labels) -> str:
+    """The block of a series, out of the attributes of a point and what all points around it have in common."""
+    size = sum([len(name) + len(value) for name, value in attributes])
+    return _remembered(attributes, common) if size <= _SHORT else _made(attributes, common)
+
+
+@lru_cache(maxsize=16_384)
+def _remembered(attributes: Labels, common: Labels) -> str:
+    return _made(attributes, common)
+
+
+def _made(attributes: Labels, common: Labels) -> str:
+    own = otlp_names.labels(attributes)
+    if _RESERVED & own.keys():
+        own = {f"exported_{label}" if label in _RESERVED else label: own[label] for label in own}
+    return block({**own, **dict(common)}.items())
 
 
 _RESERVED = {"le", "quantile", "__name__"}

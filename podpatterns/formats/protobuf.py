@@ -23,6 +23,9 @@ import msgspec
 DEPTH = 32
 """Messages within messages; ours have nine, and a stranger could nest until the stack is full."""
 
+_SHORT = 100
+"""Bytes of a text or message that is remembered; a stranger's long ones would fill the memory."""
+
 _DOUBLE = struct.Struct("<d")
 _FIXED64 = struct.Struct("<Q")
 _SFIXED64 = struct.Struct("<q")
@@ -35,10 +38,15 @@ S = TypeVar("S", bound=msgspec.Struct)
 
 
 class Field(NamedTuple):
-    """The number of a struct's field, and how it is written."""
+    """The number of a struct's field, and how it is written.
+
+    `shared` is for messages of which the same ones come again and again, such as labels: equal ones are one struct, so
+    nobody may change it.
+    """
 
     number: int
     kind: Kind = "message"
+    shared: bool = False
 
 
 # --- writing by hand --------------------------------------------------------------------------------------------------
@@ -87,6 +95,7 @@ class _Slot(NamedTuple):
     kind: Kind
     many: bool
     message: type[msgspec.Struct] | None
+    shared: bool
 
 
 @lru_cache(maxsize=256)
@@ -99,7 +108,7 @@ def _slots(cls: type[msgspec.Struct]) -> dict[int, _Slot]:
         many = get_origin(kind) is list
         inner = [part for part in get_args(kind) or (kind,) if isinstance(part, type) and part is not type(None)]
         message = inner[0] if field.kind == "message" else None
-        found[field.number] = _Slot(field.number, each.name, each.encode_name, field.kind, many, message)
+        found[field.number] = _Slot(field.number, each.name, each.encode_name, field.kind, many, message, field.shared)
     return found
 
 
@@ -123,7 +132,8 @@ def _decode(data: bytes, cls: type[S], depth: int) -> S:
             continue
         value: Any
         if wire == 2 and slot.message is not None:
-            value = _decode(raw, slot.message, depth - 1)  # type: ignore[arg-type]  # bytes, as the wire type says
+            read_message = _shared if slot.shared else _decode
+            value = read_message(raw, slot.message, depth - 1)  # type: ignore[arg-type]  # bytes, as the wire type says
         else:
             read = _READ.get((wire, slot.kind))
             if read is not None:
@@ -138,6 +148,15 @@ def _decode(data: bytes, cls: type[S], depth: int) -> S:
         else:
             found[slot.attribute] = value
     return cls(**found)
+
+
+def _shared(data: bytes, cls: type[S], depth: int) -> S:
+    return _remembered(data, cls, depth) if len(data) <= _SHORT else _decode(data, cls, depth)
+
+
+@lru_cache(maxsize=16_384)
+def _remembered(data: bytes, cls: type[S], depth: int) -> S:
+    return _decode(data, cls, depth)
 
 
 def _scan(data: bytes) -> Iterator[tuple[int, int, int | bytes]]:
@@ -251,7 +270,7 @@ def _short(payload: bytes) -> str:
 
 def _text(payload: bytes) -> str:
     # The same names and labels come again and again; UnicodeDecodeError is a ValueError.
-    return _short(payload) if len(payload) <= 100 else payload.decode()
+    return _short(payload) if len(payload) <= _SHORT else payload.decode()
 
 
 def _unpacking(eight: struct.Struct) -> Callable[[bytes], Any]:

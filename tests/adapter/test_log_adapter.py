@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -275,6 +276,37 @@ adapter:
   logs:
   - {type: stdin, format: python, unparsed: join, hold: 60s}
 """
+
+
+KILLED = """\
+runtime: {{admin: "off", log_level: error}}
+adapter:
+  logs:
+  - {{type: file, path: {source}, position: {position}, format: text, poll: 5ms, output: {{path: {target}}}}}
+"""
+
+
+def test_a_kill_loses_nothing(pair, tmp_path):
+    """kill -9, three times, while lines come: each line is written, and few are written twice."""
+    values = {"source": pair.source, "position": pair.position, "target": pair.target}
+    (tmp_path / "adapter.yaml").write_text(KILLED.format(**values))
+    command = [sys.executable, "-m", "podpatterns", "run", str(tmp_path / "adapter.yaml")]
+    total = 0
+    for _ in range(3):
+        with subprocess.Popen(command) as process:
+            for _ in range(40):
+                pair.write(*numbers(total, total + 50))
+                total += 50
+                time.sleep(0.02)
+            process.kill()
+    with subprocess.Popen(command) as process:
+        for _ in range(500):
+            if pair.written[-1:] == numbers(total - 1, total):
+                break
+            time.sleep(0.02)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+    assert set(pair.written) == set(numbers(0, total))
 
 
 @pytest.mark.parametrize("close", [True, False])

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podpatterns.adapter.logs import LogConfig
+from podpatterns.adapter.logs import Format, LogConfig
 from podpatterns.adapter.normaliser import LONGEST, Normaliser
 from podpatterns.errors import ConfigError
 from podpatterns.runtime.decode import decode
@@ -152,6 +152,47 @@ def test_it_does_not_matter_how_lines_arrive(lines, way, data):
     notes.subtract(last.notes if last else {})
     assert found == whole.records
     assert not any(notes.values())
+
+
+FORMATS = [name for name in get_args(Format) if name != "regex"]
+PIECES = st.sampled_from(
+    [sample.encode() for name in FORMATS for sample in configured(format=name).sample.splitlines()]
+    + [
+        b"",
+        b" ",
+        b'"',
+        b"\\",
+        b"{",
+        b"}",
+        b"[",
+        b"]",
+        b'{"level":',
+        b'"time":',
+        b"=",
+        b"Traceback",
+        b"\x7f",
+        "é".encode(),
+        b"9" * 40,
+    ]
+)
+
+
+@given(st.sampled_from(FORMATS), st.sampled_from(["mark", "join"]), st.data())
+def test_no_line_is_too_odd(name, unparsed, data):
+    """Whatever a line holds, it is in some record, once; and each record is a line of JSON, and of logfmt."""
+    unparsed = "mark" if name == "text" else unparsed
+    text = st.lists(PIECES, max_size=4).map(b"".join)
+    cut = st.tuples(text, st.integers(0, 200)).map(lambda pair: pair[0][: pair[1]].decode("utf-8", "replace").encode())
+    lines = data.draw(st.lists(text | cut, min_size=1, max_size=8))
+    for form in ("json", "logfmt"):
+        made = normaliser(format=name, unparsed=unparsed, output={"form": form})
+        found = made.normalise(lines, final=True)
+        assert sum(found.lines) == len(lines)
+        assert len(found.records) == len(found.lines)
+        rendered = made.render(found)
+        assert rendered.count(b"\n") == len(found.lines)
+        if form == "json":
+            assert [json.loads(line) for line in rendered.splitlines()] == json.loads(json.dumps(found.records))
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from podpatterns.adapter.health_events import HealthEvents
 from podpatterns.adapter.verdict import Overall, State, Verdict, overall
 from podpatterns.errors import StartError
 from podpatterns.formats.timestamps import rfc3339
-from podpatterns.runtime.http_server import HttpReply, HttpRequest, HttpServer
+from podpatterns.runtime.http_server import HttpReply, HttpRequest, HttpServer, url
 from podpatterns.runtime.schema import Config, InvalidField, component_type
 from podpatterns.runtime.service import Deadline
 from podpatterns.runtime.units import Address, Duration
@@ -37,7 +37,7 @@ class HealthConfig(Config, frozen=True, kw_only=True):
     it fails.
     """
 
-    listen: Address = Address(":9804")
+    listen: Address = Address(":9805")
     """Where the endpoint is: all interfaces by default, because the kubelet asks at the pod's address. Since all
     containers of a pod share that, a probe of *any* of them can ask here."""
 
@@ -122,9 +122,7 @@ class Health:
                 f"the health endpoint cannot listen on {listen}: {error.strerror or error}; "
                 f"set adapter.health.listen to a free address"
             ) from None
-        host = listen.host if listen.host not in ("", "0.0.0.0", "::") else "127.0.0.1"
-        host = f"[{host}]" if ":" in host else host
-        self.url = f"{listen if listen.path is not None else f'http://{host}:{port}'}{self.config.path}"
+        self.url = url(listen, port, self.config.path)
         self._events.listening(self.url, len(self.checks))
 
     async def run(self) -> None:

@@ -155,6 +155,14 @@ def write_reply(reply: HttpReply, *, persistent: bool, bodiless: bool, now: floa
     return head if bodiless else head + reply.body
 
 
+def url(listen: Address, port: int, path: str = "") -> str:
+    """Where people and clients find what listens there: `http://127.0.0.1:9102/metrics` for all interfaces."""
+    if listen.path is not None:
+        return f"{listen}{path}"
+    host = listen.host if listen.host not in ("", "0.0.0.0", "::") else "127.0.0.1"
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}{path}"
+
+
 class HttpServer:
     """Serves one handler, on one address. `max_body` bounds the bytes of a body as they come in."""
 

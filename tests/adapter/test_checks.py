@@ -208,7 +208,7 @@ async def test_metric_that_the_adapter_holds():
     ("item", "message"),
     [
         ({"type": "tcp", "address": "db.shop:5432"}, '"db.shop" is not this pod; set "remote: true"'),
-        ({"type": "tcp", "address": ":80"}, "names no host and port"),
+        ({"type": "tcp", "address": ":80"}, "names no host"),
         ({"type": "http", "url": "http://example.org/"}, "is not this pod"),
         ({"type": "redis", "address": "cache:6379"}, "is not this pod"),
         ({"type": "postgresql", "address": "db:5432"}, "is not this pod"),

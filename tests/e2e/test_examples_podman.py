@@ -120,7 +120,7 @@ def test_the_log_and_health_adapter(tmp_path):
     *others, text = manifests("06-log-and-health-adapter", "app.yaml", "pod.yaml")
     with played(tmp_path, classic(*others, injected(text, "Pod/shop"))):
         the_injected_one_runs()
-        health = "http://localhost:9804/health"
+        health = "http://localhost:9805/health"
         answer = json.loads(wait_for("health", lambda: fetch(health)))
         assert (answer["status"], len(answer["checks"])) == ("ok", 4)
         line = wait_for("a trace", lambda: re.search(r'^\{"time":.*KeyError.*$', logs("shop-adapter"), re.MULTILINE))[0]

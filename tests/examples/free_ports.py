@@ -16,7 +16,7 @@ def moved(manifest: Path, folder: Path, *ports: int) -> dict[int, int]:
         text = re.sub(rf"(?<!\d){port}(?!\d)", str(other), text)
     if 9803 in free:
         text = text.replace("runtime: {log_level: warning}", f"runtime: {{log_level: warning, admin: ':{free[9803]}'}}")
-    if 9804 in free:
-        text = text.replace("      health:\n", f"      health:\n        listen: ':{free[9804]}'\n")
+    if 9805 in free:
+        text = text.replace("      health:\n", f"      health:\n        listen: ':{free[9805]}'\n")
     (folder / manifest.name).write_text(text, "utf-8")
     return free

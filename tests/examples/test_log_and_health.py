@@ -35,10 +35,10 @@ async def fetch(url):
 
 async def test_log_and_health(tmp_path):
     """Records in UTC with levels and whole traces; a worker that sticks makes the pod unready, and ready again."""
-    ports = moved(EXAMPLE / "pod.yaml", tmp_path, 9803, 9804, 8740)
+    ports = moved(EXAMPLE / "pod.yaml", tmp_path, 9803, 9805, 8740)
     async with LocalPod(tmp_path / "pod.yaml", extra=[EXAMPLE / "app.yaml"], network="host") as pod:
         await pod.wait_ready()
-        status, health = await fetch(f"http://127.0.0.1:{ports[9804]}/health")
+        status, health = await fetch(f"http://127.0.0.1:{ports[9805]}/health")
         assert (status, health["status"]) == (200, "ok")
         assert list(health["checks"]) == ["http", "sqlite", "worker", "room"]
         entry = await pod.wait_line("adapter", "KeyError: 'customer'")
@@ -51,9 +51,9 @@ async def test_log_and_health(tmp_path):
 
         await fetch(f"http://127.0.0.1:{ports[8740]}/stick")
         await pod.wait(What.UNREADY, "shop")
-        status, health = await fetch(f"http://127.0.0.1:{ports[9804]}/health")
+        status, health = await fetch(f"http://127.0.0.1:{ports[9805]}/health")
         assert (status, health["status"]) == (503, "failing")
         assert [name for name, check in health["checks"].items() if check["status"] != "passing"] == ["worker"]
         assert "longer than 3s" in health["checks"]["worker"]["reason"]
         await pod.wait_ready()
-        assert (await fetch(f"http://127.0.0.1:{ports[9804]}/health"))[0] == 200
+        assert (await fetch(f"http://127.0.0.1:{ports[9805]}/health"))[0] == 200

@@ -12,9 +12,10 @@ from typing import Annotated
 
 import msgspec
 
+from podpatterns.adapter.fetching import refuse_elsewhere
 from podpatterns.formats.families import Family
 from podpatterns.runtime.schema import ComponentConfig, InvalidField
-from podpatterns.runtime.units import Duration
+from podpatterns.runtime.units import Address, Duration
 
 
 class Failed(Exception):  # noqa: N818 - what the check has found
@@ -85,3 +86,10 @@ class ConnectingConfig(CheckConfig, frozen=True, kw_only=True):
     remote: bool = False
     """Whether the server may be elsewhere than on this pod's loopback. Off, so that a typing error does not make the
     adapter a way into the network; and a pod should not be ended because something outside of it is down."""
+
+    def check_address(self, address: Address) -> None:
+        """Blame the field `address` if it names no port, or is not this pod. Raises InvalidField."""
+        if address.path is None:
+            if not address.port:
+                raise InvalidField("address", f'"{address}" has no port')
+            refuse_elsewhere("address", address.host or "localhost", remote=self.remote)

@@ -9,9 +9,7 @@ import msgspec
 
 from podpatterns.adapter.checks import Check, CheckContext, ConnectingConfig, Failed
 from podpatterns.adapter.checks._query import Query, judge
-from podpatterns.adapter.fetching import refuse_elsewhere
 from podpatterns.errors import StartError
-from podpatterns.runtime.schema import InvalidField
 from podpatterns.runtime.units import Address, SecretFile
 
 CLOSE = 0.2
@@ -55,10 +53,7 @@ password: /var/run/secrets/postgresql/password
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.address.path is None:
-            if not self.address.port:
-                raise InvalidField("address", f'"{self.address}" has no port')
-            refuse_elsewhere("address", self.address.host or "localhost", remote=self.remote)
+        self.check_address(self.address)
 
     def build(self, context: CheckContext) -> Check:  # noqa: ARG002 - it needs nothing of the adapter
         """The check. Raises StartError where the client is not installed."""

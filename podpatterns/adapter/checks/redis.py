@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import ClassVar
 
 from podpatterns.adapter.checks import Check, CheckContext, ConnectingConfig, Failed
-from podpatterns.adapter.fetching import Unusable, refuse_elsewhere
+from podpatterns.adapter.fetching import Unusable
 from podpatterns.adapter.redis_client import ask
-from podpatterns.runtime.schema import InvalidField
 from podpatterns.runtime.units import Address, SecretFile
 
 
@@ -27,10 +26,7 @@ class RedisConfig(ConnectingConfig, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.address.path is None:
-            if not self.address.port:
-                raise InvalidField("address", f'"{self.address}" has no port')
-            refuse_elsewhere("address", self.address.host or "localhost", remote=self.remote)
+        self.check_address(self.address)
 
     def build(self, context: CheckContext) -> Check:  # noqa: ARG002 - it needs nothing of the adapter
         """The check."""

@@ -6,7 +6,6 @@ import asyncio
 from typing import ClassVar
 
 from podpatterns.adapter.checks import Check, CheckContext, ConnectingConfig
-from podpatterns.adapter.fetching import refuse_elsewhere
 from podpatterns.runtime.schema import InvalidField
 from podpatterns.runtime.units import Address
 
@@ -21,10 +20,9 @@ class TcpConfig(ConnectingConfig, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.address.path is None:
-            if not (self.address.host and self.address.port):
-                raise InvalidField("address", f'"{self.address}" names no host and port, such as "127.0.0.1:8080"')
-            refuse_elsewhere("address", self.address.host, remote=self.remote)
+        if self.address.path is None and not self.address.host:
+            raise InvalidField("address", f'"{self.address}" names no host, such as "127.0.0.1:8080"')
+        self.check_address(self.address)
 
     def build(self, context: CheckContext) -> Check:  # noqa: ARG002 - it needs nothing of the adapter
         """The check."""

@@ -13,7 +13,7 @@ from podpatterns.adapter.outputs import Output, OutputConfig, Source
 from podpatterns.errors import StartError
 from podpatterns.formats.accept import Form, negotiate
 from podpatterns.formats.families import Family
-from podpatterns.runtime.http_server import HttpReply, HttpRequest, HttpServer
+from podpatterns.runtime.http_server import HttpReply, HttpRequest, HttpServer, url
 from podpatterns.runtime.service import Deadline
 from podpatterns.runtime.units import Address, Duration
 
@@ -70,11 +70,7 @@ class Prometheus(Output):
                 f"the adapter's page cannot listen on {listen}: {error.strerror or error}; "
                 f"set `listen` of the prometheus output to a free address"
             ) from None
-        if listen.path is None:
-            host = listen.host if listen.host not in ("", "0.0.0.0", "::") else "127.0.0.1"
-            self.url = f"http://{f'[{host}]' if ':' in host else host}:{port}{self.config.path}"
-        else:
-            self.url = f"{listen}{self.config.path}"
+        self.url = url(listen, port, self.config.path)
         self._events.output_listening(self.url)
 
     async def drain(self, deadline: Deadline) -> None:

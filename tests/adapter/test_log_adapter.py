@@ -300,7 +300,9 @@ def test_a_kill_loses_nothing(pair, tmp_path):
                 time.sleep(0.02)
             process.kill()
     with subprocess.Popen(command) as process:
-        for _ in range(500):
+        pair.write(*numbers(total, total + 50))  # which the last one writes, once it is there
+        total += 50
+        for _ in range(1000):
             if pair.written[-1:] == numbers(total - 1, total):
                 break
             time.sleep(0.02)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 from math import nan
@@ -98,7 +98,7 @@ class Tallies:
     def _measure(self, measure: Measure, rows: Sequence[Row]) -> None:
         places = [place for _, place in measure.labels]
         if measure.value is None:
-            for key, count in Counter(_keys(places, rows)[0]).items():
+            for key, count in _counted(places, rows).items():
                 self._take(self._way(measure, key), count * measure.scale, measure)
             return
         rows, values = self._values(measure, rows)
@@ -152,9 +152,10 @@ class Tallies:
         assert measure.value is not None
         texts = list(map(itemgetter(measure.value), rows))
         try:
-            values = floats(texts)
+            # Fields of JSON may be numbers already.
+            values = floats(texts) if isinstance(texts[0], str) else list(map(float, texts))
             total = sum(values)
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, OverflowError):
             total = nan
         if total - total != 0.0:  # NaN or infinity is among them, or what is no number
             found = [(row, self._value(measure, each)) for row, each in zip(rows, texts, strict=True)]
@@ -179,6 +180,16 @@ class Tallies:
         except Refused as refused:
             self._sink.line_refused(refused.reason, refused.detail)
             return None
+
+
+def _counted(places: Sequence[int], rows: Sequence[Row]) -> Mapping[Row, int]:
+    """How many rows have each combination of values of the labels."""
+    if len(places) < 2:
+        return Counter(_keys(places, rows)[0])
+    try:
+        return Counter(map(itemgetter(*places), rows))
+    except TypeError:  # objects and arrays of JSON
+        return Counter(_keys(places, rows)[0])
 
 
 def _keys(places: Sequence[int], rows: Sequence[Row]) -> tuple[list[Row], dict[Row, None]]:

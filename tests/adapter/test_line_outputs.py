@@ -216,6 +216,7 @@ async def test_a_body_that_may_have_been_counted_is_not_sent_again(tmp_path: Pat
 # --- CloudWatch -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.holds("embedded metric format")
 def test_events_of_cloudwatch() -> None:
     """One event for each set of labels with at most 100 metrics; units by names; what does not fit is counted."""
     families = [Family(f"m{number}", "gauge", blocks=[""], values=[1.0]) for number in range(150)]

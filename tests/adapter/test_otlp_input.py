@@ -60,6 +60,7 @@ def exporting(exporter: OTLPMetricExporter, views: tuple[View, ...] = ()) -> Met
 
 @pytest.mark.parametrize("compression", [Compression.NoCompression, Compression.Gzip])
 @pytest.mark.parametrize("delta", [False, True])
+@pytest.mark.holds("OTLP names", "OTLP temporality")
 async def test_the_real_sdk_is_understood(compression: Compression, delta: bool) -> None:
     """Every kind of instrument, twice, cumulative or as changes: what it measured stands on the page."""
     temporality = AggregationTemporality.DELTA if delta else AggregationTemporality.CUMULATIVE
@@ -122,6 +123,7 @@ def total(value: object, time: int, **more: object) -> dict[str, object]:
     return {"name": "a", "sum": {"aggregationTemporality": 1, "isMonotonic": True, "dataPoints": [point]}}
 
 
+@pytest.mark.holds("OTLP partial success", "OTLP temporality")
 async def test_what_is_refused_is_said() -> None:
     """In partial_success with number and reason; what else the request holds is taken; all is counted."""
     async with Adapter(receiving()) as adapter:
@@ -223,6 +225,7 @@ async def test_changes_add_up_at_the_far_side() -> None:
     assert {"a_total 12", "t_seconds_count 4", 't_seconds_bucket{le="0.05"} 4', "g 5"} <= set(lines)
 
 
+@pytest.mark.holds("OTLP partial success")
 async def test_what_the_far_side_rejects_is_counted() -> None:
     """partial_success of an answer is a loss, with its reason in the log; the adapter goes on."""
     async with Adapter(receiving(series=SeriesConfig(budget=1))) as taker:

@@ -95,6 +95,7 @@ async def until(condition) -> None:
             await asyncio.sleep(0.005)
 
 
+@pytest.mark.holds("remote write retries")
 async def test_what_was_refused_for_now_is_delivered_later_in_order(tmp_path: Path) -> None:
     """Server errors and 429 are tried again; values come in the order in which they were; the head says what it is."""
     token = tmp_path / "token"
@@ -138,6 +139,7 @@ class Second(Receiver):
 
 
 @pytest.mark.parametrize("knows", [True, False, None])
+@pytest.mark.holds("remote write 2.0")
 async def test_version_two_gives_way_to_one(knows: bool | None) -> None:
     """A receiver that knows 2.0 gets it, with types; any other gets the same samples in 1.0, and nothing is lost."""
     second = Second(knows)
@@ -191,6 +193,7 @@ async def test_the_last_samples_are_delivered_at_the_end() -> None:
         assert values[1] != values[1]
 
 
+@pytest.mark.holds("remote write retries")
 async def test_what_is_refused_for_good_is_lost_and_counted() -> None:
     """A 400 is not tried again; the next delivery is."""
     async with receiving(400) as receiver:

@@ -64,6 +64,7 @@ def send_everything(client: DogStatsd) -> None:
 
 
 @pytest.mark.parametrize("transport", ["udp", "unixgram", "unixstream"])
+@pytest.mark.holds("DogStatsD 1.0 to 1.6", "DogStatsD transports")
 async def test_the_official_client_is_understood(transport: str, tmp_path: Path) -> None:
     """Types, tags, timestamps, cardinality and origin; packets behind their lengths on a stream; nothing is lost."""
     path = tmp_path / "dsd.sock"

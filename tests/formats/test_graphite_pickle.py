@@ -19,6 +19,7 @@ stamps = st.integers(-1, 2**40) | st.floats(0, 1e12)
 
 
 @given(st.lists(st.tuples(names, st.tuples(stamps, numbers)), max_size=30), st.integers(0, pickle.HIGHEST_PROTOCOL))
+@pytest.mark.holds("Graphite pickles")
 def test_what_python_pickles_is_read(entries: list[tuple[str, tuple[float, float]]], protocol: int) -> None:
     """In every protocol, tuples or lists, with texts that are remembered; a time before 1970 is now."""
     expected = [(name, float(value), None if stamp < 0 else float(stamp)) for name, (stamp, value) in entries]
@@ -61,6 +62,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("name", WRONG)
+@pytest.mark.holds("Graphite pickles")
 def test_anything_else_is_refused_as_a_whole(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     """And is not run."""
     with pytest.raises(Refused) as error:

@@ -42,11 +42,13 @@ NAMES = [
 
 
 @pytest.mark.parametrize(("name", "unit", "kind", "expected"), NAMES)
+@pytest.mark.holds("OTLP names")
 def test_names_are_those_of_prometheus(name, unit, kind, expected):
     """The unit in words, `_total` last, `_ratio` for a gauge of 1; nothing twice."""
     assert otlp_names.metric(name, unit, kind) == expected
 
 
+@pytest.mark.holds("OTLP names")
 def test_labels_of_one_name_are_joined():
     """In the order of their keys, as Prometheus does it; what cannot begin a label gets `key`."""
     pairs = [("a.b", "2"), ("a-b", "1"), ("1x", "d"), ("_p", "u"), ("", "n"), ("__", "n")]
@@ -90,6 +92,7 @@ def both(request) -> tuple[otlp_messages.Request, otlp_messages.Request]:
     )
 
 
+@pytest.mark.holds("OTLP encodings")
 def test_protobuf_and_json_say_the_same():
     """What the real definitions write in either encoding is read as the same points; JSON has 64 bits as text."""
     found, same = both(export())
@@ -183,6 +186,7 @@ def test_a_metric_without_a_name_is_refused():
     st.lists(st.integers(0, 5), max_size=200),
     st.lists(st.integers(0, 5), max_size=20),
 )
+@pytest.mark.holds("OTLP exponential histograms")
 def test_exponential_buckets_lose_no_count(scale, offset, positive, negative):
     """Counts add up, bounds ascend, and each value's bucket lies between the bounds around it."""
     request = ExportMetricsServiceRequest()
@@ -261,6 +265,7 @@ h_sum{k="v"} 9
 """
 
 
+@pytest.mark.holds("OTLP encodings")
 def test_what_we_send_in_protobuf_is_what_we_send_in_json():
     """The real definitions read both as the same message, and we read it as the families that it was."""
     document = otlp_metrics.request(parse(PAGE), {"service.name": "shop"}, 20.0, 10.0)

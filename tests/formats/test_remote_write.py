@@ -68,6 +68,7 @@ family_samples = st.lists(st.tuples(labels, st.floats(allow_nan=False)), min_siz
 
 
 @given(st.dictionaries(names, family_samples, max_size=4), st.integers(-(10**9), 4 * 10**9))
+@pytest.mark.holds("remote write 1.0")
 def test_families_are_read_as_they_were_written(found: dict[str, list[tuple[dict[str, str], float]]], now: int) -> None:
     """parse(render(x)) = x, whatever labels hold; labels are sorted by their bytes, as receivers want them."""
     families = []
@@ -103,6 +104,7 @@ def test_histograms_own_times_and_added_labels() -> None:
     ]
 
 
+@pytest.mark.holds("remote write 1.0")
 def test_series_that_are_gone_are_marked_as_stale_once() -> None:
     """The marker is Prometheus' own NaN, bit for bit; an ordinary NaN is none."""
     writer = remote_write.Writer({})
@@ -120,6 +122,7 @@ def test_series_that_are_gone_are_marked_as_stale_once() -> None:
     assert writer.end(5.0) == []
 
 
+@pytest.mark.holds("remote write 2.0")
 def test_version_two_is_what_its_definition_says() -> None:
     """Protobuf's own library reads it by the published definition: symbols once, references, type, help and unit."""
     import google.protobuf.descriptor_pb2 as descriptors

@@ -49,12 +49,14 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("text", READ)
+@pytest.mark.holds("StatsD lines")
 def test_a_line_of_every_dialect_is_read(text: str) -> None:
     """Types, rates, the four tag styles, packed values and DogStatsD's extras mean what their sources say."""
     assert parse(text.encode()) == READ[text]
 
 
 @pytest.mark.parametrize("raw", REFUSED)
+@pytest.mark.holds("StatsD lines")
 def test_nonsense_is_refused_with_its_reason(raw: bytes) -> None:
     """Each refusal names one of the published reasons."""
     with pytest.raises(Refused) as error:

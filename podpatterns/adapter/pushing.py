@@ -282,7 +282,7 @@ class Post(Push):
         """Whether the same body may be taken later."""
         return status >= 500 or status in (408, 425, 429)
 
-    def judge(self, answer: Answer) -> None:
+    def judge(self, answer: Answer, body: bytes) -> None:  # noqa: ARG002 - for those that look what it held
         """Return if the body was taken. Raises Retryable or Rejected."""
         if answer.status < 300:
             return
@@ -322,7 +322,7 @@ class Post(Push):
         try:
             async with self._session.post(self._post.url, data=body, headers=fields, allow_redirects=False) as answer:
                 said = await answer.content.read(_SAID)
-                self.judge(Answer(answer.status, answer.reason or "", answer.headers, said))
+                self.judge(Answer(answer.status, answer.reason or "", answer.headers, said), body)
         except ClientError as error:
             raise Retryable(str(error) or type(error).__name__) from None
 

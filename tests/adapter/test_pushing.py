@@ -123,7 +123,7 @@ class Second(Receiver):
 
     def __init__(self, knows: bool | None) -> None:
         super().__init__()
-        self.knows, self.versions = knows, []
+        self.knows, self.versions, self.missed = knows, [], 0
 
     async def handle(self, request: web.Request) -> web.Response:
         body = await request.read()
@@ -135,7 +135,9 @@ class Second(Receiver):
         if not self.knows:
             return web.Response(status=204)  # a receiver of 1.0 finds nothing that it knows, and is content
         found = remote_write.read(bytes(cramjam.snappy.decompress_raw(body)), 2)
-        return web.Response(status=204, headers={"X-Prometheus-Remote-Write-Samples-Written": str(len(found))})
+        return web.Response(
+            status=204, headers={"X-Prometheus-Remote-Write-Samples-Written": str(len(found) - self.missed)}
+        )
 
 
 @pytest.mark.parametrize("knows", [True, False, None])
@@ -162,6 +164,17 @@ async def test_version_two_gives_way_to_one(knows: bool | None) -> None:
             assert second.versions == [new, old, old]
         assert all(each.samples[0][0] != each.samples[0][0] for each in ends)
         assert adapter.events.lost == {}
+
+
+@pytest.mark.holds("remote write 2.0")
+async def test_samples_that_were_not_written_are_counted() -> None:
+    """A receiver of 2.0 that says it has written fewer than were sent: a loss, with both numbers in the log."""
+    second = Second(knows=True)
+    second.missed = 1
+    async with receiving_by(second):
+        async with Adapter(made(second.url, interval="1h", version="2.0")) as adapter:
+            adapter.feed(b"a:7|c\ng:1|g")
+        assert adapter.events.lost == {"remote_write: partly_written": 2}
 
 
 async def test_a_token_that_is_none_is_waited_for(tmp_path: Path) -> None:

@@ -79,9 +79,9 @@ class Otlp(Post):
         """What the protocol allows, and nothing else."""
         return status in (429, 502, 503, 504)
 
-    def judge(self, answer: Answer) -> None:
+    def judge(self, answer: Answer, body: bytes) -> None:
         """Also a request that was taken may have parts that were not."""
-        super().judge(answer)
+        super().judge(answer, body)
         partial = _response(answer).partial_success
         if partial is not None and partial.rejected_data_points:
             self._events.deliveries_lost("otlp", "partly_rejected", 1)

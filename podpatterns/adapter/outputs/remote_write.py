@@ -61,6 +61,7 @@ class RemoteWriteConfig(PostConfig, frozen=True, kw_only=True):
 class RemoteWrite(Post):
     """Encodes by hand, for a protobuf library would cost more memory than all of this.
 
+    A receiver of 2.0 tells how many samples it has written; fewer than were sent are counted as `partly_written`.
     A receiver that does not know 2.0 says so by 415, or by an answer that does not say how much it has written: one of
     1.0 finds nothing that it knows in such a message, and is content.
     """
@@ -79,7 +80,7 @@ class RemoteWrite(Post):
         """Stale markers for every series."""
         return list(map(_compressed, self._writer.end(now)))
 
-    def judge(self, answer: Answer) -> None:
+    def judge(self, answer: Answer, body: bytes) -> None:
         """As others do, and look for what only 2.0 says."""
         written = answer.fields.get(_WRITTEN)
         if self._writer.version == 2 and (answer.status == 415 or (answer.status < 300 and written is None)):
@@ -87,7 +88,16 @@ class RemoteWrite(Post):
             self._fields |= _FIELDS[1]
             self._waiting.change(lambda body: _compressed(remote_write.downgraded(_plain(body))))
             raise Retryable("does not know remote write 2.0; going on with 1.0", after=0)
-        super().judge(answer)
+        super().judge(answer, body)
+        if written is not None and self._writer.version == 2:
+            self._count(written, body)
+
+    def _count(self, written: str, body: bytes) -> None:
+        """Whether as many samples were written as were sent; what was left out cannot be told, nor sent again."""
+        sent = remote_write.count(_plain(body))
+        if not (written.isascii() and written.isdigit() and int(written) >= sent):
+            self._events.delivery_failed("remote_write", f"{written[:20]} of {sent} samples were written")
+            self._events.deliveries_lost("remote_write", "partly_written", 1)
 
     def render(self, families: Sequence[Family], accept: str) -> tuple[bytes, str]:  # noqa: ARG002 - it has one form
         """One message with everything, not compressed, without times."""

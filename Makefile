@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint e2e fuzz bomb soak bench bench-ambassador bench-adapter bench-sidecar images examples docs conformance format clean
+.PHONY: help demo test lint e2e fuzz bomb soak kills bench bench-ambassador bench-adapter bench-sidecar images examples docs conformance format clean
 
 help: ## Say what there is.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ bomb: $(STAMP) ## Ten million names, and as many values of a tag, for the adapte
 
 soak: $(STAMP) ## An hour of requests while services are killed; FOR=60 for a minute.
 	@$(BIN)/python -m tests.ambassador.strict.soak $(or $(FOR),3600)
+
+kills: $(STAMP) ## Kill the sidecar 200 times with each of two outputs, three minutes; KILLS=1000 for more.
+	@KILLS=$(or $(KILLS),200) $(BIN)/pytest -q -s tests/sidecar/test_kill9.py
 
 bench: bench-ambassador bench-sidecar bench-adapter bench-runtime ## Every benchmark; exit 1 if a row is short.
 

@@ -212,23 +212,22 @@ class Followed:
         for file in self:
             originals.setdefault(file.path, []).append(file)
         for each in new:
-            if self._is_copy(each, originals):
+            # Opened once: a moment later the name may lead to another file.
+            descriptor = self._descriptor(each.path)
+            if descriptor is None:
                 continue
-            follower = self._open(each.path, at_end=at_end)
-            if follower is not None:
-                opened = True
-                originals.setdefault(follower.path, []).append(follower)
+            status = os.fstat(descriptor)
+            key = status.st_dev, status.st_ino
+            if key in self.files or not status.st_size or self._is_copy(descriptor, each.path, originals):
+                os.close(descriptor)
+                continue
+            opened = True
+            follower = self._begin(descriptor, each.path, status, at_end=at_end)
+            originals.setdefault(follower.path, []).append(follower)
         return opened
 
-    def _open(self, path: str, *, at_end: bool) -> Follower | None:
-        descriptor = self._descriptor(path)
-        if descriptor is None:
-            return None
-        status = os.fstat(descriptor)
+    def _begin(self, descriptor: int, path: str, status: os.stat_result, *, at_end: bool) -> Follower:
         key = status.st_dev, status.st_ino
-        if key in self.files:
-            os.close(descriptor)  # renamed between the look and the opening
-            return None
         # Unique for ever, as inodes are not: and on disk before the first line is delivered, so that it stays the same.
         entry = fresh(f"{key[0]:x}-{key[1]:x}-{time.time_ns():x}", 0, path, *key)
         entry.size = status.st_size
@@ -236,9 +235,9 @@ class Followed:
             entry.offset = _last_line_end(descriptor, status.st_size, self._encoding)
             length = min(BEFORE, entry.offset)
             entry.before = length, hashed(os.pread(descriptor, length, entry.offset - length))
-        self.files[key] = self._follower(entry, descriptor)
+        follower = self.files[key] = self._follower(entry, descriptor)
         self._events.file_found(path, entry.offset)
-        return self.files[key]
+        return follower
 
     def _descriptor(self, path: str) -> int | None:
         try:
@@ -250,24 +249,17 @@ class Followed:
 
     # --- copies that rotation makes -------------------------------------------------------------------------------
 
-    def _is_copy(self, file: Found, followed: Mapping[str, Sequence[Follower]]) -> bool:
+    def _is_copy(self, descriptor: int, path: str, followed: Mapping[str, Sequence[Follower]]) -> bool:
         """Whether copytruncate is making, or has made, this file of one that is followed: its lines are read there.
 
         Args:
-            file: it has the path of the other, and something behind it.
+            descriptor: the file.
+            path: of the file; a copy has that of the other, and something behind it.
             followed: followers by their path.
         """
-        shorter = (file.path[:end] for end in range(len(os.path.dirname(file.path)) + 1, len(file.path)))  # noqa: PTH120 - as a text
-        originals = [other for path in shorter for other in followed.get(path, ()) if other.prefix]
-        if not originals:
-            return False
-        descriptor = self._descriptor(file.path)
-        if descriptor is None:
-            return True
-        try:
-            return any(os.pread(descriptor, len(other.prefix), 0) == other.prefix for other in originals)
-        finally:
-            os.close(descriptor)
+        shorter = (path[:end] for end in range(len(os.path.dirname(path)) + 1, len(path)))  # noqa: PTH120 - as a text
+        originals = [other for each in shorter for other in followed.get(each, ()) if other.prefix]
+        return any(os.pread(descriptor, len(other.prefix), 0) == other.prefix for other in originals)
 
     def _adopt_copy(self, old: Follower) -> Follower | None:
         """After a truncation: read on in the copy that rotation has made, if there is one that holds what is unread."""

@@ -107,9 +107,24 @@ class Follower:
         """Bytes known to be there and not read yet."""
         return max(0, self.size - self.offset)
 
+    def shrunk(self) -> bool:
+        """Look at the file's size without reading on; True if it has been truncated."""
+        if self.descriptor is None:
+            return False
+        size = os.fstat(self.descriptor).st_size
+        if size < self.size:
+            return True
+        if size > self.size:
+            self.size, self.at_end = size, False
+        return False
+
     @property
     def prefix(self) -> bytes:
-        """The first bytes, as far as they were there."""
+        """The first bytes, as far as they are there."""
+        if self.descriptor is not None and len(self._prefix) < PREFIX:
+            now = os.pread(self.descriptor, PREFIX, 0)
+            if now.startswith(self._prefix):  # else it has been truncated, which is for `read` to notice
+                self._prefix = now
         return self._prefix
 
     def move(self, descriptor: int, dev: int, ino: int, size: int) -> bool:
@@ -225,12 +240,13 @@ class Follower:
             self.grown_at = now
         elif self.at_end and not final:
             return None
-        self.size, self._mtime = status.st_size, status.st_mtime_ns
         self.due = None
         chunk, lines = self._most()
         stop = self.positions.stop
         left = sys.maxsize if stop is None else stop - self.offset
         data = self._pread(min(chunk, left))
+        # Not before: where the contents are others, this is the size of what has taken their place.
+        self.size, self._mtime = status.st_size, status.st_mtime_ns
         encoding = self._encoding
         if self.generation and not self.offset and data.startswith(bytes(encoding.unit)):
             return self._hole(data)
@@ -258,12 +274,17 @@ class Follower:
         assert self.descriptor is not None
         begin = len(self._before)
         data = os.pread(self.descriptor, size + begin, self.offset - begin)
-        if not data.startswith(self._before):
+        if not data.startswith(self._before) or not self._begins_as_before(data):
             raise Truncated
         if len(self._prefix) < PREFIX and len(data) > begin:
             self._prefix = os.pread(self.descriptor, PREFIX, 0)
             self._encoding = self._encoding.told_by(self._prefix)
         return data
+
+    def _begins_as_before(self, data: bytes) -> bool:
+        """Of a file of which nothing has been read, but whose first bytes have been looked at."""
+        length = 0 if self.offset else min(len(data), len(self._prefix))
+        return data[:length] == self._prefix[:length]
 
     def _whole_lines(self, data: bytes, begin: int, end: int, *, full: bool, wait: bool) -> tuple[Batch, Lines] | None:
         """`full`: there may be more than `data`. `wait`: lines of which more may come are kept back."""

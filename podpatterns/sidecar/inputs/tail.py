@@ -32,6 +32,8 @@ LOOK = 1.0
 """Seconds between two looks for new files in directories that cannot be watched."""
 RELOOK = 10.0
 """Seconds between two looks at everything for which nothing calls: what is written through a memory map is not told."""
+BLOCKED = 0.25
+"""Seconds after which, and between which, the files are looked at while reading has to wait."""
 ASK = 1.0
 """Seconds between two questions whether the files are still written to, at most."""
 
@@ -141,6 +143,10 @@ class Tail(Input):
         self._next_look = float("-inf")
         self._draining = False
         self._drained = asyncio.Event()
+        self._blocked = asyncio.Event()
+        """Set while reading has to wait for the outputs, for a while already."""
+        self._begun = True
+        """There may be generations of which the checkpoint knows nothing yet."""
         self.ends = config.end_when_closed is not None
         self._unwritten_since: float | None = None
         self._next_asked = float("-inf")
@@ -173,15 +179,18 @@ class Tail(Input):
 
     async def run(self, emit: Emit) -> None:
         """Read for ever; after `drain` was called, to the end of every file."""
-        await self._context.persist()
-        while not self._draining and not self._closed(time.monotonic()):
-            await self._notice(time.monotonic())
-            if self._ready:
-                self._ready = dict.fromkeys(await self._round(emit, self._ready))
-            if not self._ready:
-                await self._release(emit)
-                await self._pause()
-        await self._finish(emit)
+        async with asyncio.TaskGroup() as tasks:
+            watching = tasks.create_task(self._keep_watch(), name=f"{self._context.name}: while reading waits")
+            while not self._draining and not self._closed(time.monotonic()):
+                self._notice(time.monotonic())
+                if self._ready:
+                    files, self._ready = self._ready, {}
+                    self._ready.update(dict.fromkeys(await self._round(emit, files)))
+                if not self._ready:
+                    await self._release(emit)
+                    await self._pause()
+            await self._finish(emit)
+            watching.cancel()
         self._drained.set()
         if not self.ends:
             await asyncio.Event().wait()
@@ -204,7 +213,7 @@ class Tail(Input):
     def _grown(self) -> Iterable[float]:
         return (file.grown_at for file in self._followed.files.values())
 
-    async def _notice(self, now: float) -> None:
+    def _notice(self, now: float) -> None:
         """Find out who has something to read."""
         look = now >= self._next_look or self._followed.renamed(self._watches.names())
         if now >= self._settled:
@@ -213,8 +222,8 @@ class Tail(Input):
             look = look or unsure
             if grown or unsure:
                 self._settled = now + min(SETTLE, self._context.linger())
-        if look and self._look(now):
-            await self._context.persist()
+        if look:
+            self._look(now)
         if self._followed.polled and now - self._polled >= self.config.poll:
             self._polled = now
             self._ready.update(dict.fromkeys(self._followed.polled))
@@ -222,12 +231,28 @@ class Tail(Input):
             del self._waiting[file]
             self._ready[file] = None
 
-    def _look(self, now: float, *, at_end: bool = False) -> bool:
-        """Look for files, and at all of them; True if a new one is followed."""
+    def _look(self, now: float, *, at_end: bool = False) -> None:
+        """Look for files, and at all of them."""
         new, again = self._followed.look(now, at_end=at_end)
         self._next_look = now + (0.0 if again else LOOK if self._followed.looks_often else RELOOK)
         self._ready.update(dict.fromkeys(self._followed.files.values()))
-        return new
+        self._begun = self._begun or new
+
+    def _truncated(self, file: Follower) -> None:
+        self._ready.update(dict.fromkeys(self._followed.truncated(file)))
+        self._begun = True
+
+    async def _keep_watch(self) -> None:
+        """While reading waits for the outputs: open what is new and see what is truncated, before it is gone."""
+        while True:
+            await self._blocked.wait()
+            now = time.monotonic()
+            if now >= self._next_look or self._followed.renamed(self._watches.names()):
+                self._look(now)
+            for file in list(self._followed.files.values()):
+                if file.shrunk():
+                    self._truncated(file)
+            await asyncio.sleep(BLOCKED)
 
     async def _pause(self) -> None:
         """Until something happens, or has to be looked at without."""
@@ -246,13 +271,15 @@ class Tail(Input):
 
     async def _round(self, emit: Emit, files: Iterable[Follower]) -> list[Follower]:
         """One chunk of each file; returns those that may have more."""
+        if self._begun:
+            self._begun = False
+            await self._context.persist()  # before anything of them is delivered, so that their identities stay
         more: list[Follower] = []
         for file in list(files):
             try:
                 got = file.read(time.monotonic())
             except Truncated:
-                more += self._followed.truncated(file)
-                await self._context.persist()
+                self._truncated(file)
                 continue
             if got is not None:
                 more.append(file)
@@ -268,14 +295,16 @@ class Tail(Input):
             self._events.lines_altered(batch.source.name, "truncated", lines.truncated)
         if lines.replaced:
             self._events.lines_altered(batch.source.name, "not_text", lines.replaced)
+        blocked = asyncio.get_running_loop().call_later(BLOCKED, self._blocked.set)
         await emit(batch)
+        blocked.cancel()
+        self._blocked.clear()
         await asyncio.sleep(0)  # reading never waits for the disk; the others need their turn
 
     async def _finish(self, emit: Emit) -> None:
         """To the end of every file as it is now, then the lines that have no end."""
         for _ in range(2):  # the second time for what was written, or rotated, during the first
-            if self._look(time.monotonic()):
-                await self._context.persist()
+            self._look(time.monotonic())
             limits = {
                 file: os.fstat(file.descriptor).st_size
                 for file in self._followed.files.values()
@@ -285,7 +314,9 @@ class Tail(Input):
             while files:
                 # A truncated file has a new follower, without a limit; it is read to its end as well.
                 files = [file for file in files if file not in limits or file.offset < limits[file]]
+                self._ready = {}
                 files = await self._round(emit, files)
+                files += [file for file in self._ready if file not in limits]
         for file in list(self._followed.files.values()):
             if file.unread:
                 await self._last_lines(emit, file)

@@ -72,6 +72,8 @@ class Normaliser:
         elif config.start is not None or config.more is not None:
             start, more = (re.compile(each) if each is not None else None for each in (config.start, config.more))
             self._groups = Patterns(start, more)
+        self._cut = config.format in ("cri", "docker")
+        """Whether long lines come in parts, as container runtimes cut them."""
         self._clock = WallClock(zone_of(config.zone), now, config.time_format)
         self._named = tuple(
             (name,) if name is not None else usual
@@ -84,7 +86,7 @@ class Normaliser:
         self._shapes: dict[tuple[str, ...], tuple[str | None, str | None, str | None, bool]] = {}
         self._logfmt = config.output.form == "logfmt"
         self._whole = None if self._logfmt or self._then is not None else _whole_parser(config.format, config.pattern)
-        self.holds = self._join or self._groups is not None
+        self.holds = self._join or self._cut or self._groups is not None
         """Whether the last lines may have to wait for those to come."""
 
     def render(self, normalised: Normalised) -> bytes:
@@ -103,7 +105,10 @@ class Normaliser:
         last: Counter[str] = Counter()  # what was noted of the last record, which may be kept back
         records: list[dict[str, Any]] = []
         counts: list[int] = []
-        for place, found in enumerate(map(self._parse, whole)):
+        every: Sequence[dict[str, Any] | None] = list(map(self._parse, whole))
+        if self._cut and any(each is not None and "partial" in each for each in every):
+            every, weights, held = _unbroken(every, final=final)
+        for place, found in enumerate(every):
             weight = 1 if weights is None else weights[place]
             parsed, rest = found, ""
             if parsed is None and weight > 1:
@@ -259,6 +264,38 @@ class Normaliser:
         if isinstance(value, (str, int)) and not isinstance(value, bool) and len(self._levels) < _SHAPES:
             self._levels[value] = word
         return word
+
+
+def _unbroken(
+    parsed: Sequence[dict[str, Any] | None], *, final: bool
+) -> tuple[list[dict[str, Any] | None], list[int], int]:
+    """Parts of a line of the same stream as one, how many lines each is, and how many at the end wait for an end."""
+    whole: list[dict[str, Any] | None] = []
+    counts: list[int] = []
+    begun: dict[Any, int] = {}  # by stream: the place in `whole`
+    starts: list[int] = []
+    for at, record in enumerate(parsed):
+        stream = record.get("stream") if record is not None else None
+        place = begun.get(stream) if record is not None else None
+        if record is None or place is None:
+            place = len(whole)
+            whole.append(record)
+            counts.append(1)
+            starts.append(at)
+        else:
+            first = whole[place]
+            assert first is not None
+            first["message"] += record["message"]
+            counts[place] += 1
+            if not record.get("partial"):
+                del first["partial"], begun[stream]
+        if record is not None and record.get("partial"):
+            begun[stream] = place
+    open_from = min(begun.values(), default=len(whole))
+    if final or open_from == len(whole):
+        return whole, counts, 0
+    # Whatever begins behind the first line that is not whole waits with it, and is looked at again.
+    return whole[:open_from], counts[:open_from], len(parsed) - starts[open_from]
 
 
 def _layout_levels(name: str | None) -> Mapping[str, str]:

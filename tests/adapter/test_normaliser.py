@@ -226,3 +226,27 @@ def test_logfmt_as_output():
     made = normaliser(format="json", output={"form": "logfmt"})
     found = made.normalise([b'{"ts": 1795858000, "level": "warn", "msg": "stock is low", "item": 7}'])
     assert made.render(found) == b'time=2026-11-28T09:26:40Z level=warning message="stock is low" item=7\n'
+
+
+CUT = b"""\
+2026-11-28T09:36:16.1Z stdout P one,
+2026-11-28T09:36:16.2Z stderr F other
+2026-11-28T09:36:16.3Z stdout P two,
+2026-11-28T09:36:16.4Z stdout F three
+2026-11-28T09:36:16.5Z stdout F {"level":"warn","msg":"low"}
+2026-11-28T09:36:16.6Z stdout P never""".split(b"\n")
+
+
+def test_lines_that_a_runtime_has_cut():
+    """Their parts are one line, of each stream; what has no end yet waits for it, and at the end is what there is."""
+    made = normaliser(format="cri", then="json")
+    found = made.normalise(CUT, final=True)
+    assert [record["message"] for record in found.records] == ["one,two,three", "other", "low", "never"]
+    assert found.lines == [3, 1, 1, 1]
+    assert [record.get("partial", False) for record in found.records] == [False, False, False, True]
+    assert found.records[2]["level"] == "warning"
+    assert made.normalise(CUT).held == 1
+    for size in range(1, len(CUT)):
+        first = made.normalise(CUT[:size])
+        rest = made.normalise(CUT[size - first.held :], final=True)
+        assert first.records + rest.records == found.records

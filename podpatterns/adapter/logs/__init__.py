@@ -171,6 +171,10 @@ class LogConfig(ComponentConfig, frozen=True, kw_only=True):
             raise InvalidField("pattern", "has no named group, (?P<name>…), to make a field of")
         if self.traces and (self.start is not None or self.more is not None):
             raise InvalidField("traces", "stands alone: start and more say themselves what belongs together")
+        if self.format in ("cri", "docker") and (self.traces or self.start is not None or self.more is not None):
+            raise InvalidField(
+                "format", f"{self.format} is put together by lines of its own; a sidecar's multiline does more"
+            )
         if self.then in ("regex", "text"):
             raise InvalidField("then", f"cannot be {self.then}")
         if self.format == "text" and self.unparsed == "join":

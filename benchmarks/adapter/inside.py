@@ -14,7 +14,8 @@ from functools import cache
 
 from benchmarks.adapter.corpus import SAMPLES, lines, page
 from podpatterns.adapter.intake import Intake
-from podpatterns.adapter.mapping import Mapper, MappingRuleConfig
+from podpatterns.adapter.mapping import Mapper
+from podpatterns.adapter.mapping_config import MappingRuleConfig
 from podpatterns.adapter.page import compose
 from podpatterns.adapter.store import Shape, Store
 from podpatterns.adapter.transforms.relabel import Relabel, RuleConfig

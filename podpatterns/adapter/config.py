@@ -11,12 +11,12 @@ import msgspec
 from podpatterns.adapter.health import HealthConfig
 from podpatterns.adapter.inputs import InputConfig
 from podpatterns.adapter.logs import LogConfig
-from podpatterns.adapter.mapping import MappingRuleConfig
+from podpatterns.adapter.mapping_config import MappingDefaultsConfig, MappingRuleConfig
 from podpatterns.adapter.outputs import OutputConfig
 from podpatterns.adapter.store import Shape
 from podpatterns.adapter.transforms import TransformConfig
 from podpatterns.runtime.config import PatternConfig
-from podpatterns.runtime.schema import Config, InvalidField, component_type
+from podpatterns.runtime.schema import Config, InvalidField, InvalidFields, component_type
 from podpatterns.runtime.units import Duration
 
 if TYPE_CHECKING:
@@ -93,6 +93,9 @@ class AdapterConfig(PatternConfig, frozen=True, kw_only=True):
     in a file of statsd_exporter. Applied when a series is new, before the transforms; a name that no rule matches
     stays as it is. When the rules change while running, series that are there keep their names."""
 
+    mapping_defaults: MappingDefaultsConfig = MappingDefaultsConfig()
+    """What rules of the mapping have that do not say otherwise: what stands under `defaults` in such a file."""
+
     transforms: list[TransformConfig] = []
     """What is changed on the way, in this order. A function marked with `@podpatterns.transform` can stand here."""
 
@@ -119,6 +122,15 @@ class AdapterConfig(PatternConfig, frozen=True, kw_only=True):
             raise InvalidField("inputs", 'at least one is needed, such as "- type: statsd"')
         if self.inputs and not (self.outputs or self.health):
             raise InvalidField("outputs", 'at least one is needed, such as "- type: prometheus"')
+
+        wrong = []
+        for index, rule in enumerate(self.mapping):
+            try:
+                rule.under(self.mapping_defaults)
+            except InvalidField as error:
+                wrong.append(InvalidField(f"mapping[{index}].{error.field}", str(error)))
+        if wrong:
+            raise InvalidFields(wrong)
 
         for index, transform in enumerate(self.transforms):
             if transform.REMEMBERS and len(self.outputs) > 1:

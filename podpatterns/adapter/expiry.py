@@ -16,10 +16,12 @@ LOOKS = 10
 class Expiry:
     """Drops gauges, sets and timers without samples for `after` seconds, and hides counters that did not grow.
 
+    A metric's own `ttl` comes before `after`; without either its series stay.
+
     A counter's value is kept: it must never go down while the adapter runs, so it comes back as what it was.
     """
 
-    def __init__(self, store: Store, intake: Intake, after: float, clock: Callable[[], float]) -> None:
+    def __init__(self, store: Store, intake: Intake, after: float | None, clock: Callable[[], float]) -> None:
         self.after = after
         self._store, self._intake, self._clock = store, intake, clock
         self._since: dict[Slot, float] = {}
@@ -27,26 +29,24 @@ class Expiry:
         self._values: dict[Counter, float] = {}
         """The value of each counter then."""
 
-    @property
-    def every(self) -> float:
-        """Seconds between two looks."""
-        return max(self.after / LOOKS, 0.01)
-
     def sweep(self) -> Tally[str]:
         """Look at all series. Returns how many were dropped or hidden now, by kind of metric."""
         now = self._clock()
         found: Tally[str] = Tally()
         gone: set[Slot] = set()
         for metric in list(self._store.metrics.values()):
+            after = metric.ttl if metric.ttl is not None else self.after
+            if after is None:
+                continue
             if metric.kind == "counter":
-                found[metric.kind] += self._hide(metric, now)
+                found[metric.kind] += self._hide(metric, now, after)
             else:
-                found[metric.kind] += self._drop(metric, now, gone)
+                found[metric.kind] += self._drop(metric, now, after, gone)
         if gone:
             self._intake.forget_slots(gone)
         return +found
 
-    def _hide(self, metric: Metric, now: float) -> int:
+    def _hide(self, metric: Metric, now: float, after: float) -> int:
         """Counters with the same value for too long, which were not hidden before."""
         hidden, count = self._store.hidden, 0
         for slot in metric.series.values():
@@ -55,19 +55,19 @@ class Expiry:
             if self._values.get(slot) != value:
                 self._values[slot], self._since[slot] = value, now
                 hidden.pop(slot, None)
-            elif now - self._since[slot] >= self.after and slot not in hidden:
+            elif now - self._since[slot] >= after and slot not in hidden:
                 hidden[slot] = value
                 count += 1
         return count
 
-    def _drop(self, metric: Metric, now: float, gone: set[Slot]) -> int:
+    def _drop(self, metric: Metric, now: float, after: float, gone: set[Slot]) -> int:
         """Everything else without a sample for too long; its slots, one for each sample rate, join `gone`."""
         over = []
         for labels, slot in metric.series.items():
             assert not isinstance(slot, Counter)
             if slot.renewed():
                 self._since[slot] = now
-            elif now - self._since.setdefault(slot, now) >= self.after:
+            elif now - self._since.setdefault(slot, now) >= after:
                 over.append(labels)
                 del self._since[slot]
                 gone.update(slot.parts() if isinstance(slot, Distribution) else (slot,))

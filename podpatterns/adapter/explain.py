@@ -43,7 +43,7 @@ def explain(config: AdapterConfig, sample: str | None) -> Iterator[str]:
     if not config.inputs and not config.mapping:
         return
     transforms = [(component_type(type(each)), each.build()) for each in config.transforms]
-    mapper = Mapper(config.mapping)
+    mapper = Mapper(config.mapping, config.mapping_defaults)
     for rule, reason in mapper.unreachable():
         yield f"{rule} of the mapping can never match: {reason}"
     for raw in (SAMPLE if sample is None else sample).splitlines():

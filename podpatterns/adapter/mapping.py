@@ -12,14 +12,10 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Annotated, Literal
 
-import msgspec
-
-from podpatterns.formats.families import is_metric_name, metric_name
+from podpatterns.adapter.mapping_config import GROUP, MappingDefaultsConfig, MappingRuleConfig
+from podpatterns.formats.families import metric_name
 from podpatterns.formats.statsd import Refused, Type
-from podpatterns.runtime.regex import check_regex
-from podpatterns.runtime.schema import Config, InvalidField
 
 KINDS: dict[Type, str] = {"c": "counter", "g": "gauge", "ms": "observer", "h": "observer", "d": "observer", "s": "set"}
 """What rules call the types of lines."""
@@ -34,79 +30,8 @@ SEARCHED = 255
 """Characters of a name that expressions are searched in. An expression with three `.*` takes the third power of the
 length where it does not match: some 20 ms for 255 characters, minutes for the 8 KB that a line may have."""
 
-_GROUP = re.compile(r"\$(?:\{(\d+)\}|(\d+))", re.ASCII)
-"""In a glob's texts: `$1x` is the first group and an x."""
-_VARIABLE = re.compile(r"\$(?:\$|\{(\w+)\}|(\w+))", re.ASCII)
-"""In a regular expression's, as Go has it: `$1x` is the variable `1x`."""
-_LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
 _NEVER_IN_A_NAME = re.compile(r"[:|#,\[\n]")
 _EVERYTHING = {"", ".*", "^.*", ".*$", "^.*$", ".+", "^.+", ".+$", "^.+$", "(.*)", "^(.*)$", "(.+)", "^(.+)$"}
-
-
-class MappingRuleConfig(Config, frozen=True, kw_only=True):
-    """One rule: which names it is for, and what becomes of them. The fields are statsd_exporter's own."""
-
-    match: Annotated[str, msgspec.Meta(min_length=1)]
-    """The dotted name. As a glob, `*` stands for exactly one segment: `shop.*.orders` matches `shop.zurich.orders`,
-    and not `shop.orders`. As a regular expression, it is searched anywhere in the name; `^` and `$` anchor it."""
-
-    match_type: Literal["glob", "regex"] = "glob"
-    """How `match` is read. Globs are fast and easy to foresee; all of them are tried before any regular expression."""
-
-    match_metric_type: Literal["counter", "gauge", "observer", "timer", "set"] | None = None
-    """Only lines of this type; `observer` (or `timer`, its old name) are timers, histograms and distributions. None:
-    of any type."""
-
-    action: Literal["map", "drop"] = "map"
-    """`drop`: lines that match are left out, and counted in `podpatterns_adapter_samples_dropped_total`."""
-
-    name: str = ""
-    """The metric's name; `$1` or `${1}` is what the first `*` or group stands for. Taken as it is: no `_total` or
-    `_seconds` is added, so that pages and dashboards made for statsd_exporter agree. Needed unless `action` is
-    drop."""
-
-    labels: dict[str, str] = {}
-    """Labels that the series get; values may hold `$1`. One that becomes empty is left out."""
-
-    honor_labels: bool = False
-    """Whether a tag of the line wins over a label of the same name here. Off, as in statsd_exporter."""
-
-    help: str = ""
-    """The metric's help text. Empty: it names the type and `match`."""
-
-    scale: Annotated[float, msgspec.Meta(gt=0, lt=1e15)] = 1.0
-    """What every value is multiplied with, such as 0.000001 for a counter of microseconds that should be one of
-    seconds. Timers (`ms`) are in seconds before it. Sets have members instead of values and take no notice of it."""
-
-    def __post_init__(self) -> None:
-        if self.match_type == "regex":
-            check_regex(self.match, "match")
-            pattern = re.compile(self.match)
-            groups = {str(number) for number in range(pattern.groups + 1)} | set(pattern.groupindex)
-        else:
-            segments = self.match.split(".")
-            if any("*" in segment and segment != "*" for segment in segments):
-                raise InvalidField(
-                    "match", f'"{self.match}": a * must be a whole segment; "match_type: regex" can do more'
-                )
-            groups = {str(number + 1) for number in range(segments.count("*"))}
-        if self.action == "map" and not self.name:
-            raise InvalidField("name", "a rule needs the name of the metric, unless its action is drop")
-        self._check_texts(groups)
-
-    def _check_texts(self, groups: set[str]) -> None:
-        variable = _VARIABLE if self.match_type == "regex" else _GROUP
-        for where, text in (("name", self.name), *((f"labels.{label}", text) for label, text in self.labels.items())):
-            for found in variable.finditer(text):
-                name = next((group for group in found.groups() if group), "")
-                if name and name not in groups:
-                    hint = f"; ${{1}} sets a group off from what follows ({found[0]})" if not name.isdigit() else ""
-                    raise InvalidField(where, f'"{text}": `match` has no group {name}{hint}')
-        if self.name and not is_metric_name(variable.sub("_", self.name)):
-            raise InvalidField("name", f'"{self.name}" is no name of a metric; use letters, digits, _ and :')
-        for label in self.labels:
-            if not _LABEL.fullmatch(label) or label in ("le", "quantile") or label.startswith("__"):
-                raise InvalidField(f"labels.{label}", f'"{label}" cannot be a label; use letters, digits and _')
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +113,10 @@ class Rule:
             mine in ("*", theirs) for mine, theirs in zip(self.segments, other.segments, strict=True)
         )
 
+    def rivals(self, other: Rule) -> bool:
+        """Whether neither is more specific than the other."""
+        return not self.glob or self.segments == other.segments
+
 
 @dataclass(slots=True)
 class _Node:
@@ -198,10 +127,15 @@ class _Node:
 
 
 class Mapper:
-    """All rules. A name costs one look-up if it came before, and otherwise two per segment for all globs together."""
+    """All rules. A name costs one look-up if it came before, and otherwise two per segment for all globs together.
 
-    def __init__(self, configs: Sequence[MappingRuleConfig]) -> None:
-        rules = [Rule(number, config) for number, config in enumerate(configs, 1)]
+    With `glob_disable_ordering` the most specific glob wins: the one whose first segments are no wildcards.
+    """
+
+    def __init__(self, configs: Sequence[MappingRuleConfig], defaults: MappingDefaultsConfig | None = None) -> None:
+        defaults = defaults or MappingDefaultsConfig()
+        rules = [Rule(number, config.under(defaults)) for number, config in enumerate(configs, 1)]
+        self._ordered = not defaults.glob_disable_ordering
         self.rules = sorted(rules, key=lambda rule: not rule.glob)
         """In the order in which they are tried."""
         self._root = _Node()
@@ -239,7 +173,9 @@ class Mapper:
                 if child is not None
             ]
         rules = self.rules
-        first = min((i for node in nodes for i in node.rules if kind in rules[i].kinds), default=None)
+        # Of the paths that lead here, the most specific one comes first.
+        found = (i for node in nodes for i in node.rules if kind in rules[i].kinds)
+        first = min(found, default=None) if self._ordered else next(found, None)
         for rule in self._expressions if first is None else (rules[first],):
             if kind in rule.kinds:
                 if not rule.glob and len(name) > SEARCHED:
@@ -255,7 +191,11 @@ class Mapper:
             if rule.glob and (mark := _NEVER_IN_A_NAME.search(rule.config.match)):
                 yield rule, f"the name of a metric never holds {mark[0]!r}"
                 continue
-            covering = [other for other in self.rules[:index] if other.covers(rule) and other.kinds & rule.kinds]
+            covering = [
+                other
+                for other in self.rules[:index]
+                if other.covers(rule) and other.kinds & rule.kinds and (self._ordered or other.rivals(rule))
+            ]
             alone = next((other for other in covering if other.kinds >= rule.kinds), None)
             if alone is not None:
                 yield rule, f"{alone} comes first"
@@ -264,8 +204,11 @@ class Mapper:
 
     def tried(self, name: str, kind: Type) -> Iterator[str]:
         """For people: the rules in the order in which they are tried, up to the one that matches."""
+        target = None if self._ordered else self._search(name, KINDS[kind])
         for rule in self.rules:
             reason = rule.why_not(name, KINDS[kind])
+            if not reason and target is not None and rule is not target.rule:
+                reason = f"{target.rule} is more specific"
             if not reason:
                 yield f"matched   {rule}"
                 return
@@ -273,7 +216,7 @@ class Mapper:
 
 
 def _filled(text: str, groups: Sequence[str]) -> str:
-    return _GROUP.sub(lambda found: groups[int(found[1] or found[2]) - 1], text)
+    return GROUP.sub(lambda found: groups[int(found[1] or found[2]) - 1], text)
 
 
 def _counted(segments: int) -> str:

@@ -12,7 +12,7 @@ from typing import TypeVar
 from podpatterns.adapter.checks import CheckContext
 from podpatterns.adapter.config import AdapterConfig
 from podpatterns.adapter.events import AdapterEvents
-from podpatterns.adapter.expiry import Expiry
+from podpatterns.adapter.expiry import LOOKS, Expiry
 from podpatterns.adapter.health import Health, HealthConfig
 from podpatterns.adapter.health_events import HealthEvents
 from podpatterns.adapter.inputs import Input, InputConfig, PullInput, Wiring
@@ -51,7 +51,7 @@ class Adapter(Pattern[AdapterConfig]):
             self.config.series.shape,
             time.monotonic,
             self.events.overflowed,
-            Mapper(self.config.mapping),
+            Mapper(self.config.mapping, self.config.mapping_defaults),
             self.events.sample_dropped,
             calendar=time.time,
         )
@@ -124,17 +124,21 @@ class Adapter(Pattern[AdapterConfig]):
             self._group = group
             for part in self._parts():
                 self._tasks[part] = group.create_task(_guarded(part), name=part.name)
-            if self.config.series.expire is not None:
-                group.create_task(self._expire(self.config.series.expire), name="expiry of series")
+            group.create_task(self._expire(), name="expiry of series")
             if not self.endless:
                 await asyncio.wait([self._tasks[each] for each in self.logs])
                 return
             await asyncio.Event().wait()
 
-    async def _expire(self, after: float) -> None:
-        expiry = Expiry(self.store, self._wiring.intake, after, time.monotonic)
+    async def _expire(self) -> None:
+        expiry = Expiry(self.store, self._wiring.intake, self.config.series.expire, time.monotonic)
         while True:
-            await asyncio.sleep(expiry.every)
+            spans = [self.config.series.expire, *(rule.config.ttl for rule in self.store.mapper.rules)]
+            shortest = min((span for span in spans if span is not None), default=None)
+            if shortest is None:
+                await asyncio.sleep(60)  # a change of the mapping may bring one
+                continue
+            await asyncio.sleep(max(shortest / LOOKS, 0.01))
             found = expiry.sweep()
             if found:
                 self.events.series_expired(found)
@@ -192,8 +196,8 @@ class Adapter(Pattern[AdapterConfig]):
             undo.pop_all()
         self._transforms = transforms
         self.config = config
-        if config.mapping != old.mapping:
-            self.store.mapper = Mapper(config.mapping)
+        if (config.mapping, config.mapping_defaults) != (old.mapping, old.mapping_defaults):
+            self.store.mapper = Mapper(config.mapping, config.mapping_defaults)
             self._wiring.intake.forget()
             self._warn()
         self.events.config_applied(len(transforms), len(self.outputs))

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from math import inf
 
 from podpatterns.adapter.mapping import Mapper, Target
+from podpatterns.adapter.mapping_config import MappingRuleConfig, SummaryOptionsConfig
 from podpatterns.adapter.slots import Counter, Discard, Distribution, Gauge, Scaled, Set, Slot, Way
 from podpatterns.formats.families import Family, Kind, block, metric_name
 from podpatterns.formats.numbers import number
@@ -32,6 +33,12 @@ class Metric:
     help: str
     source: str
     series: dict[str, Slot] = field(default_factory=dict)
+    bounds: tuple[float, ...] = ()
+    """Of a histogram's buckets."""
+    summary: SummaryOptionsConfig | None = None
+    """Of a summary that shows quantiles."""
+    ttl: float | None = None
+    """Seconds after which its series expire; None where the configuration of all series says it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +98,6 @@ class Store:
         self._discards: dict[str, Discard] = {}
         self.mapper = mapper or Mapper(())
         """Names of new series go through it. Exchanged when the configuration changes; series that are there stay."""
-        self._endings = [f'le="{number(bound)}"}}' for bound in (*shape.buckets, inf)]
 
     def name_of(self, line: Line) -> str:
         """The name of the metric that a line belongs to."""
@@ -124,8 +130,9 @@ class Store:
     ) -> tuple[Slot, bool]:
         scale = 1.0 if target is None else target.rule.config.scale
         kind, _, usual = _KINDS[line.type]
-        if kind == "histogram" and not self.shape.histograms:
-            kind = "summary"
+        if kind == "histogram":
+            observer = None if target is None else target.rule.config.observer_type
+            kind = observer or ("histogram" if self.shape.histograms else "summary")
         metric = self.metrics.get(name)
         if metric is None:
             if self.count >= self.shape.budget:
@@ -134,7 +141,9 @@ class Store:
             text = f"{noun or usual} {line.name}."
             if target is not None:
                 text = target.rule.config.help or f"{noun or usual} {target.rule.config.match}."
-            metric = self.metrics[name] = Metric(name, kind, text, line.name)
+            metric = self.metrics[name] = Metric(name, kind, text, line.name, bounds=self.shape.buckets)
+            if target is not None:
+                _options(metric, target.rule.config)
         elif metric.kind != kind:
             raise Refused("type_conflict", f"{name} is a {metric.kind}")
         labels = block(tags)
@@ -148,23 +157,30 @@ class Store:
             else:
                 self.count += 1
         if first is None:
-            first = metric.series[labels] = self._new(line, scale)
+            first = metric.series[labels] = self._new(metric, line, scale)
             return first, own
         if isinstance(first, (Gauge, Set)):
             if isinstance(first, Set) != (line.type == "s"):
                 raise Refused("type_conflict", f"{name} is {'a set' if isinstance(first, Set) else 'a gauge'}")
             return first, own
-        return self._weighted(first, line, scale), own
+        return self._weighted(metric, first, line, scale), own
 
-    def _new(self, line: Line, scale: float) -> Slot:
+    def _new(self, metric: Metric, line: Line, scale: float) -> Slot:
         if line.type == "c":
             return Counter(line.weight * scale, self._now())
         if line.type == "g":
             return Gauge()
         if line.type == "s":
             return Set(self.shape.set_window, self._clock)
-        bounds = self.shape.buckets if self.shape.histograms else ()
-        return Distribution(bounds, line.weight, _SCALES.get(line.type, 1.0) * scale, self._now())
+        scale *= _SCALES.get(line.type, 1.0)
+        options = metric.summary
+        if options is not None:
+            from podpatterns.adapter.quantiles import Quantiles
+
+            span, steps = options.max_age, options.age_buckets
+            return Quantiles(line.weight, scale, self._now(), span=span, steps=steps, clock=self._clock)
+        bounds = metric.bounds if metric.kind == "histogram" else ()
+        return Distribution(bounds, line.weight, scale, self._now())
 
     def _now(self) -> float | None:
         """When a series begins, in whole seconds: those that begin in the same one share the object."""
@@ -175,13 +191,13 @@ class Store:
             self._start = now
         return self._start
 
-    def _weighted(self, part: Counter | Distribution, line: Line, scale: float) -> Slot:
+    def _weighted(self, metric: Metric, part: Counter | Distribution, line: Line, scale: float) -> Slot:
         """The part of a series for the line's sample rate; the list of parts is as short as there are rates."""
         weight = line.weight * scale if line.type == "c" else line.weight
         inner = _SCALES.get(line.type, 1.0) * scale
         while part.weight != weight or (isinstance(part, Distribution) and part.scale != inner):
             if part.more is None:
-                part.more = self._new(line, scale)  # type: ignore[assignment]  # the same kind as `part`
+                part.more = self._new(metric, line, scale)  # type: ignore[assignment]  # the same kind as `part`
             part = part.more  # type: ignore[assignment]
         return part
 
@@ -200,9 +216,9 @@ class Store:
         for metric in self.metrics.values():
             family = Family(metric.name, metric.kind, metric.help, source=metric.source)
             if metric.kind in ("histogram", "summary"):
-                self._distributions(family, metric.series.items())
+                self._distributions(family, metric)
             else:
-                series = self._shown(metric) if self.hidden and metric.kind == "counter" else metric.series
+                series = self._awake(metric) if self.hidden and metric.kind == "counter" else metric.series
                 family.blocks = list(series)
                 family.values = [slot.read() for slot in series.values()]  # type: ignore[misc]
                 if metric.kind == "counter" and self._calendar is not None:
@@ -210,25 +226,26 @@ class Store:
             if family.values:
                 yield family
 
-    def _shown(self, metric: Metric) -> dict[str, Slot]:
+    def _awake(self, metric: Metric) -> dict[str, Slot]:
         hidden = self.hidden
         return {
             labels: slot for labels, slot in metric.series.items() if slot not in hidden or slot.read() != hidden[slot]
         }
 
-    def _distributions(self, family: Family, series: Iterable[tuple[str, Slot]]) -> None:
+    def _distributions(self, family: Family, metric: Metric) -> None:
         suffixes: list[str] = []
         starts: list[float | None] = []
-        summary = family.kind == "summary"
-        unsaid: list[float | None] = [None] * (0 if summary else len(self._endings))
-        shape = ["_count", "_sum"] if summary else ["_bucket"] * len(self._endings) + ["_count", "_sum"]
-        for labels, slot in series:
+        endings, shape = _shown(metric)
+        unsaid: list[float | None] = [None] * len(endings)
+        for labels, slot in metric.series.items():
             assert isinstance(slot, Distribution)
             counts, total = slot.read()
-            if not summary:
-                start = f"{labels[:-1]}," if labels else "{"
-                family.blocks += [start + ending for ending in self._endings]
+            start = f"{labels[:-1]}," if labels else "{"
+            family.blocks += [start + ending for ending in endings]
+            if metric.kind == "histogram":
                 family.values += counts
+            elif metric.summary is not None:
+                family.values += slot.quantiles(each.quantile for each in metric.summary.quantiles)  # type: ignore[attr-defined]
             family.blocks += (labels, labels)
             family.values += (counts[-1], total)
             suffixes += shape
@@ -240,3 +257,22 @@ class Store:
         """The metrics with the most series, and how many."""
         sizes = sorted(((len(metric.series), name) for name, metric in self.metrics.items()), reverse=True)
         return [(name, size) for size, name in sizes[:most]]
+
+
+def _options(metric: Metric, rule: MappingRuleConfig) -> None:
+    """Put in force what the rule says that makes a metric."""
+    metric.ttl = rule.ttl
+    if metric.kind == "histogram" and rule.histogram_options is not None:
+        metric.bounds = tuple(rule.histogram_options.buckets)
+    if metric.kind == "summary":
+        metric.summary = rule.summary_options
+
+
+def _shown(metric: Metric) -> tuple[list[str], list[str]]:
+    """How the blocks of a series' numbered samples end, and the suffixes of all its samples."""
+    if metric.kind == "histogram":
+        endings = [f'le="{number(bound)}"}}' for bound in (*metric.bounds, inf)]
+        return endings, ["_bucket"] * len(endings) + ["_count", "_sum"]
+    quantiles = metric.summary.quantiles if metric.summary is not None else []
+    endings = [f'quantile="{number(each.quantile)}"}}' for each in quantiles]
+    return endings, [""] * len(endings) + ["_count", "_sum"]

@@ -123,7 +123,10 @@ class Tallies:
     def _observe(self, measure: Measure, ways: Ways, keys: Sequence[Row], values: Sequence[float]) -> None:
         """Histograms: how many in each bucket, and one sum for each series."""
         first = next((way for way in ways.values() if isinstance(way, Distribution)), None)
-        if first is None or first.scale != 1.0:  # left out by a mapping, or changed by it
+        alike = (
+            all(type(way) is Distribution and way.bounds is first.bounds for way in ways.values()) if first else False
+        )
+        if first is None or first.scale != 1.0 or not alike:  # left out by a mapping, or changed by it
             for key, value in zip(keys, values, strict=True):
                 self._take(ways[key], value, measure)
             return

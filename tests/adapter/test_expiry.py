@@ -12,7 +12,8 @@ from podpatterns.adapter.config import AdapterConfig, SeriesConfig
 from podpatterns.adapter.expiry import Expiry
 from podpatterns.adapter.inputs.statsd import StatsdConfig
 from podpatterns.adapter.intake import Intake
-from podpatterns.adapter.mapping import Mapper, MappingRuleConfig
+from podpatterns.adapter.mapping import Mapper
+from podpatterns.adapter.mapping_config import MappingRuleConfig
 from podpatterns.adapter.outputs.prometheus import PrometheusConfig
 from podpatterns.adapter.runtime import Adapter
 from podpatterns.adapter.store import OVERFLOW, Shape, Store

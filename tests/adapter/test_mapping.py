@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from math import ceil, isnan
 
 import pytest
 from hypothesis import given
@@ -10,10 +11,19 @@ from hypothesis import strategies as st
 
 from podpatterns.adapter import mapping
 from podpatterns.adapter.config import AdapterConfig
+from podpatterns.adapter.expiry import Expiry
 from podpatterns.adapter.inputs.statsd import StatsdConfig
 from podpatterns.adapter.intake import Intake
-from podpatterns.adapter.mapping import KINDS, Mapper, MappingRuleConfig
+from podpatterns.adapter.mapping import KINDS, Mapper
+from podpatterns.adapter.mapping_config import (
+    HistogramOptionsConfig,
+    MappingDefaultsConfig,
+    MappingRuleConfig,
+    QuantileConfig,
+    SummaryOptionsConfig,
+)
 from podpatterns.adapter.outputs.prometheus import PrometheusConfig
+from podpatterns.adapter.quantiles import Quantiles, bucket, quantiles_of
 from podpatterns.adapter.runtime import Adapter
 from podpatterns.adapter.store import Shape, Store
 from podpatterns.adapter.transforms.relabel import RuleConfig
@@ -226,7 +236,7 @@ MISTAKES = [
     ("{match: a, name: a, labels: {le: x}}", "cannot be a label"),
     ("{match: a, name: a, labels: {a.b: x}}", "cannot be a label"),
     ("{match: a, name: a, scale: 0}", "scale"),
-    ("{match: a, name: a, ttl: 5m}", "ttl"),
+    ("{match: a, name: a, ttl: 0s}", "ttl"),
 ]
 
 
@@ -325,3 +335,100 @@ NAMES = {
 def test_names_are_made_fit(name: str) -> None:
     """What Prometheus' old alphabet does not have becomes an underscore, and a leading digit gets one in front."""
     assert list(World().feed(f"{name}:1|g").samples()) == [NAMES[name]]
+
+
+SPECIFIC = [
+    ("a.b.c", [rule("a.*.c", "first"), rule("a.b.*", "second")], "second"),
+    ("a.b.c", [rule("*.b.c", "first"), rule("a.*.*", "second")], "second"),
+    ("a.b.d", [rule("a.*.d", "first"), rule("a.b.c", "second")], "first"),  # back from where it led nowhere
+    ("a.b", [rule("(.*)", "regex", match_type="regex"), rule("*.*", "glob")], "glob"),
+]
+
+
+@pytest.mark.holds("StatsD mapping")
+@pytest.mark.parametrize(("name", "rules", "expected"), SPECIFIC)
+def test_the_most_specific_rule_wins_where_that_is_asked(
+    name: str, rules: list[MappingRuleConfig], expected: str
+) -> None:
+    """`glob_disable_ordering`: segment by segment, a word comes before a wildcard, whatever the order in the file."""
+    mapper = Mapper(rules, MappingDefaultsConfig(glob_disable_ordering=True))
+    target = mapper.find(name, "c")
+    assert target is not None
+    assert target.name == expected
+    assert list(mapper.tried(name, "c"))[-1] == f"matched   {target.rule}"
+    assert list(mapper.unreachable()) == []
+
+
+@pytest.mark.holds("StatsD mapping")
+def test_rules_have_defaults() -> None:
+    """What a rule leaves open is as `mapping_defaults` has it; what it says comes first."""
+    defaults = MappingDefaultsConfig(match_type="regex", ttl=Duration("5m"), observer_type="summary")
+    mapper = Mapper([rule("a(.)", "m_$1"), rule("b.*", "n", match_type="glob", observer_type="histogram")], defaults)
+    found = mapper.find("xab", "ms")
+    assert found is not None
+    assert (found.name, found.rule.config.ttl, found.rule.config.observer_type) == ("m_b", 300, "summary")
+    other = mapper.find("b.x", "ms")
+    assert other is not None
+    assert (other.rule.config.observer_type, other.rule.config.summary_options) == ("histogram", None)
+    with pytest.raises(InvalidField, match="no options of a summary"):
+        rule("a", "m", observer_type="histogram", summary_options=SummaryOptionsConfig())
+    with pytest.raises(InvalidField, match="whole segment"):
+        AdapterConfig(
+            inputs=[StatsdConfig()], outputs=[PrometheusConfig()], mapping=[MappingRuleConfig(match="a*", name="b")]
+        )
+
+
+@pytest.mark.holds("StatsD mapping")
+def test_observers_are_histograms_or_summaries_rule_by_rule() -> None:
+    """Buckets and quantiles are the rule's own; sampled lines weigh what they stand for."""
+    buckets = HistogramOptionsConfig(buckets=[1, 2])
+    quantiles = [QuantileConfig(quantile=0.5), QuantileConfig(quantile=1)]
+    world = World(
+        rule("h.*", "h", observer_type="histogram", histogram_options=buckets),
+        rule("s.*", "s", observer_type="summary", summary_options=SummaryOptionsConfig(quantiles=quantiles)),
+        histograms=False,
+    )
+    world.feed("h.a:1500|ms", "s.a:10|h", "s.a:1000|h|@0.25", "plain:1|h")
+    found = world.samples()
+    assert [found[f'h_bucket{{le="{bound}"}}'] for bound in ("1", "2", "+Inf")] == [0, 1, 1]
+    assert found['s{quantile="0.5"}'] == pytest.approx(1000, rel=0.01)
+    assert found['s{quantile="1"}'] == pytest.approx(1000, rel=0.01)
+    assert (found["s_count"], found["plain_count"]) == (5, 1)
+    assert 'plain_bucket{le="1"}' not in found
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=50), st.floats(0, 1))
+def test_quantiles_are_off_by_one_percent_at_most(values: list[float], wanted: float) -> None:
+    """The value of the rank that is asked for, or its neighbour in a bucket."""
+    counts = Counter(map(bucket, values))
+    (found,) = quantiles_of(counts, [wanted])
+    ordered = sorted(values)
+    exact = ordered[max(0, ceil(wanted * len(values)) - 1)]
+    assert found == pytest.approx(exact, rel=0.0101, abs=1e-8)
+
+
+def test_quantiles_forget() -> None:
+    """What is older than `max_age` is in no quantile, and still in count and sum."""
+    now = [0.0]
+    slot = Quantiles(1.0, 1.0, None, span=60, steps=6, clock=lambda: now[0])
+    slot.take(100, b"100")
+    now[0] = 55
+    slot.take(1, b"1")
+    assert slot.quantiles([1.0]) == [pytest.approx(100, rel=0.01)]
+    now[0] = 65
+    assert slot.quantiles([1.0]) == [pytest.approx(1, rel=0.01)]
+    now[0] = 1000
+    assert isnan(slot.quantiles([1.0])[0])
+    assert slot.read() == ([2.0], 101.0)
+
+
+@pytest.mark.holds("StatsD mapping")
+def test_a_rule_has_a_time_to_live() -> None:
+    """Its series expire by it, others by the general one or not at all."""
+    now = [0.0]
+    world = World(rule("a.*", "a", ttl=Duration("5s"), labels={"x": "$1"}))
+    expiry = Expiry(world.store, world.intake, None, lambda: now[0])
+    world.feed("a.x:1|g", "b:1|g")
+    for now[0] in (0.0, 4.0, 10.0):
+        expiry.sweep()
+    assert list(world.samples()) == ["b"]

@@ -16,7 +16,7 @@ from podpatterns.adapter.config import AdapterConfig, SeriesConfig
 from podpatterns.adapter.inputs import InputConfig
 from podpatterns.adapter.inputs.graphite import GraphiteConfig
 from podpatterns.adapter.inputs.influx import InfluxConfig
-from podpatterns.adapter.mapping import MappingRuleConfig
+from podpatterns.adapter.mapping_config import MappingRuleConfig
 from podpatterns.adapter.outputs.prometheus import PrometheusConfig
 from podpatterns.adapter.runtime import Adapter
 from podpatterns.errors import StartError

@@ -30,7 +30,7 @@ from podpatterns.adapter.transforms.relabel import RuleConfig
 from podpatterns.errors import ConfigError
 from podpatterns.formats.statsd import Type
 from podpatterns.runtime import config as configuration
-from podpatterns.runtime.schema import InvalidField
+from podpatterns.runtime.schema import InvalidField, InvalidFields
 from podpatterns.runtime.service import Request
 from podpatterns.runtime.units import Address, Duration
 
@@ -372,7 +372,7 @@ def test_rules_have_defaults() -> None:
     assert (other.rule.config.observer_type, other.rule.config.summary_options) == ("histogram", None)
     with pytest.raises(InvalidField, match="no options of a summary"):
         rule("a", "m", observer_type="histogram", summary_options=SummaryOptionsConfig())
-    with pytest.raises(InvalidField, match="whole segment"):
+    with pytest.raises(InvalidFields, match="whole segment"):
         AdapterConfig(
             inputs=[StatsdConfig()], outputs=[PrometheusConfig()], mapping=[MappingRuleConfig(match="a*", name="b")]
         )

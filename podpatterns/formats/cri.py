@@ -11,12 +11,12 @@ from typing import Any
 
 from podpatterns.formats.tables import Row, Rows
 
-STREAMS = (b"stdout", b"stderr")
+_STREAMS = (b" stdout ", b" stderr ")
 _NAMES = ("time", "stream", "message")
 # In a text of many lines. A time is short: where there are no spaces, nobody looks far for one.
 _FULL = re.compile(r"^([^ ]{1,64}) (stdout|stderr) F (.*)$", re.MULTILINE)
 _PLAIN = re.compile(r"^([^ ]{1,64}) (stdout|stderr) ([PF])(?: (.*))?$", re.MULTILINE)
-_ENDS = {stream: re.compile(rb"^[^ \n]{1,64} %b F" % stream, re.MULTILINE) for stream in STREAMS}
+_HEADER = re.compile(rb"([^ \n]{1,64}) (?:stdout|stderr) ([PF])(?=[ :\n]|\r\n|\r?\Z)")
 _LINE = re.compile(rb"([^ ]{1,64}) (stdout|stderr) ([PF])(?::[^ ]*)?(?: (.*))?", re.DOTALL)
 
 
@@ -55,12 +55,16 @@ def rows(text: str, count: int) -> Rows | None:
 
 
 def open_ended(text: bytes) -> bool:
-    """Whether the last line of a stream may be a part, of which the rest is to come: a quick look.
+    """Whether the last line of a stream is a part, of which the rest is to come."""
+    return any(_last_tag(text, stream) == b"P" for stream in _STREAMS)
 
-    It may be wrong only where it says so.
-    """
-    for stream in STREAMS:
-        part = text.rfind(b" %b P" % stream)
-        if part >= 0 and not _ENDS[stream].search(text, text.find(b"\n", part) + 1 or len(text)):
-            return True
-    return False
+
+def _last_tag(text: bytes, stream: bytes) -> bytes:
+    """The tag of the last line of a stream; nothing if there is none. Looks from the end, and seldom far."""
+    at = len(text)
+    while (at := text.rfind(stream, 0, at)) >= 0:
+        start = text.rfind(b"\n", 0, at) + 1
+        header = _HEADER.match(text, start)
+        if header is not None and header.end(1) == at:
+            return header[2]
+    return b""

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from podpatterns.formats.encodings import Encoding
-from podpatterns.formats.lines import Lines, clean, line_offsets
+from podpatterns.formats.lines import Lines, clean, line_count, line_offsets
 from podpatterns.sidecar.batch import Batch, Source
 from podpatterns.sidecar.budget import CHUNK, LINES
 from podpatterns.sidecar.files.identity import BEFORE, PREFIX, Entry, Position, hashed
@@ -306,6 +306,8 @@ class Follower:
     def _fewer(self, data: bytes, begin: int, end: int, lines: int) -> tuple[int, bool]:
         """Where to end for no more than so many lines, and whether that is before `end`."""
         newline, short = self._encoding.newline, False
+        if len(newline) == 1 and line_count(data) <= lines:
+            return end, False
         while (count := data.count(newline, begin, end)) >= lines:
             part = (end - begin) * lines * 7 // (8 * count)
             found = self._encoding.rfind(data, begin, begin + part - part % self._encoding.unit)

@@ -17,7 +17,7 @@ PARTS: Mapping[str, Callable[[bytes], object]] = {
     "cri": cri.open_ended,
     "docker": docker.PART.search,
 }
-"""Whether a text ends in a part of a line, by the format that cuts them: a quick look, wrong only if it says so."""
+"""Whether a text ends in a part of a line, by the format that cuts them: a quick look, never a wrong no."""
 
 
 class ParseConfig(TransformConfig, frozen=True, kw_only=True):

@@ -295,6 +295,30 @@ def test_exec_on_a_terminal_gives_it_a_shell(shared):
         assert (shell.wait(10), b"tty" in said) == (5, False), said
 
 
+AS_A_USER = ["unshare", "--user", "--map-user=1000", "--map-group=1000", "sh", "-c"]
+
+
+def test_whoever_has_no_rights_can_probe_and_exec_as_well(tmp_path):
+    """Exec probes and `pod exec` join a container's PID namespace; afterwards others still start in their own."""
+    if subprocess.run([*AS_A_USER, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("this machine gives this user no user namespace")
+    probe = {"exec": {"command": ["true"]}, "periodSeconds": 1}
+    (tmp_path / "pod.yaml").write_text(yaml.safe_dump(pod("user", shell("app", STAY, readinessProbe=probe))))
+    script = f"""
+        {" ".join(CLI)} run pod.yaml > out 2>&1 & run=$!
+        until {" ".join(CLI)} status 2> /dev/null | grep -q "running and ready"; do sleep 0.1; done
+        {" ".join(CLI)} exec app -- sh -c 'cat /proc/1/cmdline | tr "\\0" " "; echo; id -u'
+        {" ".join(CLI)} kill app
+        kill -INT $run; wait $run; echo $?"""
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    done = subprocess.run(
+        [*AS_A_USER, script], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=60
+    )
+    first, user, kill, code = done.stdout.splitlines()
+    assert first.startswith("sh -c trap"), done.stderr + (tmp_path / "out").read_text()
+    assert (user, kill, code) == ("1000", "SIGKILL sent to user/app", "0"), (tmp_path / "out").read_text()
+
+
 # --- touching -----------------------------------------------------------------------------------------------------
 
 

@@ -6,10 +6,12 @@ answer is a marshalled dict, with at most one descriptor. `do` names the request
 
 from __future__ import annotations
 
+import _thread
 import marshal
 import os
 import socket
 import struct
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
 
@@ -56,7 +58,7 @@ class Node:
 
     def __init__(self) -> None:
         self._pods: dict[str, tuple[int, int]] = {}
-        self._network = self._names = self._processes = -1
+        self._network = self._names = -1
 
     # --- namespaces -----------------------------------------------------------------------------------------------
 
@@ -74,7 +76,6 @@ class Node:
             call("prctl", PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0)
             call("prctl", PR_SET_DUMPABLE, 1, 0, 0, 0)
         mount(None, "/", None, MS_REC | MS_PRIVATE)
-        self._processes = os.open("/proc/self/ns/pid", os.O_RDONLY)
 
     def network(self, address: str, prefix: int) -> None:
         """A network of our own with a bridge for the pods; `address` is ours on it."""
@@ -196,20 +197,45 @@ class Node:
             flags = CLONE_NEWPID
         elif plan["enter"] is None and processes:
             theirs = launching.opened(processes, "pid")
-        try:
+
+        def start() -> int:
             if theirs is not None:
-                call("setns", theirs, CLONE_NEWPID)  # of our children, not our own
+                call("setns", theirs, CLONE_NEWPID)  # of the children of this thread, not its own
             process = fork_sibling(flags)
             if process == 0:
                 launching.become(plan, status, namespaces, (stdout, stderr))
+            return process
+
+        try:
+            # There is no way back for whoever is not root: the namespace that we come from is not ours.
+            return start() if theirs is None else _aside(start)
         finally:
             if theirs is not None:
-                call("setns", self._processes, CLONE_NEWPID)
                 os.close(theirs)
             if plan["enter"] is not None:
                 for descriptor, _ in namespaces:
                     os.close(descriptor)
-        return process
+
+
+def _aside(work: Callable[[], int]) -> int:
+    """The result of work that is done in a thread of its own, which ends with it."""
+    found: list[int | BaseException] = []
+    done = _thread.allocate_lock()
+    done.acquire()
+
+    def do() -> None:
+        try:
+            found.append(work())
+        except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
+            found.append(error)
+        finally:
+            done.release()
+
+    _thread.start_new_thread(do, ())
+    done.acquire()
+    if isinstance(found[0], BaseException):
+        raise found[0]
+    return found[0]
 
 
 def _tcp() -> socket.socket:

@@ -34,6 +34,8 @@ class Receiver:
     """Takes NDJSON over HTTP while it is `up`, and answers 503 while it is not; counts the messages."""
 
     def __init__(self) -> None:
+        self.quota: int | None = None
+        """How many more deliveries are taken; None for all of them."""
         self.up = threading.Event()
         self.up.set()
         self.refused = threading.Event()
@@ -81,10 +83,12 @@ class Receiver:
                 return  # killed
 
     def _take(self, connection: socket.socket, body: bytes) -> None:
-        if not self.up.is_set():
+        if not self.up.is_set() or self.quota == 0:
             self.refused.set()
             connection.sendall(b"HTTP/1.1 503 Down\r\nContent-Length: 0\r\n\r\n")
             return
+        if self.quota is not None:
+            self.quota -= 1
         self.messages.update(json.loads(line).get("message") for line in body.split(b"\n")[:-1])
         connection.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
 

@@ -17,7 +17,7 @@ from tests.sidecar.counting import Receiver, Shipper, until
 
 WRITERS = 5
 EVERY = 0.05
-ROTATIONS = 25
+ROTATIONS = 20
 LINE = b"writer %d line %08d ..........\n"
 LENGTH = len(LINE % (0, 0))
 

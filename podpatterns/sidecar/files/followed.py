@@ -1,7 +1,8 @@
 """The files that are followed: found, opened, known again after a restart and after every kind of rotation.
 
 Everything here looks at names and at what is in files, at most; reading on is the followers' part, and when to look is
-the input's.
+the input's. It is one piece, because each of its parts decides over the same set: a file that one takes for a copy the
+other must not open as a new one.
 """
 
 from __future__ import annotations

@@ -2,6 +2,9 @@
 
 When a file turns out to have been truncated, its generation ends: a new follower takes over the descriptor, and the old
 one keeps its account, and reads on in the copy if rotation has left one.
+
+Whole lines, a line longer than a read, a line without its end, a hole, a part that is read again: all of them move the
+same few numbers, and a mistake in one would be a line lost or repeated in another. So they stand together.
 """
 
 from __future__ import annotations

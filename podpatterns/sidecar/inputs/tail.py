@@ -1,4 +1,9 @@
-"""Log files: found by pattern, followed through every kind of rotation, read from where the checkpoint stands."""
+"""Log files: found by pattern, followed through every kind of rotation, read from where the checkpoint stands.
+
+What there is to know of files stands in `sidecar/files`: where they may be (`discovery`), what the kernel tells of them
+(`watches`), which of them are followed (`followed`), and how one is read (`follower`). Here is when and in which order.
+It is one piece because all of it is one loop, which has a single owner of what is ready.
+"""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from math import isfinite
 
+from podpatterns.formats.exponential import Exponential
 from podpatterns.formats.families import Family, with_label
 from podpatterns.formats.numbers import number
 from podpatterns.formats.otlp_points import Buckets, Head, Point, Value
@@ -67,7 +68,7 @@ class Streams:
         if stream is not None:
             if point.time < stream.time or (point.delta and point.time == stream.time):
                 raise Refused("out_of_order", name)  # a change that is sent again would count twice
-            stream.value = _added(stream.value, point.value) if point.delta else _since(stream.value, point.value)
+            stream.value = _added(stream.value, point.value) if point.delta else point.value
             stream.start = stream.start if point.delta else point.start
             stream.time, stream.seen, stream.sum = point.time, now, point.delta
             return
@@ -112,25 +113,12 @@ def _added(old: Value, change: Value) -> Value:
         if not isfinite(old + change):
             raise Refused("not_finite")
         return old + change
-    if isinstance(old, Buckets) and isinstance(change, Buckets) and _alike(old, change):
-        counts = dict(old.counts)
-        for bound, count in change.counts.items():
-            counts[bound] = counts.get(bound, 0.0) + count
-        total = None if old.total is None or change.total is None else old.total + change.total
-        return Buckets(dict(sorted(counts.items())), total, old.powers)
+    if isinstance(old, Exponential) and isinstance(change, Exponential):
+        return old.plus(change)
+    if isinstance(old, Buckets) and isinstance(change, Buckets) and old.counts.keys() == change.counts.keys():
+        counts = {bound: count + change.counts[bound] for bound, count in old.counts.items()}
+        return Buckets(counts, None if old.total is None or change.total is None else old.total + change.total)
     return change
-
-
-def _since(old: Value, new: Value) -> Value:
-    """A cumulative value; bounds that were there once stay, for a bucket that leaves looks like a counter's reset."""
-    if isinstance(old, Buckets) and isinstance(new, Buckets) and old.powers and new.powers:
-        counts = {**dict.fromkeys(old.counts, 0.0), **new.counts}
-        return Buckets(dict(sorted(counts.items())), new.total, powers=True)
-    return new
-
-
-def _alike(old: Buckets, new: Buckets) -> bool:
-    return (old.powers and new.powers) or old.counts.keys() == new.counts.keys()
 
 
 def _write(family: Family, labels: str, value: Value) -> None:
@@ -142,9 +130,10 @@ def _write(family: Family, labels: str, value: Value) -> None:
     if family.suffixes is None:
         family.suffixes = []
     total: float | None
-    if isinstance(value, Buckets):
-        family.blocks += [with_label(labels, "le", number(bound)) for bound in value.counts]
-        counts = list(accumulate(value.counts.values()))
+    if isinstance(value, (Buckets, Exponential)):
+        buckets = value.classic() if isinstance(value, Exponential) else value.counts
+        family.blocks += [with_label(labels, "le", number(bound)) for bound in buckets]
+        counts = list(accumulate(buckets.values()))
         family.values += counts
         family.suffixes += ["_bucket"] * len(counts)
         last, total = counts[-1], value.total
@@ -153,6 +142,8 @@ def _write(family: Family, labels: str, value: Value) -> None:
         family.values += [each for _, each in value.values]
         family.suffixes += [""] * len(value.values)
         last, total = value.count, value.total
+    if isinstance(value, Exponential) and (native := value.native()) is not None:
+        family.natives[len(family.values)] = native
     family.blocks.append(labels)
     family.values.append(last)
     family.suffixes.append("_count")

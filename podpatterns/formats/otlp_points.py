@@ -3,9 +3,7 @@
     for point in points(request, Naming()):
         ...
 
-Exponential histograms get classic buckets whose bounds are powers of two: every scale from 0 on divides these, so
-that no count is guessed, and series of any scale can be added up. Source: OpenTelemetry's metrics data model, and
-"Prometheus and OpenMetrics Compatibility".
+Source: OpenTelemetry's metrics data model, and "Prometheus and OpenMetrics Compatibility".
 """
 
 from __future__ import annotations
@@ -13,18 +11,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from math import inf, isfinite, ldexp
+from math import inf, isfinite
 from typing import Any
 
 import msgspec
 
 from podpatterns.formats import otlp_messages as otlp
 from podpatterns.formats import otlp_names
+from podpatterns.formats.exponential import Exponential
 from podpatterns.formats.families import Kind, Labels, block
 from podpatterns.formats.statsd import Refused
-
-_LOWEST, _HIGHEST = -1074, 1023
-"""Exponents of two that a double has."""
 
 _SHORT = 500
 """Characters of attributes whose block is remembered; a stranger's long ones would fill the memory."""
@@ -44,14 +40,10 @@ class Naming:
 
 @dataclass(frozen=True, slots=True)
 class Buckets:
-    """A histogram: how many lie in the bucket that ends at each bound (not below it), the last at infinity; the sum.
-
-    `powers` says that the bounds are powers of two, of which others may come later.
-    """
+    """A histogram: how many lie in the bucket that ends at each bound (not below it), the last at infinity; the sum."""
 
     counts: Mapping[float, float]
     total: float | None
-    powers: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +55,7 @@ class Quantiles:
     values: Sequence[tuple[float, float]]
 
 
-Value = float | Buckets | Quantiles
+Value = float | Buckets | Exponential | Quantiles
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,30 +240,15 @@ def _explicit(point: otlp.HistogramDataPoint) -> Buckets:
     return Buckets(dict(zip(bounds, map(float, counts), strict=True)), total)
 
 
-def _exponential(point: otlp.ExponentialHistogramDataPoint) -> Buckets:
-    """Each bucket between the powers of two in which it lies; both stand there, so that a quantile is as exact."""
-    scale = point.scale
-    if not -32 <= scale <= 64:
-        raise Refused("bad_buckets")
-    counts: dict[float, float] = {inf: 0.0}
-
-    def add(lower: float, upper: float, count: int) -> None:
-        if lower != -inf:
-            counts.setdefault(lower, 0.0)
-        counts[upper] = counts.get(upper, 0.0) + count
-
-    for at, count in _counted(point.negative):
-        near = at >> scale if scale >= 0 else at << -scale
-        add(-_power(near + (1 if scale >= 0 else 1 << -scale)), -min(_power(near), _power(_HIGHEST)), count)
-    if point.zero_count:
-        add(-point.zero_threshold or 0.0, point.zero_threshold, point.zero_count)
-    for at, count in _counted(point.positive):
-        near = at >> scale if scale >= 0 else at << -scale
-        add(_power(near), _power(near + (1 if scale >= 0 else 1 << -scale)), count)
-    if sum(counts.values()) != point.count or not 0 <= point.zero_threshold < inf:
+def _exponential(point: otlp.ExponentialHistogramDataPoint) -> Exponential:
+    if not -32 <= point.scale <= 64 or not 0 <= point.zero_threshold < inf or point.zero_count < 0:
         raise Refused("bad_buckets")
     total = None if point.sum is None else _finite(point.sum)
-    return Buckets(dict(sorted(counts.items())), total, powers=True)
+    positive, negative = dict(_counted(point.positive)), dict(_counted(point.negative))
+    found = Exponential(point.scale, point.zero_threshold, point.zero_count, positive, negative, total)
+    if found.count != point.count:
+        raise Refused("bad_buckets")
+    return found
 
 
 def _counted(buckets: otlp.Buckets | None) -> Iterator[tuple[int, int]]:
@@ -284,7 +261,3 @@ def _counted(buckets: otlp.Buckets | None) -> Iterator[tuple[int, int]]:
             if count < 0:
                 raise Refused("bad_buckets")
             yield at, count
-
-
-def _power(exponent: int) -> float:
-    return inf if exponent > _HIGHEST else ldexp(1.0, max(exponent, _LOWEST))

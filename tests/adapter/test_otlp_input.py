@@ -26,6 +26,7 @@ from podpatterns.adapter.outputs.otlp import OtlpConfig as OtlpOutputConfig
 from podpatterns.adapter.outputs.prometheus import PrometheusConfig
 from podpatterns.adapter.runtime import Adapter
 from podpatterns.adapter.streams import Streams
+from podpatterns.formats.exponential import Exponential
 from podpatterns.formats.otlp_points import Buckets, Head, Point
 from podpatterns.formats.statsd import Refused
 from podpatterns.runtime.units import Address, Duration, Size, Url
@@ -265,17 +266,21 @@ def test_series_say_since_when_they_count() -> None:
     assert gauge.starts is None
 
 
-def test_buckets_that_were_there_stay() -> None:
-    """A bucket that is empty in a later point keeps its bound; other explicit bounds begin anew."""
+def test_histograms_of_changes_add_up() -> None:
+    """Exponential ones at the smaller of two scales; explicit ones with other bounds than before begin anew."""
     streams = Streams(10, 10, None)
+    for number, (scale, counts) in enumerate(((3, {0: 1, 9: 2}), (1, {0: 5}), (3, {8: 1}))):
+        value = Exponential(scale, 0.0, 1, counts, {}, 2.0)
+        streams.take(Point(HISTOGRAM, "", 0, number + 1, value, delta=True), 0)
+    found = shown(streams)
+    assert [found[f'h_bucket{{le="{bound}"}}'] for bound in ("0", "1", "2", "4", "+Inf")] == [3, 3, 9, 12, 12]
+    assert (found["h_count"], found["h_sum"]) == (12, 6)
+    other = Head("x", "histogram", "", "", "x")
     inf = float("inf")
-    streams.take(Point(HISTOGRAM, "", 0, 1, Buckets({1.0: 1.0, 2.0: 0.0, inf: 0.0}, 1.0, powers=True)), 0)
-    streams.take(Point(HISTOGRAM, "", 0, 2, Buckets({2.0: 1.0, inf: 0.0}, 2.0, powers=True)), 0)
-    assert shown(streams)['h_bucket{le="1"}'] == 0
-    streams.take(Point(HISTOGRAM, "", 0, 3, Buckets({4.0: 2.0, inf: 0.0}, 2.0, powers=True), delta=True), 0)
-    assert [shown(streams)[f'h_bucket{{le="{bound}"}}'] for bound in ("1", "2", "4", "+Inf")] == [0, 1, 3, 3]
-    streams.take(Point(HISTOGRAM, "", 0, 4, Buckets({7.0: 5.0, inf: 0.0}, None), delta=True), 0)
-    assert shown(streams) == {'h_bucket{le="7"}': 5, 'h_bucket{le="+Inf"}': 5, "h_count": 5}
+    for number, bound in enumerate((7.0, 7.0, 8.0)):
+        streams.take(Point(other, "", 0, number + 1, Buckets({bound: 5.0, inf: 0.0}, None), delta=True), 0)
+        found = shown(streams)
+        assert found[f'x_bucket{{le="{bound:g}"}}'] == found["x_count"] == (5, 10, 5)[number]
 
 
 def test_series_expire_and_sums_of_changes_come_back() -> None:

@@ -138,18 +138,27 @@ async def test_prometheus_stores_what_was_sent(config: AdapterConfig, tmp_path: 
 async def test_prometheus_stores_what_came_by_otlp(tmp_path: Path) -> None:
     """From OpenTelemetry's own SDK to Prometheus' query API, under the names that Prometheus itself would give."""
     from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+    from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation, View
 
     from tests.adapter.test_otlp_input import exporting, receiving
     from tests.adapter.test_otlp_input import url as otlp_url
 
-    async with Adapter(receiving()) as adapter, prometheus(adapter.url, tmp_path) as queries:
-        provider = exporting(OTLPMetricExporter(otlp_url(adapter)))
+    native = "--enable-feature=native-histograms"
+    async with Adapter(receiving()) as adapter, prometheus(adapter.url, tmp_path, native) as queries:
+        view = View(instrument_name="size", aggregation=ExponentialBucketHistogramAggregation())
+        provider = exporting(OTLPMetricExporter(otlp_url(adapter)), (view,))
         meter = provider.get_meter("lib", "1.0")
         meter.create_counter("orders", "1").add(3, {"country.code": "ch"})
         duration = meter.create_histogram("duration", "s", explicit_bucket_boundaries_advisory=[0.1, 1.0])
         for value in (0.05, 0.5, 5):
             duration.record(value)
+        size = meter.create_histogram("size", "By")
+        for value in (3, 3.5, 100):
+            size.record(value)
         assert await asyncio.to_thread(provider.force_flush)
+        await queries.comes_to("histogram_count(size_bytes)", 3)
+        await queries.comes_to("histogram_sum(size_bytes)", 106.5)
+        await queries.comes_to("histogram_fraction(2, 4, size_bytes)", 2 / 3)
         await queries.comes_to('orders_total{country_code="ch",job="shop",otel_scope_name="lib"}', 3)
         await queries.comes_to('duration_seconds_bucket{le=~"1(.0)?"}', 2)
         await queries.comes_to('count(target_info{region="ch"})', 1)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
 from podpatterns.formats import otlp_messages, otlp_metrics, otlp_names
+from podpatterns.formats.exponential import Exponential
 from podpatterns.formats.otlp_points import Buckets, Naming, Point, Quantiles, points
 from podpatterns.formats.prometheus import parse
 from podpatterns.formats.protobuf import encode, varint
@@ -108,9 +109,9 @@ def test_protobuf_and_json_say_the_same():
     assert t.value == Buckets({0.5: 1.0, 1.0: 2.0, inf: 3.0}, 9.5)
     assert isinstance(e, Point)
     # Scale 3: bucket -9 ends at 2^(-8/8) = 0.5, bucket -7 at 2^(-6/8); bucket 0 of the negative ones begins at -1.
-    assert e.value == Buckets(
-        {-2.0: 0.0, -1.0: 3.0, 0.0: 1.0, 0.25: 0.0, 0.5: 1.0, 1.0: 2.0, inf: 0.0}, 1.5, powers=True
-    )
+    assert isinstance(e.value, Exponential)
+    assert e.value.classic() == {-2.0: 0.0, -1.0: 3.0, 0.0: 1.0, 0.25: 0.0, 0.5: 1.0, 1.0: 2.0, inf: 0.0}
+    assert e.value.total == 1.5
     assert isinstance(s, Point)
     assert s.value == Quantiles(2.0, 3.0, [(0.5, 1.25)])
     assert isinstance(target, Point)
@@ -199,12 +200,13 @@ def test_exponential_buckets_lose_no_count(scale, offset, positive, negative):
     point.negative.bucket_counts.extend(negative)
     (found,) = points(both(request)[0], Naming())
     assert isinstance(found, Point)
-    assert isinstance(found.value, Buckets)
-    bounds = list(found.value.counts)
+    assert isinstance(found.value, Exponential)
+    counts = found.value.classic()
+    bounds = list(counts)
     assert bounds == sorted(set(bounds))
     assert bounds[-1] == inf
-    assert sum(found.value.counts.values()) == count
-    below = sum(number for bound, number in found.value.counts.items() if bound <= 1.0)
+    assert sum(counts.values()) == count
+    below = sum(number for bound, number in counts.items() if bound <= 1.0)
     # The bucket i ends at or below 1 where i < 0.
     assert below == 2 + sum(negative) + sum(positive[: max(0, -offset)])
 

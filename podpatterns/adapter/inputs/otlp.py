@@ -28,8 +28,9 @@ class OtlpConfig(InputConfig, frozen=True, kw_only=True):
 
     Names become Prometheus' own: `http.server.duration` in `ms` is `http_server_duration_milliseconds`, a monotonic sum
     ends in `_total`, a gauge of unit `1` in `_ratio`. `service.name` and `service.instance.id` become `job` and
-    `instance`. Changes (delta temporality) are added up. Exponential histograms get buckets at powers of two. What was
-    refused is counted, and said in the answer's `partial_success`.
+    `instance`. Changes (delta temporality) are added up. Exponential histograms are native ones for who scrapes
+    protobuf, and have buckets at powers of two for all others. What was refused is counted, and said in the answer's
+    `partial_success`.
     """
 
     EXAMPLE: ClassVar[str] = """

@@ -109,7 +109,7 @@ class Control:
             "pods": [
                 {
                     "name": runner.spec.name,
-                    "file": runner.spec.file,
+                    "file": None if runner.spec.file is None else str(Path(runner.spec.file).resolve()),
                     "containers": [[container.name, container.kind.value] for container in runner.spec.containers],
                 }
                 for runner in self._session.runners

@@ -19,6 +19,7 @@ from podpatterns.runtime.decode import suggest
 
 PATIENCE = 5.0
 """Seconds for an answer."""
+_FILES = (".yaml", ".yml", ".json")
 START = "start one with: podpatterns pod run MANIFEST"
 
 
@@ -124,7 +125,11 @@ def _asking(folder: Path, request: dict[str, Any]) -> Iterator[tuple[dict[str, A
 
 
 def find(name: str | None = None, container: str | None = None, *, pid: int | None = None) -> list[Target]:
-    """The pods that are meant, all of them if `name` is None. Raises NotFound."""
+    """The pods that are meant: of this name, with a container of this name, or of this manifest; None: all of them.
+
+    Raises:
+        NotFound: none is.
+    """
     everything = [(run, pod) for run in runs() if pid in (None, run.pid) for pod in run.pods]
     if not everything:
         which = f"the process {pid} runs no pods" if pid is not None else "no pod is running here"
@@ -132,6 +137,11 @@ def find(name: str | None = None, container: str | None = None, *, pid: int | No
     if name is None and container is None:
         return [Target(run, pod.name) for run, pod in everything]
     wanted, _, inner = (name or "").partition("/")
+    if name is not None and name.endswith(_FILES):
+        everything = [(run, pod) for run, pod in everything if pod.file == str(Path(name).resolve())]
+        if not everything:
+            raise NotFound(f"no pod of {name} is running here; start it with: podpatterns pod run {name}")
+        wanted = inner = ""
     inner = container or inner
     found = [
         Target(run, pod.name, inner or None)

@@ -129,6 +129,7 @@ def test_without_a_running_pod_the_verbs_say_so(ask, words):
         (("logs", "shop", "-c", "slow"), 'the pod "shop" has no container "slow"'),
         (("kill", "shop"), 'the pod "shop" has several containers; name one of shop/migrate, shop/app, shop/flaky'),
         (("status", "nope"), 'no pod and no container is called "nope"'),
+        (("status", "other/pod.yaml"), "no pod of other/pod.yaml is running here; start it with: podpatterns pod run"),
         (("status", "--run", "1"), "the process 1 runs no pods"),
         (("kill", "migrate"), "shop/migrate is not running: is completed"),
         (("exec", "flaky", "--", "true"), "shop/flaky is not running: ended with exit code 3 (why), and is started"),
@@ -209,6 +210,13 @@ def test_status_shows_each_pod_with_its_containers(shared, ask):
     assert "migrate  completed" in out
     assert "CrashLoopBackOff, 1 restart: ended with exit code 3 (why), and is started again in" in out
     assert "running, not ready: its readiness probe has not passed: false: exit code 1" in out
+
+
+def test_a_pod_can_be_named_by_its_manifest(shared, ask):
+    """As it was started: the file, wherever one stands."""
+    code, out, _ = ask(shared, "status", str(shared.folder / "pods.yaml"))
+    assert (code, "shop" in out, "cart" in out) == (0, True, True)
+    assert ask(shared, "logs", str(shared.folder / "pods.yaml"), "-c", "slow")[1] == "up\n"
 
 
 def test_explain_names_only_what_is_held_up(shared, ask):

@@ -48,6 +48,8 @@ from podpatterns.pod.model import Kind, PodSpec, RestartPolicy
 LAST_CHANCE = 2.0
 """Seconds between SIGTERM and SIGKILL that a container always gets, however much of the grace preStop has used."""
 
+REASONS = 4
+"""Different reasons that are told of one probe that goes on failing."""
 EVICTED = 1.0
 """The grace of a pod that is evicted (kubelet: immediateEvictionGracePeriodSeconds)."""
 
@@ -306,7 +308,12 @@ class Pod:
         self._timers[member.name, event.probe] = max(self._now, count.issued + count.probe.period)
         # Until it has passed once, a container is starting up, and a failure says nothing new until it counts.
         news = count.row == 1 if count.passed else count.row == count.probe.failure
+        # Later it may fail for another reason; some reasons hold a time or a number, and are always another one.
+        news = news or (
+            count.row > count.probe.failure and event.detail not in count.told and len(count.told) < REASONS
+        )
         if not event.ok and (news or (settled and was)):
+            count.told.add(event.detail)
             times = f" ({count.row} of {count.probe.failure})" if count.probe.failure > 1 else ""
             self._tell(What.UNHEALTHY, member, f"{event.probe} probe failed{times}: {event.detail}")
         if not settled:

@@ -18,8 +18,9 @@ from podpatterns.pod.closing import Verdict, judge
 from podpatterns.pod.events import What
 from podpatterns.pod.member import Member
 from podpatterns.pod.model import Kind, Manifest
+from podpatterns.pod.opening import Options, session
 from podpatterns.pod.runner import PodRunner
-from podpatterns.pod.session import Options, Origin, Session, session
+from podpatterns.pod.session import Origin, Session
 from podpatterns.pod.timeline import Entry, Timeline
 
 Fault = Literal["startup", "liveness", "readiness", "start"]

@@ -68,6 +68,8 @@ class ProbeCount:
     row: int = 0
     detail: str = ""
     """What the last answer said."""
+    told: set[str] = field(default_factory=set)
+    """What failures have been heard to say."""
 
     def add(self, ok: bool, detail: str = "") -> bool:
         """Count an answer; True if the result has been settled (again) by it."""

@@ -32,28 +32,39 @@ class Outbound:
         self._node = node
         self._ports: set[int] = set()
         self._server = (name_server(), 53)
-        self._packets: socket.socket
-        self._names: socket.socket
+        self._sockets: list[socket.socket] = []
 
     async def open(self) -> None:
         """Make what is needed in the node. Raises NodeError."""
-        self._packets = await self._node.ask("beginnings")
-        self._names = await self._node.ask("names", address=GATEWAY)
+        self._sockets.append(await self._node.ask("beginnings"))
+        self._sockets.append(await self._node.ask("names", address=GATEWAY))
+
+    def close(self) -> None:
+        """Close what is open."""
+        for each in self._sockets:
+            each.close()
+
+    @property
+    def _packets(self) -> socket.socket:
+        return self._sockets[0]
+
+    @property
+    def _names(self) -> socket.socket:
+        return self._sockets[1]
 
     async def run(self) -> None:
         """Serve, until cancelled."""
         loop = asyncio.get_running_loop()
-        with self._packets, self._names:
-            async with asyncio.TaskGroup() as tasks:
-                loop.add_reader(self._packets, self._see, tasks)
-                loop.add_reader(self._names, self._asked, tasks)
-                try:
-                    for port in COMMON_PORTS:
-                        self._want(port, tasks)
-                    await asyncio.Event().wait()
-                finally:
-                    loop.remove_reader(self._packets)
-                    loop.remove_reader(self._names)
+        async with asyncio.TaskGroup() as tasks:
+            loop.add_reader(self._packets, self._see, tasks)
+            loop.add_reader(self._names, self._asked, tasks)
+            try:
+                for port in COMMON_PORTS:
+                    self._want(port, tasks)
+                await asyncio.Event().wait()
+            finally:
+                loop.remove_reader(self._packets)
+                loop.remove_reader(self._names)
 
     # --- connections ----------------------------------------------------------------------------------------------
 

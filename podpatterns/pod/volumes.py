@@ -51,9 +51,11 @@ class PodVolumes:
         What is missing is said by each container that wants it, and looked for again when that is restarted.
         """
         for volume in self._pod.volumes:
+            source = volume.source
+            if isinstance(source, EmptyDir):  # an earlier pod of the same Job may have had one of that name
+                guard.remove(str(self._workspace.volume(self._pod.name, volume.name, memory=source.memory)))
             with contextlib.suppress(Unresolved, OSError):
                 self._prepare(volume)
-            source = volume.source
             if not isinstance(source, EmptyDir) or source.limit is None or not source.memory:
                 continue
             if node is not None and self._workspace.kept is None:
@@ -215,9 +217,13 @@ def _host_path(name: str, source: HostPath) -> Path:
         path.mkdir(parents=True, exist_ok=True, mode=0o755)
     elif source.type == "FileOrCreate":
         path.touch(mode=0o644)
-    elif not path.exists():
-        raise Unresolved(f'volume "{name}": there is no {path} on this machine')
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        raise Unresolved(f'volume "{name}": there is no {path} on this machine') from None
+    except OSError as error:
+        raise Unresolved(f'volume "{name}": {path}: {error.strerror}') from None
     wanted = _TYPES.get(source.type.removesuffix("OrCreate"))
-    if wanted is not None and not wanted(path.stat().st_mode):
+    if wanted is not None and not wanted(mode):
         raise Unresolved(f'volume "{name}": {path} is not a {source.type.removesuffix("OrCreate")}')
     return path

@@ -10,7 +10,8 @@ import click
 
 if TYPE_CHECKING:
     from podpatterns.pod.model import Manifest
-    from podpatterns.pod.session import Options, Origin, Session
+    from podpatterns.pod.opening import Options
+    from podpatterns.pod.session import Origin, Session
     from podpatterns.pod.writing import Writer
 
 
@@ -65,7 +66,8 @@ def command(
     """
     from podpatterns.pod import manifest as manifests_
     from podpatterns.pod import writing
-    from podpatterns.pod.session import Options, Origin
+    from podpatterns.pod.opening import Options
+    from podpatterns.pod.session import Origin
 
     seconds = _seconds(duration)
     options = Options(mounts, network, publish, speed, keep)
@@ -112,7 +114,7 @@ def _refuse_notices(manifest: Manifest) -> None:
 async def _run(manifest: Manifest, writer: Writer, seconds: float | None, options: Options, origin: Origin) -> bool:
     from podpatterns.pod.closing import judge
     from podpatterns.pod.control import serving
-    from podpatterns.pod.session import session
+    from podpatterns.pod.opening import session
     from podpatterns.pod.timeline import Timeline
     from podpatterns.runtime.signals import handled
 

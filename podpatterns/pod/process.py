@@ -84,21 +84,20 @@ class Process:
         writers = (*(writer for _, writer in outputs.values()), status[1])
         asked = asyncio.ensure_future(node.ask("launch", *writers, plan=dataclasses.asdict(plan)))
         cancelled = False
-        try:
-            await asyncio.wait([asked])
-        except asyncio.CancelledError:
-            cancelled = True
-            await asyncio.wait([asked])  # some milliseconds; a child must not be lost
-        finally:
-            for writer in writers:
-                os.close(writer)
-        try:
-            pid = asked.result()
-        except NodeError as error:
+        while not asked.done():
+            try:
+                await asyncio.wait([asked])
+            except asyncio.CancelledError:  # some milliseconds more: a child must not be lost
+                cancelled = True
+        for writer in writers:
+            os.close(writer)
+        pid, failure = _launched(asked)
+        if not pid:
             for reader in (status[0], *(reader for reader, _ in outputs.values())):
                 os.close(reader)
-            stage, _, message = str(error).partition(": ")
-            raise LaunchFailed(stage, message) from None
+            if cancelled:
+                raise asyncio.CancelledError
+            raise _failed(failure)
         process = cls(pid, [_Pipe(reader, stream, on_line) for stream, (reader, _) in outputs.items()])
         if cancelled:
             os.close(status[0])
@@ -111,8 +110,7 @@ class Process:
             raise
         if failure:
             await process.ended
-            stage, _, message = failure.partition(": ")
-            raise LaunchFailed(stage, message)
+            raise _failed(failure)
         return process
 
     def signal(self, number: int) -> None:
@@ -152,6 +150,19 @@ class Process:
                 pipe.close()
             if not self.ended.done():
                 self.ended.set_result(code)
+
+
+def _launched(asked: asyncio.Future[int]) -> tuple[int, str]:
+    """The number of a process that has been launched, or 0 and the reason."""
+    try:
+        return asked.result(), ""
+    except NodeError as error:
+        return 0, str(error)
+
+
+def _failed(said: str) -> LaunchFailed:
+    stage, _, message = said.partition(": ")
+    return LaunchFailed(stage, message)
 
 
 class _Pipe:
@@ -233,8 +244,7 @@ def attached(plan: Plan) -> int:
     finally:
         signal.signal(signal.SIGINT, before)
     if failure:
-        stage, _, message = failure.partition(": ")
-        raise LaunchFailed(stage, message)
+        raise _failed(failure)
     return code if code >= 0 else 128 - code
 
 

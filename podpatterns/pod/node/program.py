@@ -24,6 +24,7 @@ from podpatterns.pod.node.syscalls import (
     CLONE_NEWPID,
     CLONE_NEWUSER,
     CLONE_NEWUTS,
+    MNT_DETACH,
     MS_NODEV,
     MS_NOSUID,
     MS_PRIVATE,
@@ -119,6 +120,8 @@ class Node:
 
     def tmpfs(self, path: str, size: int) -> None:
         """A file system in memory, of so many bytes; seen by us and by what we start."""
+        with suppress(OSError):
+            call("umount2", os.fsencode(path), MNT_DETACH)  # an earlier pod's
         mount("podpatterns", path, "tmpfs", MS_NOSUID | MS_NODEV, f"mode=777,size={size}")
 
     # --- sockets --------------------------------------------------------------------------------------------------

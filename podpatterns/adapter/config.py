@@ -147,8 +147,14 @@ class AdapterConfig(PatternConfig, frozen=True, kw_only=True):
 
         return Adapter(self, context)
 
+    def warnings(self) -> Iterator[str]:
+        """Rules of the mapping that can never match."""
+        from podpatterns.adapter.explain import warnings
+
+        return warnings(self)
+
     def explain(self, sample: str | None = None) -> Iterator[str]:
-        """What would become of a sample: StatsD lines, one per line (None: some of each type)."""
+        """What would become of a sample: lines that the inputs take, or a page (None: some lines of StatsD)."""
         from podpatterns.adapter.explain import explain
 
         return explain(self, sample)

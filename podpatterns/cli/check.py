@@ -18,6 +18,9 @@ def command(files: tuple[Path, ...], show: bool) -> None:
     from podpatterns.runtime.schema import to_builtins
 
     loaded = config.load(files)
+    for name, pattern in loaded.patterns.items():
+        for warning in pattern.warnings():
+            click.echo(f"warning: {name}: {warning}", err=True)
     if show:
         effective = {name: to_builtins(pattern) for name, pattern in loaded.patterns.items()}
         body = msgspec.json.encode({**effective, "runtime": to_builtins(loaded.runtime)})

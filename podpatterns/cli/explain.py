@@ -14,7 +14,7 @@ import click
 def command(files: tuple[Path, ...], sample: IO[str] | None) -> None:
     """Say what the patterns in FILES would do with a sample, step by step and with the reasons; nothing is sent.
 
-    The sample of a sidecar is log lines, of an ambassador a request head, of an adapter metric lines.
+    The sample of a sidecar is log lines, of an ambassador a request head, of an adapter lines or a page of metrics.
     """
     from podpatterns.runtime import config
 

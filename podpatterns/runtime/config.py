@@ -50,6 +50,10 @@ class PatternConfig(Config, frozen=True, kw_only=True):
         """The runtime of this configuration; nothing is opened before its `start`."""
         raise NotImplementedError
 
+    def warnings(self) -> Iterator[str]:
+        """What is allowed, and can hardly be meant: `podpatterns check` says so."""
+        yield from ()
+
     def explain(self, sample: str | None) -> Iterator[str]:
         """Lines of text: what would be done with this sample (None: with one of its own). Opens and sends nothing."""
         raise NotImplementedError

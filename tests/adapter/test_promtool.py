@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from podpatterns.adapter.config import AdapterConfig
-from podpatterns.adapter.explain import SAMPLE
 from podpatterns.adapter.inputs.statsd import StatsdConfig
 from podpatterns.adapter.outputs.prometheus import PrometheusConfig
 from podpatterns.adapter.runtime import Adapter
+from podpatterns.adapter.samples import SAMPLE
 from podpatterns.runtime.units import Address, Duration
 
 

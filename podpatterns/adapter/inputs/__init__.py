@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 from podpatterns.adapter.events import AdapterEvents
+from podpatterns.adapter.framing import Lines
 from podpatterns.adapter.intake import Intake
 from podpatterns.adapter.store import Store
 from podpatterns.formats.families import Blocks, Family
@@ -69,3 +70,7 @@ class InputConfig(ComponentConfig, frozen=True, kw_only=True):
     def build(self, wiring: Wiring) -> Input:
         """The input; nothing is opened before its `start`."""
         raise NotImplementedError
+
+    def lines(self, wiring: Wiring) -> Lines | None:  # noqa: ARG002 - for those that have some
+        """What understands the lines that the input takes; None where it takes no lines. `explain` asks it as well."""
+        return None

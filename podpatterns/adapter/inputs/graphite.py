@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import ClassVar, Literal
 
-from podpatterns.adapter.framing import ByLength
+from podpatterns.adapter.framing import ByLength, Lines
 from podpatterns.adapter.inputs import Input, InputConfig, Wiring
 from podpatterns.adapter.intake import MAX_LINE, Intake, Sink, shown
 from podpatterns.adapter.receiving import Connections, Datagrams
@@ -39,9 +39,13 @@ class GraphiteConfig(InputConfig, frozen=True, kw_only=True):
     """The kernel's receive buffer that is asked for with `udp`; datagrams beyond it are dropped by the kernel, and
     counted."""
 
+    def lines(self, wiring: Wiring) -> Lines:
+        """Graphite's plaintext."""
+        return GraphiteLines(wiring.intake, wiring.events)
+
     def build(self, wiring: Wiring) -> Input:
         """The input."""
-        lines = GraphiteLines(wiring.intake, wiring.events)
+        lines = self.lines(wiring)
         if self.protocol == "pickle":
             pickles = GraphitePickles(wiring.intake, wiring.events)
             framing = partial(ByLength, order="big", most=MAX_PICKLE, joined=False)

@@ -44,9 +44,13 @@ class InfluxConfig(InputConfig, frozen=True, kw_only=True):
     """The kernel's receive buffer that is asked for with `udp`; datagrams beyond it are dropped by the kernel, and
     counted."""
 
+    def lines(self, wiring: Wiring) -> InfluxLines:
+        """InfluxDB's."""
+        return InfluxLines(wiring.intake, wiring.events)
+
     def build(self, wiring: Wiring) -> Input:
         """The input."""
-        lines = InfluxLines(wiring.intake, wiring.events)
+        lines = self.lines(wiring)
         if self.protocol == "http":
             return Posted(
                 "influx", self.listen, InfluxWrites(lines, self.max_body).answer, wiring.events, self.max_body

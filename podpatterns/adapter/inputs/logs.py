@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import ClassVar, Literal
 
+import msgspec
+
 from podpatterns.adapter.following import Following
+from podpatterns.adapter.framing import Lines
 from podpatterns.adapter.inputs import Input, InputConfig, Wiring
 from podpatterns.adapter.receiving import Connections
 from podpatterns.adapter.tallies import Measure, Rule, Tallies
@@ -162,9 +165,19 @@ class LogsConfig(InputConfig, frozen=True, kw_only=True):
             if self.format == "combined":
                 rule.form("combined", f"rules[{number}].")
 
+    def lines(self, wiring: Wiring) -> Lines:
+        """Those of the log."""
+        return Tallies([rule.rule(self.format) for rule in self.rules], wiring.intake, wiring.events)
+
+    def alone(self) -> Iterator[tuple[str, LogsConfig]]:
+        """Each rule as people know it, and a configuration with it alone."""
+        for number, rule in enumerate(self.rules, 1):
+            wanted = rule.match or ", ".join(f"{field} = {value}" for field, value in rule.where.items())
+            yield f"rule {number} ({wanted or 'every line'})", msgspec.structs.replace(self, rules=[rule])
+
     def build(self, wiring: Wiring) -> Input:
         """The input."""
-        tallies = Tallies([rule.rule(self.format) for rule in self.rules], wiring.intake, wiring.events)
+        tallies = self.lines(wiring)
         if self.listen is not None:
             return Connections("logs", self.listen, tallies, wiring.events)
         return Following("logs", self.paths, self.start == "end", tallies, wiring.events)

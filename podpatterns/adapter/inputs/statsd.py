@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import ClassVar, Literal
 
-from podpatterns.adapter.framing import ByLine, ByLineOrLength
+from podpatterns.adapter.framing import ByLine, ByLineOrLength, Lines
 from podpatterns.adapter.inputs import Input, InputConfig, Wiring
 from podpatterns.adapter.receiving import DATAGRAM, Connections, Datagrams
 from podpatterns.runtime.units import Address, Size
@@ -35,6 +35,10 @@ class StatsdConfig(InputConfig, frozen=True, kw_only=True):
     buffer: Size = Size("4MiB")
     """The kernel's receive buffer that is asked for, where datagrams wait while the adapter is busy; the kernel
     grants at most net.core.rmem_max. Datagrams beyond it are dropped by the kernel, and counted."""
+
+    def lines(self, wiring: Wiring) -> Lines:
+        """StatsD's."""
+        return wiring.intake
 
     def build(self, wiring: Wiring) -> Input:
         """The input."""

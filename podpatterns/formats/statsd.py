@@ -162,6 +162,18 @@ def parse(raw: bytes) -> Line:
     return Line(name, _TYPES[kind], values, rate, tuple(unique.items()), stamp)
 
 
+def render(line: Line) -> bytes:
+    """A line as DogStatsD has it, without its line end. The name must hold none of `:|#,[`, and no tag `,` or `|`."""
+    parts = [f"{line.name}:{':'.join(line.values)}", line.type]
+    if line.rate != 1:
+        parts.append(f"@{line.rate!r}")
+    if line.tags:
+        parts.append("#" + ",".join(f"{name}:{value}" for name, value in line.tags))
+    if line.stamp is not None:
+        parts.append(f"T{line.stamp}")
+    return "|".join(parts).encode()
+
+
 def _split_head(text: str) -> tuple[str, str, str]:
     """Name with tags, colon, rest. Tag values of the styles that stand in the name may hold colons."""
     bracket = text.find("[")

@@ -29,6 +29,7 @@ def some(name: st.SearchStrategy[str], value: st.SearchStrategy[str]) -> st.Sear
     return st.lists(st.builds(Point, name, labels, finite, stamp), max_size=5)
 
 
+@pytest.mark.holds("round trip")
 @given(some(text(";~.").map("a.{}".format), text(";~")))
 def test_graphite_lines_are_read_as_they_were_written(given_points: list[Point]) -> None:
     """parse(render(x)) = x for what a line can say."""
@@ -38,6 +39,7 @@ def test_graphite_lines_are_read_as_they_were_written(given_points: list[Point])
 special = st.lists(st.sampled_from([" ", ",", "=", "a", "é", '"']), min_size=1, max_size=6).map("".join)
 
 
+@pytest.mark.holds("round trip")
 @given(some(special | text("\\#"), special | text("\\")))
 def test_influx_lines_are_read_as_they_were_written(given_points: list[Point]) -> None:
     """The same, blanks, commas and equals signs included."""

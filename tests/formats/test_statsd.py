@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podpatterns.formats.statsd import REASONS, Line, Refused, Skipped, parse
+from podpatterns.formats.statsd import REASONS, Line, Refused, Skipped, parse, render
 
 READ = {
     "a:1|c": Line("a", "c", ("1",)),
@@ -83,3 +83,29 @@ def test_any_bytes_are_read_refused_or_skipped(raw: bytes) -> None:
     """No input raises anything else."""
     with contextlib.suppress(Refused, Skipped):
         parse(raw)
+
+
+names = st.from_regex(r"[a-z][a-z0-9._-]{0,8}", fullmatch=True)
+tags = st.dictionaries(
+    st.from_regex(r"[a-z_][a-z0-9_]{0,5}", fullmatch=True).filter(lambda each: each not in ("le", "quantile")),
+    st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters=",|"), max_size=6),
+    max_size=3,
+).map(lambda each: tuple(each.items()))
+numbers = st.floats(-1e9, 1e9).map(repr)
+
+
+@pytest.mark.holds("round trip")
+@given(
+    st.builds(
+        Line,
+        names,
+        st.sampled_from(["c", "g", "ms", "h", "d"]),
+        st.lists(numbers, min_size=1, max_size=3).map(tuple),
+        st.sampled_from([1.0, 0.5, 0.1, 1e-6]),
+        tags,
+        st.none() | st.integers(0, 10**12 - 1),
+    )
+)
+def test_a_line_is_read_as_it_was_written(line: Line) -> None:
+    """parse(render(x)) = x."""
+    assert parse(render(line)) == line

@@ -66,6 +66,22 @@ async def test_the_rest_of_a_compressed_file_is_read(tmp_path: Path, names: list
     assert len(shipped(tmp_path)) == 51_001, "nor a third time"
 
 
+async def test_a_file_that_is_compressed_while_it_is_followed(tmp_path: Path) -> None:
+    """Its lines are read to the end in the file that was opened, and not again in what was made of it."""
+    log = tmp_path / "app.log"
+    log.write_text(lines(1000))
+    async with shipper(tmp_path) as sidecar:
+        await sidecar.acknowledged(1000)
+        with log.open("a") as file:
+            log = log.rename(tmp_path / "app.log.1")
+            (tmp_path / "app.log").write_text("new file\n")
+            file.write(lines(50_000, 1000))
+        compress(log)
+        await sidecar.acknowledged(51_001)
+    assert sorted(shipped(tmp_path)) == sorted([*lines(51_000).splitlines(), "new file"])
+    assert sidecar.ledger.lost == {}
+
+
 async def test_a_compressed_file_that_is_cut_is_lost_and_said(tmp_path: Path) -> None:
     """What cannot be unpacked is counted as lost, as far as it was known; the sidecar goes on."""
     log = tmp_path / "app.log"

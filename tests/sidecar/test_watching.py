@@ -336,10 +336,18 @@ def test_a_name_that_matches_nothing_is_of_no_concern(tmp_path: Path) -> None:
     assert [name for name in names if discovery.concerns(directories, str(tmp_path), name)] == ["app.log", "app.log.1"]
 
 
+def test_nothing_is_opened_before_the_start(tmp_path: Path) -> None:
+    """An input that was only built, to explain or check a configuration, holds no descriptor."""
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    shipper(tmp_path)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
 async def test_a_directory_is_watched_anew_under_its_name(tmp_path: Path) -> None:
     """The path leads to another directory: that one is watched from then on, and the old one no more."""
     reported: list[tuple[str, str]] = []
     watched = Watches(lambda *what: reported.append(what))
+    watched.open()
     logs = tmp_path / "logs"
     logs.mkdir()
     assert watched.cover([str(logs)], [])

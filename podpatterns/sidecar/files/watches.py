@@ -44,6 +44,9 @@ class Watches:
         self._without = ""
         self._names: _Watched | None = None
         self._growth: _Watched | None = None
+
+    def open(self) -> None:
+        """Ask the kernel for the two instances; without them everything is polled."""
         try:
             self._names = _Watched(NAMES)
             self._growth = _Watched(GROWTH)

@@ -175,6 +175,7 @@ class Tail(Input):
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         if soft < hard:
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # a descriptor per file
+        self._watches.open()
         self._followed.resume(msgspec.convert(entries or [], list[Entry]))
         self._look(time.monotonic(), at_end=entries is None and self.config.start == "end")
         if not self._followed.files:

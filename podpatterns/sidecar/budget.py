@@ -10,6 +10,7 @@ what was measured, rounded up: with short lines and transforms that make fields 
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, replace
 
 CHUNK = 256 * 1024
@@ -49,6 +50,8 @@ class Budget:
     """Bytes of a read."""
     lines: int = LINES
     """Lines of a read."""
+    reading: int = sys.maxsize
+    """Bytes of memory for what one input holds."""
     short: int = 0
     """Bytes that are missing even for the least of everything."""
 
@@ -81,6 +84,7 @@ def divided(limit: int | None, used: int, *, batch: int, flight: int, inputs: in
         part(batching, RECORD, RECORDS),
         part(reading, READING, CHUNK),
         part(reading, LINE, LINES),
+        reading,
     )
     need = (
         max(budget.chunk * READING, budget.lines * LINE) * inputs

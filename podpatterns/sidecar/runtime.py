@@ -76,6 +76,7 @@ class Sidecar(Pattern[SidecarConfig]):
                     self._closed.add,
                     self.checkpoint.path.parent,
                     lambda: (self.budget.chunk, self.budget.lines),
+                    lambda: self.budget.reading,
                     lambda: self.pipeline.linger,
                     keys,
                     self.pipeline.held,

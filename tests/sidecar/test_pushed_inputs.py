@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import gzip
 import json
 import os
@@ -307,6 +308,32 @@ def test_msgpack_values_end_where_they_end(values: list[Any], data: Any) -> None
     cut = data.draw(st.integers(0, len(row)))
     sums = [sum(map(len, packed[: index + 1])) for index in range(len(packed))]
     assert msgpack_rows.ends(row[:cut]) == [end for end in sums if end <= cut]
+
+
+async def test_forward_takes_one_large_message_at_a_time(tmp_path: Path) -> None:
+    """Where the memory budget has room for one: the second is left in its socket until the first has been taken.
+
+    Small ones of others pass in the meantime.
+    """
+    large = msgspec.msgpack.encode(["t", 1, {"m": "x" * 600_000}, {"chunk": "c"}])
+    async with shipping(tmp_path, ForwardConfig(listen=HERE)) as (sidecar, forward, output):
+        sidecar.budget = dataclasses.replace(sidecar.budget, reading=1)
+        first, second, third = [await asyncio.open_connection("127.0.0.1", forward.listener.port) for _ in range(3)]
+        first[1].write(large[:-1])
+        while not forward._large:  # noqa: ASYNC110 - what is read of a message has no event
+            await asyncio.sleep(0.001)
+        second[1].write(large)
+        third[1].write(msgspec.msgpack.encode(["t", 1, {"m": "small"}, {"chunk": "s"}]))
+        assert msgspec.msgpack.decode(await third[0].read(100)) == {"ack": "s"}
+        answer = asyncio.create_task(second[0].read(100))
+        done, _ = await asyncio.wait([answer], timeout=0.1)
+        assert not done
+        first[1].write(large[-1:])
+        assert msgspec.msgpack.decode(await first[0].read(100)) == {"ack": "c"}
+        assert msgspec.msgpack.decode(await answer) == {"ack": "c"}
+        for _, writer in (first, second, third):
+            writer.close()
+    assert [len(text) > 600_000 for text in texts(output)] == [False, True, True]
 
 
 async def test_forward_output_to_forward_input(tmp_path: Path) -> None:

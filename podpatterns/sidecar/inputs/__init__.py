@@ -9,6 +9,7 @@ comes to it; what cannot be read again stays in memory, and when that is full th
 
 from __future__ import annotations
 
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -48,6 +49,8 @@ class InputContext:
     """Where it may keep what it needs for a while: the checkpoint's directory."""
     most: Callable[[], tuple[int, int]] = lambda: (CHUNK, LINES)
     """How many bytes, and lines, to read at a time, as the memory budget says."""
+    share: Callable[[], int] = lambda: sys.maxsize
+    """Bytes of memory for what the input holds, as the memory budget says."""
     linger: Callable[[], float] = lambda: 0.0
     """Seconds that a line may wait for others: to look for more of them in less time is of little use."""
     outputs: tuple[str, ...] = ()

@@ -8,6 +8,8 @@ import secrets
 import struct
 import sys
 import zlib
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, ClassVar, NamedTuple
 
 import msgspec
@@ -21,6 +23,8 @@ from podpatterns.sidecar.listening import Listener
 from podpatterns.sidecar.pushed import PushedInput, Refused
 
 READ = 256 * 1024
+COST = 8
+"""Bytes of memory per byte of a message, while it is taken apart."""
 GREETING = 10.0
 """Seconds that a sender has to show that it knows the key."""
 MAX_GREETING = 64 * 1024
@@ -82,6 +86,8 @@ class Forward(PushedInput):
         super().__init__(context, where=context.name, limit=sys.maxsize, fields={})
         self.config = config
         self.listener = Listener(config.listen, self._talk)
+        self._large = 0
+        self._small = asyncio.Condition()
 
     async def start(self, entries: Any) -> None:
         """Listen. Raises StartError."""
@@ -93,28 +99,47 @@ class Forward(PushedInput):
         data = await self._greeted(reader, writer, key.read()) if key is not None else b""
         if data is None:
             return
-        while not self.draining.is_set():
-            try:
-                ends = msgpack_rows.ends(data)
-                begin = 0
-                for end in ends:
-                    await self._take(read(data[begin:end], self.config.max_message), writer)
-                    begin = end
-                data = data[begin:]
-            except ValueError as error:
-                self._events.sender_refused(self._context.name, str(error))
-                return
-            except Refused:
-                return  # not acknowledged, so the sender sends it again
-            if len(data) > self.config.max_message:
-                self._events.sender_refused(
-                    self._context.name, f"a message of more than {self.config.max_message} bytes"
-                )
-                return
-            piece = await reader.read(READ)
-            if not piece:
-                return
-            data += piece
+        async with AsyncExitStack() as room:
+            large = False
+            while not self.draining.is_set():
+                try:
+                    ends = msgpack_rows.ends(data)
+                    begin = 0
+                    for end in ends:
+                        await self._take(read(data[begin:end], self.config.max_message), writer)
+                        begin = end
+                    data = data[begin:]
+                except ValueError as error:
+                    self._events.sender_refused(self._context.name, str(error))
+                    return
+                except Refused:
+                    return  # not acknowledged, so the sender sends it again
+                if len(data) > self.config.max_message:
+                    self._events.sender_refused(
+                        self._context.name, f"a message of more than {self.config.max_message} bytes"
+                    )
+                    return
+                if large is not (len(data) >= READ):
+                    large = not large
+                    await (room.enter_async_context(self._room()) if large else room.aclose())
+                piece = await reader.read(READ)
+                if not piece:
+                    return
+                data += piece
+
+    @asynccontextmanager
+    async def _room(self) -> AsyncIterator[None]:
+        """For a message that is larger than one read: only so many of them at a time as the memory budget has room."""
+        cost = COST * self.config.max_message
+        async with self._small:
+            await self._small.wait_for(lambda: self._large < max(1, self._context.share() // cost))
+            self._large += 1
+        try:
+            yield
+        finally:
+            async with self._small:
+                self._large -= 1
+                self._small.notify()
 
     async def _greeted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, key: str) -> bytes | None:
         """Have the sender show that it knows the key; what came behind that, None if it does not."""

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import msgspec
 
-from podpatterns.formats.protobuf import Field, decode
+from podpatterns.formats.protobuf_messages import Field, decode
 
 DELTA = 1
 """AGGREGATION_TEMPORALITY_DELTA."""

@@ -21,7 +21,8 @@ import msgspec
 
 from podpatterns.formats.families import Family, Kind, Labels, labels_of
 from podpatterns.formats.points import names
-from podpatterns.formats.protobuf import Field, chunk, decode, fields, varint, whole
+from podpatterns.formats.protobuf import chunk, fields, varint, whole
+from podpatterns.formats.protobuf_messages import Field, decode
 
 Version = Literal[1, 2]
 

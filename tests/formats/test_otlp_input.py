@@ -15,7 +15,8 @@ from podpatterns.formats import otlp_messages, otlp_metrics, otlp_names
 from podpatterns.formats.exponential import Exponential
 from podpatterns.formats.otlp_points import Buckets, Naming, Point, Quantiles, points
 from podpatterns.formats.prometheus import parse
-from podpatterns.formats.protobuf import encode, varint
+from podpatterns.formats.protobuf import varint
+from podpatterns.formats.protobuf_messages import encode
 from podpatterns.formats.statsd import Refused
 
 NAMES = [

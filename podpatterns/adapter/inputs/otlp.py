@@ -13,7 +13,8 @@ from podpatterns.adapter.posted import Posted, TooLarge, unpacked
 from podpatterns.adapter.streams import Streams
 from podpatterns.formats import otlp_messages, otlp_points
 from podpatterns.formats.families import Family
-from podpatterns.formats.protobuf import chunk, encode
+from podpatterns.formats.protobuf import chunk
+from podpatterns.formats.protobuf_messages import encode
 from podpatterns.formats.statsd import Refused
 from podpatterns.runtime.http_server import HttpReply, HttpRequest
 from podpatterns.runtime.schema import InvalidField

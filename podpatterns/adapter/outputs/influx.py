@@ -8,7 +8,8 @@ from urllib.parse import parse_qs, urlsplit
 
 from podpatterns.adapter.events import AdapterEvents
 from podpatterns.adapter.outputs import Output, Source
-from podpatterns.adapter.pushing import Post, PostConfig, bodies
+from podpatterns.adapter.posting import Post, PostConfig
+from podpatterns.adapter.pushing import bodies
 from podpatterns.formats import influx
 from podpatterns.formats.families import Family
 from podpatterns.formats.points import points

@@ -11,10 +11,10 @@ import msgspec
 from podpatterns.adapter.deltas import Deltas
 from podpatterns.adapter.events import AdapterEvents
 from podpatterns.adapter.outputs import Output, Source
-from podpatterns.adapter.pushing import Answer, Post, PostConfig
+from podpatterns.adapter.posting import Answer, Post, PostConfig
 from podpatterns.formats import otlp_messages, otlp_metrics
 from podpatterns.formats.families import Family
-from podpatterns.formats.protobuf import decode, encode
+from podpatterns.formats.protobuf_messages import decode, encode
 
 CONTENT_TYPES = {"json": "application/json", "protobuf": "application/x-protobuf"}
 

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from podpatterns.adapter.events import AdapterEvents
 from podpatterns.adapter.outputs import Output, Source
-from podpatterns.adapter.pushing import Answer, Post, PostConfig
+from podpatterns.adapter.posting import Answer, Post, PostConfig
 from podpatterns.errors import Retryable
 from podpatterns.formats import remote_write
 from podpatterns.formats.families import Family, label_name

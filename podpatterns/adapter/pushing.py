@@ -28,6 +28,10 @@ _LONGEST_PAUSE = 60.0
 """Seconds that a far side may ask us to pause; more would fill the queue for a typing error."""
 
 
+_SET_BACK = 60.0
+"""Seconds by which a clock may be set back until its new time is taken as it is."""
+
+
 class PushConfig(OutputConfig, frozen=True, kw_only=True):
     """What all outputs that push have in common."""
 
@@ -111,6 +115,7 @@ class Push(Output):
         self._more = asyncio.Event()
         self._sending, self._taking = asyncio.Lock(), asyncio.Lock()
         self._over = False
+        self._told = 0.0
         self._backoff = Backoff(first=0.5, cap=_LONGEST_PAUSE / 2)
 
     @abstractmethod
@@ -139,7 +144,7 @@ class Push(Output):
             async with asyncio.timeout(patience):
                 async with self._taking:
                     await self._take()
-                    self._put(self.last(time.time() + 0.001))  # a moment after the last samples
+                    self._put(self.last(self._now()))
                 while self._waiting:
                     pause = await self._deliver_first(0)
                     await asyncio.sleep(pause or 0)
@@ -163,7 +168,19 @@ class Push(Output):
 
     async def _take(self) -> None:
         families = await self._source.collect(min(self._settings.timeout, self._settings.interval))
-        self._put(self.encode([family for family in families if family.values], time.time()))
+        self._put(self.encode([family for family in families if family.values], self._now()))
+
+    def _now(self) -> float:
+        """The time of what is told now: later than what was told before, in milliseconds too.
+
+        Far sides refuse what is not; but the last samples may follow others at once, and a clock may be set back a
+        little. One that is set back by more was wrong, and is not followed for ever.
+        """
+        now = time.time()
+        if now <= self._told + 0.001 < now + _SET_BACK:
+            now = self._told + 0.002
+        self._told = now
+        return now
 
     def _put(self, bodies: Sequence[bytes]) -> None:
         for body in bodies:

@@ -155,5 +155,5 @@ def _own_time(sample: Sample) -> Json:
 
 
 def _nanoseconds(seconds: float) -> str:
-    # Through milliseconds: nanoseconds of a float's seconds would be noise.
-    return str(round(seconds * 1000) * 1_000_000)
+    # Through microseconds: more of a float's seconds would be noise.
+    return str(round(seconds * 1_000_000) * 1000)

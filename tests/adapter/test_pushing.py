@@ -195,6 +195,24 @@ async def test_a_token_that_is_none_is_waited_for(tmp_path: Path) -> None:
             await until(lambda: receiver.requests)
 
 
+async def test_no_two_samples_have_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the clock stands still or is set back: a far side would refuse the later one."""
+    clock = iter([100.0005, 100.0005, 99.0, 100.0006, *[100.0] * 1000])
+    monkeypatch.setattr("podpatterns.adapter.pushing.time.time", lambda: next(clock))
+    async with receiving() as receiver:
+        async with Adapter(made(receiver.url, interval="1h")) as adapter:
+            adapter.feed(b"a:7|c")
+            for _ in range(4):
+                await adapter.outputs[0]._take()  # type: ignore[attr-defined]
+        stamps = [
+            series.samples[0][1]
+            for _, body in receiver.requests
+            for series in remote_write.read(bytes(cramjam.snappy.decompress_raw(body)))
+        ]
+    assert len(stamps) == 6
+    assert stamps == sorted(set(stamps))
+
+
 async def test_the_last_samples_are_delivered_at_the_end() -> None:
     """A drain takes what came since the last interval, and ends every series."""
     async with receiving() as receiver:

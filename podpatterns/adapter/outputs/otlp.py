@@ -65,7 +65,7 @@ class Otlp(Post):
             summed = [each for each in families if each.kind in ("counter", "histogram")]
             others = [each for each in families if each.kind not in ("counter", "histogram")]
             told = [*self._deltas.changes(summed, now), *others]
-            request = otlp_metrics.request(told, self._resource, now, min(self._before, now), otlp_messages.DELTA)
+            request = otlp_metrics.request(told, self._resource, now, self._before, otlp_messages.DELTA)
             self._before = now
         metrics = request["resourceMetrics"][0]["scopeMetrics"][0]["metrics"]
         return [self._written(request)] if metrics else []

@@ -49,8 +49,12 @@ class Target:
     def asking(self, verb: str, **more: Any) -> Iterator[tuple[dict[str, Any], BinaryIO]]:
         """The answer, and the stream behind it. Raises Refused."""
         request = {"verb": verb, "pod": self.pod, "container": self.container, **more}
-        with _asking(self.run.folder, request) as (answer, stream):
-            yield answer, stream
+        try:
+            connection, stream = _call(self.run.folder, request)
+        except OSError:
+            raise Refused(f"the run of {self.pod}, process {self.run.pid}, has just ended") from None
+        with connection, stream:
+            yield _answer(stream), stream
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +86,14 @@ def runs() -> list[Run]:
         try:
             if folder.stat().st_uid != os.geteuid():
                 continue  # somebody else's; nothing in it is to be believed
-            with _asking(folder, {"verb": "pods"}) as (answer, _):
-                pods = (
-                    Pod(pod["name"], tuple((name, kind) for name, kind in pod["containers"]), pod["file"])
-                    for pod in answer["pods"]
-                )
-                found.append(Run(folder, answer["pid"], tuple(pods)))
+            connection, stream = _call(folder, {"verb": "pods"})
+            with connection, stream:
+                answer = _answer(stream)
+            pods = (
+                Pod(pod["name"], tuple((name, kind) for name, kind in pod["containers"]), pod["file"])
+                for pod in answer["pods"]
+            )
+            found.append(Run(folder, answer["pid"], tuple(pods)))
         except TimeoutError as error:
             raise NotFound(f"{error} does not answer; is it stopped, or does it wait for its terminal?") from None
         except (OSError, ValueError, KeyError):
@@ -102,26 +108,34 @@ def _age(folder: Path) -> float:
         return 0.0
 
 
-@contextmanager
-def _asking(folder: Path, request: dict[str, Any]) -> Iterator[tuple[dict[str, Any], BinaryIO]]:
+def _call(folder: Path, request: dict[str, Any]) -> tuple[socket.socket, BinaryIO]:
+    """Send a request; returns when an answer comes. Raises OSError, TimeoutError with whose answer has not come."""
     descriptor = os.open(folder, os.O_PATH | os.O_DIRECTORY)
+    connection = socket.socket(socket.AF_UNIX)
     try:
-        with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(PATIENCE)
-            connection.connect(f"/proc/self/fd/{descriptor}/{CONTROL}")
-            connection.sendall(json.dumps(request).encode() + b"\n")
-            with connection.makefile("rb") as stream:
-                try:
-                    answer = json.loads(stream.readline() or b"{}")
-                except TimeoutError:
-                    peer = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-                    raise TimeoutError(f"the run in process {struct.unpack('3i', peer)[0]}") from None
-                if "error" in answer:
-                    raise Refused(answer["error"])
-                connection.settimeout(None)
-                yield answer, stream
+        connection.settimeout(PATIENCE)
+        connection.connect(f"/proc/self/fd/{descriptor}/{CONTROL}")
+        connection.sendall(json.dumps(request).encode() + b"\n")
+        try:
+            if not connection.recv(1, socket.MSG_PEEK):
+                raise ConnectionResetError("it has ended")
+        except TimeoutError:
+            peer = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+            raise TimeoutError(f"the run in process {struct.unpack('3i', peer)[0]}") from None
+        connection.settimeout(None)
+    except BaseException:
+        connection.close()
+        raise
     finally:
         os.close(descriptor)
+    return connection, connection.makefile("rb")
+
+
+def _answer(stream: BinaryIO) -> dict[str, Any]:
+    answer: dict[str, Any] = json.loads(stream.readline())
+    if "error" in answer:
+        raise Refused(answer["error"])
+    return answer
 
 
 def find(name: str | None = None, container: str | None = None, *, pid: int | None = None) -> list[Target]:

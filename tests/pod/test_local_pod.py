@@ -8,7 +8,7 @@ import pytest
 from podpatterns.errors import PodpatternsError
 from podpatterns.pod import LocalPod, What
 
-STAY = "trap 'exit 0' TERM; echo up; while :; do sleep 0.02; done"
+STAY = "trap 'exit 0' TERM; echo up; sleep 1000 & wait"
 PROBE = {"exec": {"command": ["true"]}, "periodSeconds": 1, "failureThreshold": 2}
 
 

@@ -6,8 +6,8 @@ import pytest
 
 from podpatterns.pod import LocalPod, What
 
-STAY = "trap 'exit 0' TERM; echo up; while :; do sleep 0.02; done"
-STUBBORN = "trap '' TERM; echo up; while :; do sleep 0.02; done"
+STAY = "trap 'exit 0' TERM; echo up; sleep 1000 & wait"
+STUBBORN = "trap '' TERM; echo up; sleep 1000"
 ENDLESS = {"preStop": {"exec": {"command": ["sleep", "1000"]}}}
 
 

@@ -69,6 +69,6 @@ def floats(texts: Iterable[str]) -> list[float]:
     texts = list(texts)
     joined = "".join(texts)
     odd = "_" in joined or not joined.isascii() or (joined and joined.split() != [joined])
-    if odd or (_NAN.search(joined) and any(map(_NAN.match, texts))):
+    if odd or (("n" in joined or "N" in joined) and any(map(_NAN.match, texts))):
         raise ValueError("a number has decimal digits only")
     return list(map(float, texts))

@@ -8,7 +8,7 @@ import os
 import shutil
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import aiohttp
@@ -16,8 +16,9 @@ import pytest
 
 from podpatterns.adapter.config import AdapterConfig
 from podpatterns.adapter.inputs.statsd import StatsdConfig
-from podpatterns.adapter.outputs.prometheus import PrometheusConfig
+from podpatterns.adapter.outputs.prometheus import Prometheus, PrometheusConfig
 from podpatterns.adapter.runtime import Adapter
+from podpatterns.formats.families import Family
 from podpatterns.runtime.units import Address, Duration
 
 pytestmark = pytest.mark.e2e
@@ -133,6 +134,30 @@ async def test_prometheus_stores_what_was_sent(config: AdapterConfig, tmp_path: 
             await queries.comes_to('shop_orders_total{country="ch"}', 8)
             await queries.comes_to("shop_basket", 5.5)
         await queries.comes_to("up", 1)
+
+
+@pytest.mark.holds("protobuf", "negotiation")
+async def test_prometheus_is_served_protocol_buffers_where_it_prefers_them(
+    config: AdapterConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With native histograms switched on it asks for them first; counters, gauges and buckets are the same."""
+    served = set()
+    render = Prometheus.render
+
+    def recorded(self: Prometheus, families: Sequence[Family], accept: str) -> tuple[bytes, str]:
+        body, kind = render(self, families, accept)
+        served.add(kind.partition(";")[0])
+        return body, kind
+
+    monkeypatch.setattr(Prometheus, "render", recorded)
+    native = "--enable-feature=native-histograms"
+    async with Adapter(config) as adapter, prometheus(adapter.url, tmp_path, native) as queries:
+        adapter.feed(b"orders:3|c|#country:ch\nbasket:7.5|g\ncheckout:30|ms\ncheckout:3000|ms|@0.5")
+        await queries.comes_to('orders_total{country="ch"}', 3)
+        await queries.comes_to("basket", 7.5)
+        await queries.comes_to('checkout_seconds_bucket{le="+Inf"}', 3)
+        await queries.comes_to("checkout_seconds_sum", 6.03)
+    assert served == {"application/vnd.google.protobuf"}
 
 
 async def test_prometheus_stores_what_came_by_otlp(tmp_path: Path) -> None:

@@ -53,13 +53,16 @@ class Stretch:
         self.failed += other.failed
         self.dead |= other.dead
 
-    def pass_over(self, batch: Batch) -> None:
-        """Begin behind a batch that was read again."""
+    def pass_over(self, batch: Batch) -> set[int]:
+        """Begin behind a batch that was read again; returns which of its records have been refused."""
+        places = {at for at, offset in enumerate(batch.offsets) if offset in self.dead} if self.dead else set()
         self.start = batch.end
         self.read -= batch.read
         self.dropped -= batch.dropped
         self.failed -= batch.failed
-        self.dead = {offset for offset in self.dead if offset >= batch.end}
+        if self.dead:
+            self.dead = {offset for offset in self.dead if offset >= batch.end}
+        return places
 
     def hollow(self) -> Batch:
         """What stands for it when its lines are gone: nothing to deliver, and the numbers for the accounts."""
@@ -133,19 +136,12 @@ class Parcel:
         self.refused += other.refused
         self.next = other.next
 
-    def split(self, items: list[tuple[Input, Batch]], rest: list[Stretch]) -> None:
+    def split(self, items: list[tuple[Input, Batch]], dead: dict[int, set[int]], rest: list[Stretch]) -> None:
         """Be the beginning that was read again, with what is left as another parcel behind it."""
-        first = self.away
-        self.items, self.away, self.ends = items, [], {}
+        self.items, self.dead, self.away, self.ends = items, dead, [], {}
         raw = sum(batch.end - batch.start for _, batch in items)
         self.records = sum(len(batch) for _, batch in items)
         self.size = raw + sum(len(batch.ndjson) + batch.overhead for _, batch in items)
-        dead = {(id(stretch.source), offset) for stretch in first for offset in stretch.dead}
-        if dead:
-            for at, (_, batch) in enumerate(items):
-                found = {n for n, offset in enumerate(batch.offsets) if (id(batch.source), offset) in dead}
-                if found:
-                    self.dead[at] = found
         if rest:
             left = max(0, self.refused - self.records)
             behind = Parcel(raw=self.raw - raw, waiting=self.waiting, refused=left, next=self.next)

@@ -30,6 +30,10 @@ from podpatterns.sidecar.outputs import Output
 from podpatterns.sidecar.sender import Sender
 from podpatterns.sidecar.transforms import Transform
 
+REMEMBERED = 50_000
+"""Refused records that are remembered of what was let go, some 60 bytes each: an output that refuses everything while
+another one is behind is held up with it then."""
+
 
 class Pipeline:
     """What lies between inputs and outputs. `in_flight` is what of the budget is taken, in bytes."""
@@ -193,7 +197,9 @@ class Pipeline:
 
         If that is not as much as is `wanted`, then also of what no output has had, from the last one on.
         """
-        if not all(transform.repeatable for transform in self.transforms):
+        if len(self.senders) == 1 or not all(transform.repeatable for transform in self.transforms):
+            return False
+        if sum(len(stretch.dead) for parcel in self._chain for stretch in parcel.away) > REMEMBERED:
             return False
         freed = 0
         here = [parcel for parcel in self._chain if parcel.items and not parcel.busy]
@@ -214,18 +220,20 @@ class Pipeline:
             if self.in_flight + self._share > self.memory:
                 self._let_go(self.in_flight + self._share - self.memory)
             rest, items, left = list(parcel.away), list[tuple[Input, Batch]](), self._share // 2
+            dead: dict[int, set[int]] = {}
             while rest and left > 0:
                 stretch = rest[0]
                 for batch in self._reread(stretch, left):
                     left -= batch.end - batch.start
                     for part in await self._transformed(batch, again=True):
                         part.encode(self.fields)
+                        if refused := stretch.pass_over(part):
+                            dead[len(items)] = refused
                         items.append((stretch.origin, part))
-                        stretch.pass_over(part)
                     await asyncio.sleep(0)  # the others need their turn
                 if stretch.start >= stretch.end:
                     del rest[0]
-            parcel.split(items, rest)
+            parcel.split(items, dead, rest)
             self.in_flight += parcel.size
 
     def _reread(self, stretch: Stretch, size: int) -> list[Batch]:

@@ -359,6 +359,45 @@ async def test_a_checkpoint_from_before_there_were_positions(tmp_path: Path, a: 
     assert b.numbers() == list(range(200))
 
 
+async def test_one_that_refuses_everything(tmp_path: Path, a: Far, b: Far, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it has refused is remembered until the other one has been asked, up to a bound; then it waits as well."""
+    monkeypatch.setattr("podpatterns.sidecar.pipeline.REMEMBERED", 3000)
+    a.poison, b.up = "line", False
+    write(tmp_path, range(30_000))
+    async with sidecar(tmp_path, memory=Size("256KiB")) as running:
+        counter = running.context.telemetry.registry.get_sample_value
+        while (counter("podpatterns_sidecar_dead_letters_total", {"by": "far"}) or 0) < 3000:  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0.005)
+        await asyncio.sleep(0.2)
+        assert (counter("podpatterns_sidecar_dead_letters_total", {"by": "far"}) or 0) < 20_000
+        b.up = True
+        while running.ledger.settled < 30_000:  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0.005)
+    assert b.numbers() == list(range(30_000))
+    assert (running.ledger.dead, running.ledger.acknowledged) == (30_000, 0)
+
+
+async def test_what_either_has_refused_is_dead(tmp_path: Path, a: Far, b: Far) -> None:
+    """A line that one of them has refused counts as dead, once, also if the other one gets it much later; multiline
+    and filter are done a second time for that one, with the same result."""
+    a.poison, b.poison, b.up = "7 x", "77 x", False
+    write(tmp_path, range(30_000))
+    transforms = ["{type: multiline, start: '^line [0-9]*[02468] '}", "{type: filter, drop: '[0-9]*4 x'}"]
+    async with sidecar(tmp_path, *transforms, memory=Size("256KiB")) as running:
+        ahead = running.pipeline.senders[0]
+        while running.ledger.read < 30_000 or running.pipeline.lag(ahead):  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0.005)
+        b.up = True
+        while running.ledger.settled < 30_000:  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0.005)
+    letters = [json.loads(line) for line in (tmp_path / "state" / "dead-letters.ndjson").read_text().splitlines()]
+    by_id = {letter["id"]: letter["record"]["message"].count("\n") + 1 for letter in letters}
+    account = running.ledger
+    assert account.dead == sum(by_id.values()) > 1000
+    assert account.filtered > 1000
+    assert account.read == account.settled == 30_000
+
+
 @pytest.mark.parametrize("seed", range(3))
 async def test_whatever_happens_each_gets_everything_once(tmp_path: Path, a: Far, b: Far, seed: int) -> None:
     """Three outputs that come and go, five files that rotate, transforms that filter and fail, poison, restarts in

@@ -46,6 +46,7 @@ class Source:
 
 
 NOBODY: frozenset[str] = frozenset()
+NOTHING: frozenset[int] = frozenset()
 
 
 class Batch:
@@ -60,6 +61,7 @@ class Batch:
         "_table",
         "_text",
         "_weights",
+        "dead",
         "dropped",
         "end",
         "failed",
@@ -119,6 +121,8 @@ class Batch:
         """Lines that an output which was behind did not get, because their file was truncated meanwhile."""
         self.taken: frozenset[str] = NOBODY
         """Outputs that have had it before a restart."""
+        self.dead: frozenset[int] = NOTHING
+        """Offsets of records that one of these has refused."""
 
     @classmethod
     def of(cls, lines: Iterable[str | bytes], *, source: str = "sample") -> Self:
@@ -285,7 +289,7 @@ class Batch:
         piece = type(self)(self.source, None, offset, end, lines=[self.lines[place]], **more)
         if self.parsed:
             piece._records = [deepcopy(self.records[place])]  # noqa: SLF001 - its own class
-        piece.taken = self.taken
+        piece.taken, piece.dead = self.taken, self.dead
         piece.read, piece.merged, piece._weights = weight, weight - 1, [weight]  # noqa: SLF001 - as above
         return piece
 

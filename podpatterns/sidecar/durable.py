@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -24,14 +27,34 @@ def replace_file(path: Path, data: bytes) -> None:
 
 
 def append(path: Path, data: bytes) -> None:
-    """Append whole lines and fsync; a line that a crash has torn is cut off first. Raises OSError."""
+    """Append whole lines and fsync; a line that a crash has torn is cut off first. Raises OSError.
+
+    Several threads and processes may do so at once, and one may take the file away: see `locked`.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o640)
-    try:
+    with locked(path, os.O_RDWR | os.O_CREAT | os.O_APPEND) as descriptor:
         mend(descriptor)
         append_whole(descriptor, data)
-    finally:
-        os.close(descriptor)
+
+
+@contextmanager
+def locked(path: Path, flags: int) -> Iterator[int]:
+    """A file that nobody else has under this lock, and that has this name now that we have it. Raises OSError."""
+    while True:
+        descriptor = os.open(path, flags | os.O_CLOEXEC, 0o640)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if _is(path, descriptor):  # nobody has taken it away while we waited
+                yield descriptor
+                return
+        finally:
+            os.close(descriptor)
+
+
+def _is(path: Path, descriptor: int) -> bool:
+    with suppress(FileNotFoundError):
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    return False
 
 
 def append_whole(descriptor: int, data: bytes) -> None:

@@ -119,6 +119,8 @@ class Pipeline:
         self._taken += raw
         self._empty.clear()
         parcel = self._chain.last
+        if batch.dead:
+            parcel.dead[len(parcel.items)] = {at for at, offset in enumerate(batch.offsets) if offset in batch.dead}
         parcel.items.append((source, batch))
         parcel.size += size
         parcel.raw += raw
@@ -149,8 +151,9 @@ class Pipeline:
         sender.passed += parcel.raw
         parcel.waiting -= 1
         if len(self.senders) > 1:
-            for source, batch in parcel.items:
-                source.reached(batch, sender.key)
+            for at, (source, batch) in enumerate(parcel.items):
+                places = parcel.dead.get(at)
+                source.reached(batch, sender.key, [batch.offsets[place] for place in places] if places else ())
         if not parcel.waiting:
             self._settle(parcel)
         self._room.set()

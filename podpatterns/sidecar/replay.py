@@ -8,6 +8,7 @@ begins it anew: some records may be delivered twice then, under the same ids.
 from __future__ import annotations
 
 import asyncio
+import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -23,6 +24,7 @@ from podpatterns.runtime.supervisor import Supervisor
 from podpatterns.runtime.telemetry import Telemetry
 from podpatterns.sidecar.batch import MESSAGE, Batch, Source
 from podpatterns.sidecar.config import SidecarConfig
+from podpatterns.sidecar.durable import locked
 from podpatterns.sidecar.inputs import Emit, Input, InputConfig, InputContext
 from podpatterns.sidecar.ledger import Account
 from podpatterns.sidecar.outputs import OutputConfig
@@ -200,7 +202,8 @@ def take(path: Path, taken: Path) -> Path:
     """Take the file away; one that an interrupted replay had taken comes first. Raises PodpatternsError."""
     with suppress(FileNotFoundError):
         if not taken.exists():
-            path.rename(taken)
+            with locked(path, os.O_RDWR):  # not in the middle of somebody's writing
+                path.rename(taken)
     if not taken.exists():
         raise PodpatternsError(f"there are no dead letters in {path}")
     return taken

@@ -453,3 +453,4 @@ async def test_whatever_happens_each_gets_everything_once(tmp_path: Path, a: Far
     assert {letter["by"] for letter in letters} == {"far", "far-3"}
     assert running.ledger.read == running.ledger.settled == total
     assert running.ledger.gone == 0
+    assert running.ledger.dead == len({key for _, key in keys}), "what any of them has refused, however long ago"

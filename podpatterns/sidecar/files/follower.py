@@ -160,6 +160,7 @@ class Follower:
                 before=(len(self._committed_before), hashed(self._committed_before)),
                 open_line=self._committed_open_line,
                 outputs=self.positions.beyond(self.committed),
+                dead=self.positions.dead_beyond(self.committed),
                 account=account.saved(),
             )
         return self._entry
@@ -173,9 +174,10 @@ class Follower:
             self._committed_before = mark.before
             self._committed_open_line = mark.open_line
 
-    def reached(self, batch: Batch, output: str) -> None:
-        """One of several outputs is done with a batch."""
+    def reached(self, batch: Batch, output: str, dead: Sequence[int]) -> None:
+        """One of several outputs is done with a batch; `dead` are the offsets of what any has refused so far."""
         mark: Mark = batch.mark
+        self.positions.remember(dead)
         if batch.end == mark.end and self.positions.reach(output, Position(mark.end, mark.open_line)):
             self._entry = None
 
@@ -191,7 +193,7 @@ class Follower:
             raise Truncated
         before = min(BEFORE, start), ""
         entry = msgspec.structs.replace(
-            self.entry(), offset=start, before=before, open_line=False, outputs={}, account=Account()
+            self.entry(), offset=start, before=before, open_line=False, outputs={}, dead=[], account=Account()
         )
         twin = Follower(
             entry,
@@ -338,7 +340,7 @@ class Follower:
         self._advance(size, data)
         mark = Mark(self._named, self.offset, self._before, open_line=False)
         batch = Batch(self.source, None, start, self.offset, lines=[], mark=mark)
-        batch.taken = self.positions.taken(batch.end)
+        batch.taken, batch.dead = self.positions.taken(batch.start, batch.end)
         return batch, Lines(b"", [], 0, 0)
 
     def _batch(self, raw: bytes, size: int, data: bytes, *, open_line: bool = False) -> tuple[Batch, Lines]:
@@ -378,7 +380,7 @@ class Follower:
             fields=fields or None,
             mark=mark,
         )
-        batch.taken = self.positions.taken(batch.end)
+        batch.taken, batch.dead = self.positions.taken(batch.start, batch.end)
         self.account.read += batch.read
         return batch, lines
 

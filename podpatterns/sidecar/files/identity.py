@@ -47,6 +47,8 @@ class Entry(msgspec.Struct, omit_defaults=True):
     """The part of a line before `offset` has been shipped without its end."""
     outputs: dict[str, Position] = {}
     """Of several outputs, those that are further than `offset`."""
+    dead: list[int] = []
+    """Where records begin, behind `offset`, that one of them has refused."""
     account: Account = msgspec.field(default_factory=Account)
 
     def describes(self, descriptor: int) -> bool:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,8 +80,8 @@ class Input(ABC):
     def commit(self, batch: Batch, dead: int) -> None:
         """Settled: `dead` lines are dead letters, `batch.dropped` filtered, `batch.refused` refused, others stored."""
 
-    def reached(self, batch: Batch, output: str) -> None:  # noqa: B027 - for inputs with positions
-        """One of several outputs is done with a batch; those that are not may be behind."""
+    def reached(self, batch: Batch, output: str, dead: Sequence[int]) -> None:  # noqa: B027 - for inputs with positions
+        """One of several outputs is done with a batch; `dead` are the offsets of what any has refused so far."""
 
     def rereadable(self, batch: Batch) -> bool:  # noqa: ARG002 - for inputs that can
         """Whether the batch can be read once more."""

@@ -11,7 +11,7 @@ import asyncio
 import os
 import resource
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, ClassVar
 
 import msgspec
@@ -365,10 +365,10 @@ class Tail(Input):
         mark: Mark = batch.mark
         mark.follower.commit(batch, dead)
 
-    def reached(self, batch: Batch, output: str) -> None:
+    def reached(self, batch: Batch, output: str, dead: Sequence[int]) -> None:
         """A batch is settled for one of several outputs."""
         mark: Mark = batch.mark
-        mark.follower.reached(batch, output)
+        mark.follower.reached(batch, output, dead)
 
     def rereadable(self, batch: Batch) -> bool:
         """Whatever has lines, and none that was shipped without its end or its beginning."""

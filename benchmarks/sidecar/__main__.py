@@ -1,6 +1,6 @@
 """The log-shipping sidecar beside rsyslog and syslog-ng.
 
-    python -m benchmarks.sidecar [--size 20MB] [--only ROW] [--rounds 5] [--peer-rounds 1] [--write]
+    python -m benchmarks.sidecar [--size 20MB] [--only ROW] [--rounds 4] [--peer-rounds 1] [--write]
 
 The shipper under test has a core of its own; writer and receiver share the other one. The rounds are interleaved and
 figures are medians. Exit status 1 if a row is short, 2 if nothing can be measured.
@@ -56,7 +56,7 @@ def main() -> int:
     parser.add_argument("--size", type=size, default=size("200MB"), help="of each log; 20MB for a quick look")
     parser.add_argument("--only", action="append", choices=known, help="one row; may be given several times")
     parser.add_argument("--shipper", action="append", choices=list(SHIPPERS), help="may be given several times")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--peer-rounds", type=int, default=1, help="rounds in which the peers take part")
     parser.add_argument("--write", action="store_true", help="write docs/benchmarks/sidecar.md and its plot")
     options = parser.parse_args()

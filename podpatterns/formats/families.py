@@ -4,6 +4,8 @@ A family holds its samples as parallel columns of label text and values, so that
 `map`, `zip` and `join` do for the column. Label text is a *block*: `{code="200",method="GET"}` with names sorted,
 `le` and `quantile` last, values escaped as in the exposition formats; no labels are the empty block "". Names that are
 not of the old alphabet stand in quotes: `{"http.status"="200"}`. Two blocks are equal exactly when their labels are.
+
+One piece: families, the blocks in them and the names in those are told apart by the same few expressions.
 """
 
 from __future__ import annotations

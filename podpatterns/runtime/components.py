@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
-from importlib.metadata import entry_points
 from types import ModuleType
 from typing import TypeVar
 
@@ -61,6 +60,8 @@ def known(package: str) -> tuple[str, ...]:
 
 @cache
 def _plugins(package: str) -> dict[str, str]:
+    from importlib.metadata import entry_points  # 10 ms, for what `pod run` never asks
+
     return {point.name: point.value for point in entry_points(group=package)}
 
 

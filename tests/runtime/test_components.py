@@ -33,7 +33,7 @@ def installed(monkeypatch):
     module.ShoutConfig = ShoutConfig
     monkeypatch.setitem(sys.modules, "shop_shout", module)
     point = EntryPoint("shout", "shop_shout:ShoutConfig", SLOT.package)
-    monkeypatch.setattr(components, "entry_points", lambda group: [point] if group == SLOT.package else [])
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: [point] if group == SLOT.package else [])
     known.cache_clear()
     components._plugins.cache_clear()
     yield

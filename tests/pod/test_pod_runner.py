@@ -235,9 +235,12 @@ def namespaces_of_others():
     return found
 
 
-@pytest.mark.parametrize(
-    "options", [(), ("--network", "host"), ("--mounts", "rewrite")], ids=["own", "host", "rewrite"]
-)
+def mounts_and_memory(run):
+    """What is mounted where we are, and whether a run still has volumes in memory."""
+    return Path("/proc/mounts").read_text(), Path(f"/dev/shm/podpatterns-{run}").exists()
+
+
+@pytest.mark.parametrize("options", [(), ("--network", "host"), ("--mounts", "rewrite")], ids=["own", "host", "paths"])
 async def test_kill_9_of_the_runner_leaves_nothing(tmp_path, options):
     """No process (not even one that left its session), namespace, mount or folder outlives the runner."""
     script = 'setsid sleep 100 & echo "run $PODPATTERNS_RUN"; readlink /proc/self/ns/*; ' + STAY

@@ -69,8 +69,7 @@ class TailConfig(InputConfig, frozen=True, kw_only=True):
 
     max_line: Size = Size("256KiB")
     """Bytes of a line that are kept; a longer line is cut, marked with `...[truncated]`, and counted. The default is
-    far
-    above what people write and keeps memory bounded."""
+    far above what people write and keeps memory bounded."""
 
     encoding: str = "utf-8"
     """How the files are encoded, by a name that Python knows, UTF-16 and UTF-32 included. Records are UTF-8. Bytes that
@@ -87,8 +86,7 @@ class TailConfig(InputConfig, frozen=True, kw_only=True):
 
     release: Duration = Duration("1m")
     """How long a file that was deleted or moved out of reach is held after its last line has been read and
-    acknowledged:
-    its writer may not have noticed yet."""
+    acknowledged: its writer may not have noticed yet."""
 
     hold: Duration = Duration("1s")
     """How long lines are kept back of which more may come, such as a stack trace that is being written, or a line that

@@ -30,6 +30,10 @@ class Carrier(ABC):
     def close(self) -> None:  # noqa: B027 - what most need not do
         """Close what is open; what was written is still sent."""
 
+    async def stop(self) -> None:
+        """The same at the end of all: nothing is under way any more when it returns."""
+        self.close()
+
 
 _BROKEN = "the far side was lost in the middle of a body, which is not sent again: a part of it may have been counted"
 
@@ -190,6 +194,13 @@ class StandardOutput(Carrier):
     def close(self) -> None:
         """Let go of what cannot be written."""
         self._over = True
+
+    async def stop(self) -> None:
+        """The thread looks every 200 ms whether it has to let go."""
+        self.close()
+        if self._under_way is not None:
+            await asyncio.gather(self._under_way[1], return_exceptions=True)
+            self._under_way = None
 
     def _write(self, body: bytes) -> None:
         ready = select.poll()

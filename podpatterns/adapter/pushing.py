@@ -240,4 +240,4 @@ class Carried(Push):
     async def stop(self) -> None:
         """Close what the carrier has open."""
         await super().stop()
-        self._carrier.close()
+        await self._carrier.stop()

@@ -93,7 +93,9 @@ class LogOutput:
         ready = select.poll()
         ready.register(descriptor, select.POLLOUT)
         while sent < len(data) and ready.poll(0 if sent else PATIENCE):
-            sent += os.write(descriptor, data[sent : sent + select.PIPE_BUF])
+            # So much is taken at once or not at all; whole lines, for others may write in between.
+            end = data.rfind(b"\n", sent, sent + select.PIPE_BUF) + 1 or sent + select.PIPE_BUF
+            sent += os.write(descriptor, data[sent:end])
         return sent
 
     def _append(self, path: str, data: bytes) -> int:

@@ -124,9 +124,10 @@ class Adapter(Pattern[AdapterConfig]):
             self._group = group
             for part in self._parts():
                 self._tasks[part] = group.create_task(_guarded(part), name=part.name)
-            group.create_task(self._expire(), name="expiry of series")
+            expiry = group.create_task(self._expire(), name="expiry of series")
             if not self.endless:
                 await asyncio.wait([self._tasks[each] for each in self.logs])
+                expiry.cancel()
                 return
             await asyncio.Event().wait()
 

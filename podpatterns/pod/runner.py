@@ -1,4 +1,7 @@
-"""Carries a pod's life out: actions become processes, probes and signals, and their ends become events."""
+"""Carries a pod's life out: actions become processes, probes and signals, and their ends become events.
+
+One piece, though long: it is the one place where all of a pod's tasks and processes are owned.
+"""
 
 from __future__ import annotations
 

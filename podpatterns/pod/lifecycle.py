@@ -13,9 +13,6 @@ kuberuntime_termination_order.go, prober/worker.go, kubelet_pods.go):
   least two seconds. A sidecar's turn comes after all main containers and all later sidecars.
 
 It is one file because it is one machine: every rule reads and sets the same stages and timers.
-
-One piece, though long: every rule acts on the same few fields, and a rule that stood elsewhere could not be read beside the
-others that it has to agree with.
 """
 
 from __future__ import annotations

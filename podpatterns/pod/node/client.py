@@ -43,6 +43,7 @@ class Node:
         self.pid = process.pid
         self._line = line
         self._turn = asyncio.Lock()
+        self._asked: set[asyncio.Future[Any]] = set()
 
     async def ask(self, do: str, /, *descriptors: int, **arguments: Any) -> Any:
         """The result of a request: a value or a socket. Raises NodeError.
@@ -50,11 +51,18 @@ class Node:
         A request is always carried through: when the caller is cancelled, a socket that comes later is closed.
         """
         asked = asyncio.ensure_future(self._exchange(do, descriptors, arguments))
+        self._asked.add(asked)
+        asked.add_done_callback(self._asked.discard)
         try:
             return await asyncio.shield(asked)
         except asyncio.CancelledError:
             asked.add_done_callback(_close)
             raise
+
+    async def settle(self) -> None:
+        """Until every request has its answer, also those whose callers have been cancelled."""
+        while self._asked:
+            await asyncio.wait(self._asked)
 
     async def _exchange(self, do: str, descriptors: Sequence[int], arguments: dict[str, Any]) -> Any:
         loop = asyncio.get_running_loop()
@@ -108,8 +116,11 @@ async def node(environment: dict[str, str]) -> AsyncIterator[Node]:
                 env=environment,
                 cwd="/",
             )
+        asking = Node(process, ours)
         try:
-            yield Node(process, ours)
+            yield asking
         finally:
+            # A descriptor that is closed while the loop watches it would deafen the next one of the same number.
+            await asking.settle()
             ours.close()
             process.wait()

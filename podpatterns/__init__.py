@@ -10,23 +10,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from podpatterns.errors import (
-    ConfigError,
-    DeliveryError,
-    PodpatternsError,
-    Problem,
-    Rejected,
-    Retryable,
-    ServiceError,
-    StartError,
-    UpstreamError,
-)
-
 if TYPE_CHECKING:
     from podpatterns.adapter.config import AdapterConfig
     from podpatterns.adapter.runtime import Adapter
     from podpatterns.ambassador.config import AmbassadorConfig
     from podpatterns.ambassador.runtime import Ambassador
+    from podpatterns.errors import (
+        ConfigError,
+        DeliveryError,
+        PodpatternsError,
+        Problem,
+        Rejected,
+        Retryable,
+        ServiceError,
+        StartError,
+        UpstreamError,
+    )
     from podpatterns.init.config import InitConfig
     from podpatterns.init.runtime import Init
     from podpatterns.runtime.config import PatternConfig, RuntimeConfig
@@ -37,6 +36,15 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
+    "ConfigError": "podpatterns.errors",
+    "DeliveryError": "podpatterns.errors",
+    "PodpatternsError": "podpatterns.errors",
+    "Problem": "podpatterns.errors",
+    "Rejected": "podpatterns.errors",
+    "Retryable": "podpatterns.errors",
+    "ServiceError": "podpatterns.errors",
+    "StartError": "podpatterns.errors",
+    "UpstreamError": "podpatterns.errors",
     "Adapter": "podpatterns.adapter.runtime",
     "AdapterConfig": "podpatterns.adapter.config",
     "Ambassador": "podpatterns.ambassador.runtime",

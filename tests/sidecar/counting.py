@@ -40,6 +40,8 @@ class Receiver:
         self.up.set()
         self.refused = threading.Event()
         self.messages: Counter[str] = Counter()
+        self.largest = 0
+        """Messages of the largest delivery."""
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._closing = False
         self._threads = [threading.Thread(target=self._accept)]
@@ -89,7 +91,9 @@ class Receiver:
             return
         if self.quota is not None:
             self.quota -= 1
-        self.messages.update(json.loads(line).get("message") for line in body.split(b"\n")[:-1])
+        messages = [json.loads(line).get("message") for line in body.split(b"\n")[:-1]]
+        self.largest = max(self.largest, len(messages))
+        self.messages.update(messages)
         connection.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
 
     def wait_for(self, count: int, seconds: float = 60.0) -> None:

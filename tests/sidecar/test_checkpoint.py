@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from podpatterns.sidecar.checkpoint import Checkpoint, Document
 from podpatterns.sidecar.durable import mend, replace_file
 from podpatterns.sidecar.events import SidecarEvents
 from podpatterns.sidecar.ledger import Account
+from podpatterns.sidecar.recent import Recent
 
 
 class Disk:
@@ -166,3 +168,66 @@ def test_a_torn_line_is_cut_off(tmp_path: Path, before: bytes, after: bytes) -> 
     with path.open("r+b", buffering=0) as file:
         assert mend(file.fileno()) == len(before) - len(after)
     assert path.read_bytes() == after
+
+
+async def test_what_was_acknowledged_last_is_known_after_a_kill(kept: Checkpoint, count: list[int]) -> None:
+    """`touch` is enough for that: nobody has waited for the disk, and the process is gone at once."""
+    count[0] = 1
+    await kept.save()
+    count[0] = 2
+    kept.touch()
+    kept.close()  # what a kill leaves: no save has come after it
+    assert on_disk(kept) == 1
+    assert kept.open().inputs == {"n": 2}
+    count[0] = 3
+    await kept.save()
+    kept.close()
+    assert kept.open().inputs == {"n": 3}, "the newer one counts, whichever it is"
+
+
+@pytest.mark.parametrize("damage", [b"", b"\0" * 40, b"torn"])
+async def test_a_torn_write_of_the_last_moments_is_not_believed(
+    kept: Checkpoint, count: list[int], damage: bytes
+) -> None:
+    """Then the checkpoint itself counts: something is repeated, and nothing is lost."""
+    count[0] = 1
+    await kept.save()
+    count[0] = 2
+    kept.touch()
+    kept.close()
+    recent = kept.path.with_name("checkpoint.recent")
+    recent.write_bytes(recent.read_bytes()[:-3] + damage if damage == b"torn" else damage)
+    assert kept.open().inputs == {"n": 1}
+
+
+async def test_whoever_removes_the_checkpoint_begins_anew(kept: Checkpoint, count: list[int]) -> None:
+    """What was acknowledged last goes with it."""
+    count[0] = 1
+    await kept.save()
+    kept.touch()
+    kept.close()
+    kept.path.unlink()
+    assert kept.open() == Document()
+    kept.close()
+    assert kept.open() == Document()
+
+
+def test_writing_it_takes_no_more_than_its_share(tmp_path: Path) -> None:
+    """A document that takes long to make is written more seldom."""
+    now = [0.0]
+    recent = Recent(tmp_path / "recent", lambda: now[0])
+    recent.open()
+    made: list[float] = []
+
+    def slow() -> bytes:
+        made.append(now[0])
+        end = time.thread_time() + 0.01
+        while time.thread_time() < end:
+            pass
+        return b"x"
+
+    for _ in range(100):
+        recent.write(slow)
+        now[0] += 0.01
+    recent.close()
+    assert 4 <= len(made) <= 6

@@ -38,7 +38,7 @@ def load(files: Sequence[str | Path], extra: Sequence[str | Path] = ()) -> Manif
             problems.append(Problem(f"cannot be read: {error.strerror}", file=str(path)))
         except UnicodeDecodeError as error:
             problems.append(Problem(f"is not UTF-8 text (byte {error.start})", file=str(path)))
-    reader = _Reader(problems)
+    reader = _Reader(problems, str(files[0]) if len(files) == 1 else None)
     for name, text, with_pods in texts:
         try:
             documents = parse(text, name)
@@ -53,7 +53,7 @@ def load(files: Sequence[str | Path], extra: Sequence[str | Path] = ()) -> Manif
 
 def loads(text: str, file: str | None = None) -> Manifest:
     """The same from text."""
-    reader = _Reader([])
+    reader = _Reader([], file)
     for document in parse(text, file):
         reader.read(document)
     return reader.finish()
@@ -70,8 +70,10 @@ def of(*documents: Mapping[str, Any]) -> Manifest:
 class _Reader:
     """Collects documents, then checks them against each other."""
 
-    def __init__(self, problems: list[Problem]) -> None:
+    def __init__(self, problems: list[Problem], file: str | None = None) -> None:
         self.problems = problems
+        self._file = file
+        """The one that the pods are to be in, where there is one."""
         self.complete = True
         self._pods: list[tuple[PodSpec, Document, PodBuilder]] = []
         self._sources: Sources = {}
@@ -140,7 +142,10 @@ class _Reader:
         self._names()
         self._ports()
         if not self._pods and not self.problems:
-            self.problems.append(Problem("no Pod, Job or Deployment to run in these files"))
+            said = "holds no Pod" if self._file else "no Pod"
+            self.problems.append(
+                Problem(f"{said}, Job or Deployment to run; give a manifest with one", file=self._file)
+            )
         if self.problems:
             raise ConfigError(sorted(set(self.problems), key=lambda p: (p.file or "", p.line or 0, p.column or 0)))
         pods = tuple(spec for spec, _, _ in self._pods)

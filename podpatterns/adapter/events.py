@@ -118,14 +118,6 @@ class AdapterEvents:
         """An input is open."""
         self._log.info("adapter.input.listening", input=source, address=address)
 
-    def file_opened(self, source: str, path: str) -> None:
-        """A file is being read."""
-        self._log.info("adapter.file.opened", input=source, path=path)
-
-    def file_truncated(self, source: str, path: str) -> None:
-        """A file has become shorter; it is read from its beginning."""
-        self._log.info("adapter.file.truncated", input=source, path=path)
-
     def connection_opened(self, source: str) -> None:
         """A client has connected."""
         self._connections.cell(source).value += 1

@@ -1,4 +1,4 @@
-"""What happens in the log adapter: one method per happening, which logs and counts."""
+"""What happens to logs that are read, rewritten or measured: one method per happening, which logs and counts."""
 
 from __future__ import annotations
 
@@ -19,6 +19,9 @@ class LogEvents:
             f"{_PREFIX}lines_noted", "Lines or records with something to them, by what it is.", ["log", "what"]
         )
         self._lost = counter(f"{_PREFIX}lost_bytes", "Bytes of lines that were lost, by the reason.", ["log", "reason"])
+        self._unreadable = counter(
+            f"{_PREFIX}open_failures", "Looks at files that are there and cannot be read.", ["log"]
+        )
         self._failures = counter(f"{_PREFIX}write_failures", "Writes that failed and were tried again.", ["log"])
         self._rotations = counter(f"{_PREFIX}rotations", "Times that the written file was rotated.", ["log"])
 
@@ -56,8 +59,14 @@ class LogEvents:
         """The file is not there yet."""
         self._log.info("adapter.log.missing", log=log, source=where)
 
+    def unreadable(self, log: str, where: str, reason: str, *, again: bool) -> None:
+        """A file is there and cannot be read; logged once, and again when there is another reason."""
+        self._unreadable.add(log)
+        if not again:
+            self._log.warning("adapter.log.unreadable", log=log, source=where, reason=reason)
+
     def rotated_away(self, log: str, where: str) -> None:
-        """The file has another name by now, or none; it has been read to its end."""
+        """The file has another name by now, or none; it is read to its end."""
         self._log.info("adapter.log.rotated", log=log, source=where)
 
     def truncated(self, log: str, where: str, lost: int) -> None:

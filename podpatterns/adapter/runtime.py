@@ -56,11 +56,11 @@ class Adapter(Pattern[AdapterConfig]):
             calendar=time.time,
         )
         self._blocks = Blocks()
-        self._wiring = Wiring(self.store, Intake(self.store, self.events), self._blocks, self.events)
+        self.log_events = LogEvents(self.context.telemetry)
+        self._wiring = Wiring(self.store, Intake(self.store, self.events), self._blocks, self.events, self.log_events)
         self._transforms = _transforms(self.config)
         self._health_events = HealthEvents(self.context.telemetry)
         self.inputs: list[Input] = list(map(self._feeding, self.config.inputs))
-        self.log_events = LogEvents(self.context.telemetry)
         turn = asyncio.Lock()
         self.logs: list[Log] = [
             each.build(LogContext(name, self.log_events, self.events, turn)) for name, each in named(self.config.logs)
@@ -302,6 +302,7 @@ class Adapter(Pattern[AdapterConfig]):
         if self.logs:
             read, written = self.log_events.passed_on
             facts["log lines"] = f"{read}, in {written} records"
+        if self.logs or self.log_events.losses:
             checks.append(Check("no log line lost", not self.log_events.losses, _listed(self.log_events.losses)))
         for health in self.health:
             facts["health"] = f"{health.overall.status}, {len(health.checks)} checks at {health.url}"

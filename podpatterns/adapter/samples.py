@@ -16,6 +16,7 @@ from podpatterns.adapter.fetching import Fetch, FetchConfig, Unusable
 from podpatterns.adapter.inputs import InputConfig, Wiring
 from podpatterns.adapter.inputs.statsd import StatsdConfig
 from podpatterns.adapter.intake import Intake, shown
+from podpatterns.adapter.log_events import LogEvents
 from podpatterns.adapter.mapping import Mapper
 from podpatterns.adapter.page import Transform, compose
 from podpatterns.adapter.slots import Way
@@ -106,7 +107,7 @@ class _Bench:
         """An empty store, and what is told."""
         events = _Seen()
         store = _Watched(self.config.series.shape, events, self.mapper)
-        return Wiring(store, Intake(store, events), Blocks(), events), store, events
+        return Wiring(store, Intake(store, events), Blocks(), events, LogEvents(Telemetry())), store, events
 
     def line(self, each: InputConfig, raw: bytes) -> _Trial:
         """One line through an input that takes lines."""

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from podpatterns.formats.rotation import hashed
 from podpatterns.runtime.units import Duration
 from podpatterns.sidecar.config import SidecarConfig
-from podpatterns.sidecar.files.identity import fresh, hashed
+from podpatterns.sidecar.files.identity import fresh
 from podpatterns.sidecar.inputs.tail import TailConfig
 from podpatterns.sidecar.outputs.file import FileConfig
 from podpatterns.sidecar.runtime import Sidecar

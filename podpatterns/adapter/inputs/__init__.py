@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from podpatterns.adapter.events import AdapterEvents
 from podpatterns.adapter.framing import Lines
 from podpatterns.adapter.intake import Intake
+from podpatterns.adapter.log_events import LogEvents
 from podpatterns.adapter.store import Store
 from podpatterns.formats.families import Blocks, Family
 from podpatterns.runtime.schema import ComponentConfig
@@ -21,12 +22,16 @@ from podpatterns.runtime.service import Deadline
 
 @dataclass(frozen=True, slots=True)
 class Wiring:
-    """What an input is given: the store for what is pushed, StatsD's way into it, known label texts, events."""
+    """What an input is given: the store for what is pushed, StatsD's way into it, known label texts, events.
+
+    `logs` is told of files.
+    """
 
     store: Store
     intake: Intake
     blocks: Blocks
     events: AdapterEvents
+    logs: LogEvents
 
 
 class Input(ABC):  # noqa: B024 - its two kinds have the abstract methods

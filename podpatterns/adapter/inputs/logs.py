@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from typing import ClassVar, Literal
 
 import msgspec
 
-from podpatterns.adapter.following import Following
 from podpatterns.adapter.framing import Lines
 from podpatterns.adapter.inputs import Input, InputConfig, Wiring
+from podpatterns.adapter.log_events import LogEvents
+from podpatterns.adapter.log_files import LogFiles
 from podpatterns.adapter.receiving import Connections
 from podpatterns.adapter.tallies import Measure, Rule, Tallies
 from podpatterns.formats import combined, line_rows
 from podpatterns.formats.families import is_metric_name, label_name
 from podpatterns.runtime.regex import check_regex
 from podpatterns.runtime.schema import Config, InvalidField
+from podpatterns.runtime.service import Deadline
 from podpatterns.runtime.units import Address
 
 Format = Literal["text", "combined", "json", "logfmt"]
+
+PIECE = 64 * 1024
+"""Bytes read at a time: what is made of them stays in the processor's cache. Others get their turn between two."""
+
+EVERY = 0.25
+"""Seconds between two looks at the files, for there is no portable way to be told."""
 
 
 class LogMetricConfig(Config, frozen=True, kw_only=True):
@@ -180,4 +189,45 @@ class LogsConfig(InputConfig, frozen=True, kw_only=True):
         tallies = self.lines(wiring)
         if self.listen is not None:
             return Connections("logs", self.listen, tallies, wiring.events)
-        return Following("logs", self.paths, self.start == "end", tallies, wiring.events)
+        return Logs(self, tallies, wiring.logs)
+
+
+class Logs(Input):
+    """Feeds what is appended to files. What is counted lives in memory, so no position is kept."""
+
+    def __init__(self, config: LogsConfig, lines: Lines, events: LogEvents) -> None:
+        self.name = f"logs input from {', '.join(config.paths)}"
+        self._at_end = config.start == "end"
+        self._lines, self._events = lines, events
+        self._files = LogFiles("logs", config.paths, piece=PIECE, every=EVERY, events=events)
+        self._drained = False
+
+    async def start(self) -> None:
+        """Open what is there; files may also come later."""
+        self._files.start(at_end=self._at_end)
+
+    async def run(self) -> None:
+        """Look, read, and wait, until cancelled."""
+        while True:
+            await self._read(final=False)
+            await asyncio.sleep(EVERY)
+
+    async def drain(self, deadline: Deadline) -> None:
+        """Read to the end of every file, lines without an end included."""
+        self._drained = True
+        if deadline.remaining:
+            await self._read(final=True)
+
+    async def stop(self) -> None:
+        """Close every file; where there was no drain, another input goes on from here, at the end."""
+        if not self._drained:
+            await self._read(final=True)
+        self._files.close()
+
+    async def _read(self, *, final: bool) -> None:
+        for piece in self._files.pieces(final=final):
+            self._lines.feed(piece.data)
+            piece.take(len(piece.data))
+            if len(piece.data) == PIECE and not piece.data.endswith(b"\n"):
+                self._events.noted_lines("logs", "truncated", 1)
+            await asyncio.sleep(0)

@@ -17,10 +17,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-ROTATED = r"[.\-_](?:\d[\dT:.\-_]*|old)"
-"""What log rotation appends to a name: `.1`, `-20261123`, `.2026-11-23T10`, `.old`."""
-
-COMPRESSED = (".gz", ".bz2", ".xz", ".zst", ".lz4", ".Z", ".zip")
+from podpatterns.formats.rotation import COMPRESSED, ROTATED
 
 Key = tuple[int, int]
 """Device and inode."""

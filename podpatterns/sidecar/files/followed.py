@@ -16,10 +16,11 @@ from pathlib import Path
 
 from podpatterns.errors import StartError
 from podpatterns.formats.encodings import Encoding
+from podpatterns.formats.rotation import hashed
 from podpatterns.sidecar.events import SidecarEvents
 from podpatterns.sidecar.files.discovery import Directories, Discovery, Found, Key, Place, Sight, neighbours
 from podpatterns.sidecar.files.follower import Follower
-from podpatterns.sidecar.files.identity import BEFORE, Entry, fresh, hashed
+from podpatterns.sidecar.files.identity import BEFORE, Entry, fresh
 from podpatterns.sidecar.files.unpacked import SUFFIX, unpacked
 from podpatterns.sidecar.files.watches import Changes, Watches
 from podpatterns.sidecar.files.writers import written

@@ -19,9 +19,10 @@ import msgspec
 
 from podpatterns.formats.encodings import Encoding
 from podpatterns.formats.lines import Lines, clean, line_count, line_offsets
+from podpatterns.formats.rotation import PREFIX, hashed
 from podpatterns.sidecar.batch import Batch, Source
 from podpatterns.sidecar.budget import CHUNK, LINES
-from podpatterns.sidecar.files.identity import BEFORE, PREFIX, Entry, Position, hashed
+from podpatterns.sidecar.files.identity import BEFORE, Entry, Position
 from podpatterns.sidecar.files.positions import Positions
 from podpatterns.sidecar.ledger import Account
 

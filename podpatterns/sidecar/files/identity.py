@@ -7,15 +7,13 @@ reached: inodes are used again, and a file that was truncated and filled again m
 from __future__ import annotations
 
 import os
-from hashlib import blake2b
 from typing import NamedTuple
 
 import msgspec
 
+from podpatterns.formats.rotation import hashed
 from podpatterns.sidecar.ledger import Account
 
-PREFIX = 1024
-"""Bytes at the start of a file that tell it from others."""
 BEFORE = 64
 """Bytes before the position that tell whether the file is still the one that was read."""
 
@@ -60,11 +58,6 @@ class Entry(msgspec.Struct, omit_defaults=True):
             return False
         length, digest = self.before
         return hashed(os.pread(descriptor, length, self.offset - length)) == digest
-
-
-def hashed(data: bytes) -> str:
-    """A short hash; what is hashed never leaves the pod's logs this way."""
-    return blake2b(data, digest_size=8).hexdigest()
 
 
 def fresh(identity: str, generation: int, path: str, dev: int, ino: int) -> Entry:

@@ -9,7 +9,8 @@ import zlib
 from pathlib import Path
 
 from podpatterns.errors import StartError
-from podpatterns.sidecar.files.identity import Entry, hashed
+from podpatterns.formats.rotation import hashed
+from podpatterns.sidecar.files.identity import Entry
 
 SUFFIX = ".gz"
 PIECE = 1 << 20

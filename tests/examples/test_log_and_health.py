@@ -33,10 +33,10 @@ async def fetch(url):
     return await asyncio.to_thread(get)
 
 
-async def test_log_and_health(tmp_path):
+async def test_log_and_health(tmp_path, network):
     """Records in UTC with levels and whole traces; a worker that sticks makes the pod unready, and ready again."""
     ports = moved(EXAMPLE / "pod.yaml", tmp_path, 9803, 9805, 8740)
-    async with LocalPod(tmp_path / "pod.yaml", extra=[EXAMPLE / "app.yaml"], network="host") as pod:
+    async with LocalPod(tmp_path / "pod.yaml", extra=[EXAMPLE / "app.yaml"], network=network) as pod:
         await pod.wait_ready()
         status, health = await fetch(f"http://127.0.0.1:{ports[9805]}/health")
         assert (status, health["status"]) == (200, "ok")

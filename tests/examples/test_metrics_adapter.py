@@ -48,10 +48,10 @@ async def comes_to(url, pattern, seconds=30):
     return page
 
 
-async def test_one_page_for_both(tmp_path):
+async def test_one_page_for_both(tmp_path, network):
     """Orders with their cities, latencies in seconds, and whether Redis has answered, which may not be installed."""
     ports = moved(EXAMPLE / "pod.yaml", tmp_path, 9102, 9803, 8125, 6379)
-    async with LocalPod(tmp_path / "pod.yaml", extra=[EXAMPLE / "app.yaml"], network="host") as pod:
+    async with LocalPod(tmp_path / "pod.yaml", extra=[EXAMPLE / "app.yaml"], network=network) as pod:
         await pod.wait_ready()
         url = f"http://127.0.0.1:{ports[9102]}/metrics"
         page = await comes_to(url, r'^shop_orders_total\{city="basel"\} [1-9]')
@@ -62,7 +62,7 @@ async def test_one_page_for_both(tmp_path):
 
 
 @pytest.mark.e2e
-async def test_a_real_prometheus_scrapes_both(tmp_path, monkeypatch):
+async def test_a_real_prometheus_scrapes_both(tmp_path, monkeypatch, network):
     """Its query API knows the orders of each city, and the commands that Redis has been given."""
     # `make e2e` puts Prometheus beside this Python; a test that is run by itself finds it there as well.
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
@@ -72,7 +72,7 @@ async def test_a_real_prometheus_scrapes_both(tmp_path, monkeypatch):
     ports |= moved(tmp_path / "prometheus", tmp_path, 9090)
     (tmp_path / "prometheus").rename(tmp_path / "prometheus.yaml")
     files = (tmp_path / "pod.yaml", tmp_path / "prometheus.yaml")
-    async with LocalPod(*files, extra=[EXAMPLE / "app.yaml"], network="host") as pod:
+    async with LocalPod(*files, extra=[EXAMPLE / "app.yaml"], network=network) as pod:
         await pod.wait_ready()
         query = f"http://127.0.0.1:{ports[9090]}/api/v1/query?query="
         for wanted in (

@@ -7,9 +7,10 @@ group: SIGTERM first, SIGKILL when that is not heeded.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,10 @@ TERM_GRACE = 2.0
 
 REAPS = 100
 """Looks, a hundredth of a second apart, for killed processes to be gone; it takes a few unless the machine is stuck."""
+
+HELD = 1.0
+"""Seconds that we wait for the end of the output when the program has ended: what it has started in a session of its
+own can hold the pipes open for ever."""
 
 KEPT = 64 * 1024
 """Bytes of output that are kept, the last ones: the reason of a failure stands at the end."""
@@ -75,25 +80,25 @@ async def execute(
         NotRunnable: it is missing or may not be executed.
         TimedOut: it was ended because its time was over.
     """
-    try:
-        process = await asyncio.create_subprocess_exec(
-            *argv,
-            env=None if env is None else dict(env),
-            cwd=cwd,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            start_new_session=True,
-            pass_fds=pass_fds,
-        )
-    except OSError as error:
-        if error.filename == cwd and cwd is not None:
-            raise NotRunnable(f"the working directory {cwd} does not exist") from None
-        raise NotRunnable(f"{argv[0]} cannot be run: {error.strerror or error}") from None
-    assert process.stdout is not None
-    assert process.stderr is not None
-    readers = [asyncio.create_task(_tail(stream)) for stream in (process.stdout, process.stderr)]
-    try:
+    async with _pipe() as (out, output), _pipe() as (err, errors):
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *argv,
+                env=None if env is None else dict(env),
+                cwd=cwd,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                start_new_session=True,
+                pass_fds=pass_fds,
+            )
+        except OSError as error:
+            if cwd is not None and not Path(cwd).is_dir():  # noqa: ASYNC240 - a look at one name
+                raise NotRunnable(f"the working directory {cwd} does not exist") from None
+            raise NotRunnable(f"{argv[0]} cannot be run: {error.strerror or error}") from None
+        finally:
+            os.close(out)
+            os.close(err)
         try:
             async with asyncio.timeout(limit):
                 code = await process.wait()
@@ -101,22 +106,44 @@ async def execute(
             raise TimedOut(f"{Path(argv[0]).name} was ended after {limit:g} s") from None
         finally:
             await _end_group(process)
-        # A grandchild in a session of its own can hold the pipes open for ever.
-        await asyncio.wait(readers, timeout=1)
-        output, errors = (reader.result() if reader.done() else b"" for reader in readers)
-        return Outcome(code, output.decode("utf-8", "replace"), errors.decode("utf-8", "replace"))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(HELD):
+                await output.ended.wait()
+                await errors.ended.wait()
+        return Outcome(code, str(output), str(errors))
+
+
+class _Tail(asyncio.Protocol):
+    """Keeps the end of what comes out of a pipe."""
+
+    def __init__(self) -> None:
+        self._kept = b""
+        self.ended = asyncio.Event()
+
+    def data_received(self, data: bytes) -> None:
+        self._kept = (self._kept + data)[-KEPT:]
+
+    def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002 - either way nothing more comes
+        self.ended.set()
+
+    def __str__(self) -> str:
+        return self._kept.decode("utf-8", "replace")
+
+
+@contextlib.asynccontextmanager
+async def _pipe() -> AsyncIterator[tuple[int, _Tail]]:
+    """The end of a pipe for a program to write to, which its opener closes, and what comes out at the other one.
+
+    asyncio's own pipes belong to the process: up to Python 3.12 it waits for the end of both, and so for whoever has
+    inherited them.
+    """
+    source, target = os.pipe()
+    transport, tail = await asyncio.get_running_loop().connect_read_pipe(_Tail, open(source, "rb", 0))  # noqa: SIM115, ASYNC230, PTH123 - the transport closes it, and it is no path
+    try:
+        yield target, tail
     finally:
-        for reader in readers:
-            reader.cancel()
-        await asyncio.wait(readers)
-        process._transport.close()  # type: ignore[attr-defined]  # noqa: SLF001 - the only way to close held pipes
-
-
-async def _tail(stream: asyncio.StreamReader) -> bytes:
-    kept = b""
-    while chunk := await stream.read(KEPT):
-        kept = (kept + chunk)[-KEPT:]
-    return kept
+        transport.close()
+        await tail.ended.wait()
 
 
 async def _end_group(process: asyncio.subprocess.Process) -> None:

@@ -1,11 +1,19 @@
 """Running programs: what they start ends with them, and leaves no zombies where we are process 1."""
 
+import asyncio
 import subprocess
 import sys
 import textwrap
+import time
+from pathlib import Path
+
+import pytest
+import uvloop
+
+from podpatterns.runtime import command
 
 SCRIPT = textwrap.dedent("""
-    import ctypes, uvloop
+    import asyncio, ctypes, sys, uvloop
     from pathlib import Path
     from podpatterns.runtime.command import TimedOut, execute
 
@@ -22,12 +30,55 @@ SCRIPT = textwrap.dedent("""
         children = Path("/proc/self/task").glob("*/children")
         print("left:", *(file.read_text() for file in children))
 
-    uvloop.run(main())
+    {"asyncio": asyncio, "uvloop": uvloop}[sys.argv[1]].run(main())
 """)
 
 
-def test_nothing_is_left_of_a_program_and_what_it_has_started():
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_nothing_is_left_of_a_program_and_what_it_has_started(loop):
     """Neither processes nor zombies, whether the program has ended by itself or its time was over."""
-    done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run([sys.executable, "-c", SCRIPT, loop], capture_output=True, text=True, timeout=30, check=False)
     assert done.stderr == ""
     assert done.stdout.split() == ["sh", "was", "ended", "after", "0.2", "s", "left:"]
+
+
+def open_pipes():
+    links = (each.readlink() for each in Path("/proc/self/fd").iterdir() if each.is_symlink())
+    return {str(each) for each in links if str(each).startswith("pipe:")}
+
+
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
+@pytest.mark.parametrize("script", ["echo before; setsid sleep 5 & exit 3", "echo before; setsid sleep 5 & sleep 5"])
+def test_nobody_is_waited_for_who_holds_the_pipes(run, script, monkeypatch):
+    """A process in a session of its own is not ours to end; the program's end, and its output so far, are told."""
+    monkeypatch.setattr(command, "HELD", 0.2)
+
+    async def main():
+        await command.execute(["true"])  # with the first one a loop opens what it needs
+        before, began = open_pipes(), time.monotonic()
+        try:
+            done = await command.execute(["sh", "-c", script], limit=0.5)
+            assert (done.code, done.output) == (3, "before\n")
+        except command.TimedOut:
+            assert "exit" not in script
+        assert time.monotonic() - began < 4
+        assert open_pipes() == before
+
+    run(main())
+
+
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
+def test_the_end_of_the_output_is_kept(run):
+    """Of both streams, whole, however much it is."""
+
+    async def main():
+        done = await command.execute(["sh", "-c", "seq 100000; echo why >&2; kill -TERM $$"])
+        lines = done.output.splitlines()
+        assert (len(done.output), lines[-1], done.errors) == (command.KEPT, "100000", "why\n")
+        assert done.ending == "ended by SIGTERM"
+        with pytest.raises(command.NotRunnable, match="none cannot be run"):
+            await command.execute(["/none"])
+        with pytest.raises(command.NotRunnable, match="directory /none does not exist"):
+            await command.execute(["true"], cwd="/none")
+
+    run(main())

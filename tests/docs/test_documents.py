@@ -63,7 +63,9 @@ def test_every_command_shown_prints_what_is_shown(page, tmp_path):
     for body in FILES:
         if match := re.match(r"# file: ([^\s,]+)", body):
             (tmp_path / match[1]).write_text(body)
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", **VARIABLES}
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    (tmp_path / "tmp").mkdir()  # where pods that run are looked for: not among those of others
+    environment = {**os.environ, "PATH": path, "TMPDIR": str(tmp_path / "tmp"), **VARIABLES}
     for body in blocks(page, "console"):
         for command, expected in re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n?)*)", body, re.MULTILINE):
             assert shlex.split(command)
@@ -74,7 +76,7 @@ def test_every_command_shown_prints_what_is_shown(page, tmp_path):
                 env=environment,
                 text=True,
                 capture_output=True,
-                timeout=60,
+                timeout=100,
                 check=False,
             )
             assert matches(expected, done.stdout + done.stderr), done.stdout + done.stderr

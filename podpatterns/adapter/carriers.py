@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import select
 import socket
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 
+from podpatterns.adapter.standard_output import LineWriter
 from podpatterns.errors import Rejected, Retryable
 from podpatterns.runtime.units import Address
 
@@ -168,18 +168,15 @@ class File(Carrier):
             os.close(descriptor)
 
 
-_PIPE = select.PIPE_BUF
-"""Bytes that a pipe takes at once when it says that it can be written to."""
-
-
 class StandardOutput(Carrier):
-    """Writes to the process's standard output, which belongs to the data: logs go to standard error.
+    """Writes to the process's standard output, whole lines among those of others.
 
     In a thread, for a pipe that nobody reads holds up whoever writes. A body whose deadline passes meanwhile is not
     begun anew but waited for by its next try.
     """
 
     def __init__(self) -> None:
+        self._lines = LineWriter()
         self._under_way: tuple[bytes, asyncio.Task[None]] | None = None
         self._over = False
 
@@ -194,18 +191,15 @@ class StandardOutput(Carrier):
     def close(self) -> None:
         """Let go of what cannot be written."""
         self._over = True
+        self._lines.close()
 
     async def stop(self) -> None:
-        """The thread looks every 200 ms whether it has to let go."""
+        """The thread looks several times a second whether it has to let go."""
         self.close()
         if self._under_way is not None:
             await asyncio.gather(self._under_way[1], return_exceptions=True)
             self._under_way = None
 
     def _write(self, body: bytes) -> None:
-        ready = select.poll()
-        ready.register(1, select.POLLOUT)
-        rest = memoryview(body)
-        while rest and not self._over:
-            if ready.poll(200):
-                rest = rest[os.write(1, rest[:_PIPE]) :]
+        while body and not self._over:
+            body = body[self._lines.write(body) :]

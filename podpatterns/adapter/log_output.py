@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import os
-import select
-import stat
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 import msgspec
 
+from podpatterns.adapter.standard_output import LineWriter
 from podpatterns.errors import StartError
 from podpatterns.runtime.schema import Config, InvalidField
 from podpatterns.runtime.units import Size
-
-PATIENCE = 1000
-"""Milliseconds to wait for a reader of standard output before somebody else gets a turn."""
 
 
 class LogOutputConfig(Config, frozen=True, kw_only=True):
@@ -50,6 +45,7 @@ class LogOutput:
 
     def __init__(self, config: LogOutputConfig, rotated: Callable[[str], None]) -> None:
         self._config, self._rotated = config, rotated
+        self._lines = LineWriter()
         self._descriptor: int | None = None
         self._size = 0
         self._torn = False
@@ -73,30 +69,17 @@ class LogOutput:
 
     def _open(self, path: str) -> None:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        self.stop()
+        self._close()
         self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         self._size = os.fstat(self._descriptor).st_size
 
     def write(self, data: bytes) -> int:
-        """Write what can be written now, and say how many bytes that was: 0 if nobody has read for a second.
+        """Write what can be written now, and say how many bytes that was: 0 where nobody reads standard output.
 
         Raises:
             OSError: nothing was written.
         """
-        return self._say(data) if self._config.path is None else self._append(self._config.path, data)
-
-    def _say(self, data: bytes) -> int:
-        descriptor, sent = sys.stdout.fileno(), 0
-        if not stat.S_ISFIFO(os.fstat(descriptor).st_mode):
-            return os.write(descriptor, data)
-        # A full pipe must not hold this thread for ever: a process does not end before its threads do.
-        ready = select.poll()
-        ready.register(descriptor, select.POLLOUT)
-        while sent < len(data) and ready.poll(0 if sent else PATIENCE):
-            # So much is taken at once or not at all; whole lines, for others may write in between.
-            end = data.rfind(b"\n", sent, sent + select.PIPE_BUF) + 1 or sent + select.PIPE_BUF
-            sent += os.write(descriptor, data[sent:end])
-        return sent
+        return self._lines.write(data) if self._config.path is None else self._append(self._config.path, data)
 
     def _append(self, path: str, data: bytes) -> int:
         end = len(data)
@@ -121,11 +104,15 @@ class LogOutput:
             older = f"{path}.{number - 1}" if number > 1 else path
             if os.path.exists(older):  # noqa: PTH110 - plain paths, as they are configured
                 os.replace(older, f"{path}.{number}")  # noqa: PTH105
-        self.stop()
+        self._close()
         self._rotated(path)
 
     def stop(self) -> None:
-        """Close the file."""
+        """Give up what could not be written, and close the file."""
+        self._lines.close()
+        self._close()
+
+    def _close(self) -> None:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None

@@ -34,7 +34,6 @@ class LogStream(Log):
         self._output = LogOutput(config.output, lambda path: self._events.output_rotated(context.name, path))
         self._lines = self._events.lines(context.name)
         self._records = self._events.records(context.name)
-        self._turn = context.turn if config.output.path is None else asyncio.Lock()
         self._grown = 0.0
         self._draining = asyncio.Event()
         self._drained = asyncio.Event()
@@ -97,14 +96,13 @@ class LogStream(Log):
     async def _write(self, data: bytes) -> None:
         """Write it all, however long that takes: what is not written is not read on from."""
         attempt = 0
-        async with self._turn:
-            while data:
-                try:
-                    written = await asyncio.to_thread(self._output.write, data)
-                except OSError as error:
-                    self._events.write_failed(self._context.name, self._output.where, error, attempt)
-                    await asyncio.sleep(BACKOFF.delay(attempt, random.random()))  # noqa: S311 - for spreading, not for secrets
-                    attempt += 1
-                else:
-                    data = data[written:]
-                    attempt = 0
+        while data:
+            try:
+                written = await asyncio.to_thread(self._output.write, data)
+            except OSError as error:
+                self._events.write_failed(self._context.name, self._output.where, error, attempt)
+                await asyncio.sleep(BACKOFF.delay(attempt, random.random()))  # noqa: S311 - for spreading, not for secrets
+                attempt += 1
+            else:
+                data = data[written:]
+                attempt = 0

@@ -61,9 +61,8 @@ class Adapter(Pattern[AdapterConfig]):
         self._transforms = _transforms(self.config)
         self._health_events = HealthEvents(self.context.telemetry)
         self.inputs: list[Input] = list(map(self._feeding, self.config.inputs))
-        turn = asyncio.Lock()
         self.logs: list[Log] = [
-            each.build(LogContext(name, self.log_events, self.events, turn)) for name, each in named(self.config.logs)
+            each.build(LogContext(name, self.log_events, self.events)) for name, each in named(self.config.logs)
         ]
         self.health: list[Health] = list(map(self._checking, _given(self.config.health)))
         """The health endpoint, if there is one."""

@@ -5,7 +5,6 @@ To add one: a file here, or an entry point in the group `podpatterns.adapter.log
 
 from __future__ import annotations
 
-import asyncio
 import re
 import time
 from abc import ABC, abstractmethod
@@ -58,8 +57,6 @@ class LogContext:
     events: LogEvents
     receiving: AdapterEvents
     """For what is received, as metrics are."""
-    turn: asyncio.Lock
-    """Standard output is one for the whole process: lines of two logs must not mix."""
     now: Callable[[], float] = time.time
     """Seconds since 1970, for lines whose time has no year."""
 

@@ -2,16 +2,20 @@
 
 The line is cut at its first colon and the next bar; what stands around the value (name, type, rate, tags) is one key
 that leads to the slot. Only text that was never seen is parsed. Most lines come again as they are, `hits:1|c` above
-all: those with a short value are remembered as a whole, with what they do, and cost one look-up. What plain values do
-to each kind of slot stands in the loop itself: a call would cost as much as the look-up. Measured: see
-benchmarks/adapter.
+all. Those of counters and timers are only counted as they come, whole pieces at a time and in C; what they add up to
+is settled when somebody reads, or a second later. That pays where lines come again, which is watched. Gauges are set at
+once: of them the last one counts. What plain values do to each kind of slot stands in the loop itself: a call would
+cost as much as the look-up. Measured: see benchmarks/adapter.
 """
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left
+from collections import Counter as Tally
 from collections.abc import Callable, Hashable
 from collections.abc import Set as AbstractSet
+from itertools import islice
 from typing import Protocol, TypeVar
 
 from podpatterns.adapter.slots import Counter, Distribution, Gauge, Scaled, Set, Slot, Way
@@ -25,20 +29,28 @@ SURE = 1e15
 """Below, sums of floats stay finite and exact to a thousandth whatever is added; beyond, each addition is checked."""
 
 LINES = 32_768
-"""Whole lines that are remembered, some 8 MB; when they are no longer those that come, it starts anew."""
+"""Whole lines that are remembered, some 8 MB; when so many new ones have come, it starts anew."""
+
+OFTEN, REST = 4, 8
+"""Each line has to come that often for counting to be worth it. If not, it is tried again after REST times LINES."""
 
 SHORT = 4
-"""Bytes of a value that is likely to come again: counts, and milliseconds."""
+"""Bytes of a gauge's value that is likely to come again."""
 
 SIGNS = 45
 """+ and - are not above this byte, digits are: a gauge's value with a sign is a change."""
 
-_PLAIN = frozenset((Counter, Distribution, Gauge))
-"""The kinds of slot that the loop changes by itself."""
+_GAUGE = b"|g"
+"""No line of a gauge is without it; few others have it."""
+
+_USUAL = re.compile(rb"-?[0-9]+(?:\.[0-9]+)?").fullmatch
+"""The values that nearly all lines have."""
 
 _WHITE = (b" ", b"\t", b"\r", b"\v", b"\f")
 """What `float` would forgive around a number, and we do not."""
 
+Deed = tuple[Counter | Distribution, float, int | None]
+"""What a line does each time it comes: where it goes, what is added, and the bucket where there are buckets."""
 
 K = TypeVar("K", bound=Hashable)
 
@@ -64,66 +76,153 @@ class Intake:
         self._known: dict[Hashable, Way] = {}
         """By a line's name and what stands behind its value, with a line end between them, which neither holds; for
         other formats by the format and what stands for the series."""
-        self._lines: dict[bytes, tuple[Counter | Distribution | Gauge, float]] = {}
-        """What whole lines do: a value that is fine, and where it goes."""
-        self._unheard = 0
+        self._counts: Tally[bytes] = Tally()
+        """How often each whole line came since values were settled."""
+        self._deeds: list[Deed | None] = []
+        """What they do, in the same order; None for those of gauges, which are done already."""
+        self._waiting = False
+        self._seen = self._new = 0
+        """Lines since counting began anew, and those among them that were not known."""
+        self._passing = 0
+        """Lines that are still to come before counting is tried again."""
+        self._gauges: dict[bytes, tuple[Gauge, float]] = {}
+        """What whole lines of gauges do. Forgotten with the counts, and only then."""
         self._limit = 4 * store.shape.budget
+        store.settle = self.settle
 
     def feed(self, data: bytes) -> None:
         """Take in whole lines, separated by newlines; empty ones do not count."""
-        known, heard = self._known, self._lines
-        recall, room = heard.get, LINES - len(heard)
-        odd = any(white in data for white in _WHITE)
         lines = data.split(b"\n")
-        empty = unheard = 0
+        if self._new >= LINES:
+            self._turn()
+        if self._passing > 0:
+            self._passing -= len(lines)
+            ordered = lines
+        else:
+            ordered = self._counted(lines)
+        empty = self._each(ordered, odd=any(white in data for white in _WHITE)) if ordered else 0
+        self.sink.lines_taken(len(lines) - empty)
+
+    def settle(self) -> None:
+        """Put what was counted where it belongs. Whoever reads values has this done first: `Store.settle`."""
+        if not self._waiting:
+            return
+        self._waiting = False
+        for deed, count in zip(self._deeds, self._counts.values(), strict=True):
+            if not count or deed is None:
+                continue
+            slot, x, bucket = deed
+            if bucket is None:
+                slot.value += x * count  # type: ignore[union-attr]
+            else:
+                slot.total += x * count  # type: ignore[union-attr]
+                slot.counts[bucket] += count  # type: ignore[union-attr]
+                slot.touched = True  # type: ignore[union-attr]
+        self._counts = Tally(dict.fromkeys(self._counts, 0))
+
+    def _counted(self, lines: list[bytes]) -> list[bytes]:
+        """Count lines that are known, and set known gauges. The lines for which that cannot be done are returned.
+
+        If there are any, known gauges are among them, for there the last line counts.
+        """
+        counts, deeds, gauges = self._counts, self._deeds, self._gauges
+        counts.update(lines)
+        self._waiting = True
+        self._seen += len(lines)
+        new = len(counts) - len(deeds)
+        strange: set[bytes] = set()
+        if new:
+            # A dictionary keeps its order: the new ones are the last ones, as many as have no deed.
+            for line in list(islice(reversed(counts), new))[::-1]:
+                deed = None if _GAUGE in line else self._deed(line)
+                if deed is not None or line in gauges:
+                    deeds.append(deed)
+                else:
+                    strange.add(line)
+                    del counts[line]
+            self._new += new
+        if strange:
+            return [line for line in lines if line in strange or line in gauges]
+        for slot, x in filter(None, map(gauges.get, lines)):
+            slot.value = x
+            slot.touched = True
+        return []
+
+    def _turn(self) -> None:
+        """Start anew with what is counted. If few lines came again, counting is a waste for a while."""
+        self.settle()
+        if self._seen < OFTEN * self._new:
+            self._passing = REST * LINES
+        self._forget_lines()
+
+    def _forget_lines(self) -> None:
+        self._counts.clear()
+        self._deeds.clear()
+        self._gauges.clear()
+        self._seen = self._new = 0
+
+    def _deed(self, line: bytes) -> Deed | None:
+        """What a line of a known counter or distribution does each time it comes; None if that has to be seen."""
+        name, _, rest = line.partition(b":")
+        value, _, tail = rest.partition(b"|")
+        slot = self._known.get(b"\n".join((name, tail)))
+        kind = slot.__class__
+        if (kind is not Counter and kind is not Distribution) or not _USUAL(value):
+            return None
+        x = float(value)
+        if not -SURE < x < SURE:
+            return None
+        if kind is Counter:
+            return (slot, x, None) if x >= 0 else None  # type: ignore[return-value]
+        x *= slot.scale  # type: ignore[union-attr]
+        return slot, x, bisect_left(slot.bounds, x)  # type: ignore[union-attr, return-value]
+
+    def _each(self, lines: list[bytes], *, odd: bool) -> int:
+        """Take in lines in their order, one by one. Returns how many were empty."""
+        known, heard = self._known, self._gauges
+        recall, room = heard.get, LINES - len(heard)
+        empty = 0
         slot: Way
-        kind: type[Way]
         for line in lines:
             found = recall(line)
             if found:
                 slot, x = found
-                kind = slot.__class__
-            else:
-                unheard += 1
-                name, _, rest = line.partition(b":")
-                value, _, tail = rest.partition(b"|")
-                try:
-                    slot = known[b"\n".join((name, tail))]
-                    x = float(value)
-                except (KeyError, ValueError):
-                    if line:
-                        self._strange(line)
-                    else:
-                        empty += 1
-                    continue
-                kind = slot.__class__
-                if not -SURE < x < SURE or odd or b"_" in value:
-                    self._unsure(slot, value)
-                    continue
-                if kind not in _PLAIN or (x < 0.0 and kind is Counter) or (value[0] <= SIGNS and kind is Gauge):
-                    try:
-                        slot.take(x, value)
-                    except Refused as refused:
-                        self.sink.line_refused(refused.reason, shown(line))
-                    continue
-                if room > 0 and len(value) <= SHORT:
-                    heard[line] = slot, x  # type: ignore[assignment]  # it is one of the plain kinds
-                    room -= 1
-            if kind is Counter:
+                slot.value = x
+                slot.touched = True
+                continue
+            name, _, rest = line.partition(b":")
+            value, _, tail = rest.partition(b"|")
+            try:
+                slot = known[b"\n".join((name, tail))]
+                x = float(value)
+            except (KeyError, ValueError):
+                if line:
+                    self._strange(line)
+                else:
+                    empty += 1
+                continue
+            kind = slot.__class__
+            if not -SURE < x < SURE or odd or b"_" in value:
+                self._unsure(slot, value)
+            elif kind is Counter and x >= 0.0:
                 slot.value += x  # type: ignore[union-attr]
             elif kind is Distribution:
                 x *= slot.scale  # type: ignore[union-attr]
                 slot.total += x  # type: ignore[union-attr]
                 slot.counts[bisect_left(slot.bounds, x)] += 1.0  # type: ignore[union-attr]
                 slot.touched = True  # type: ignore[union-attr]
-            else:
+            elif kind is Gauge and value[0] > SIGNS:
                 slot.value = x  # type: ignore[union-attr]
                 slot.touched = True  # type: ignore[union-attr]
-        self._unheard += unheard
-        if room <= 0 and self._unheard > 4 * LINES:
-            heard.clear()
-            self._unheard = 0
-        self.sink.lines_taken(len(lines) - empty)
+                if room > 0 and len(value) <= SHORT:
+                    heard[line] = slot, x  # type: ignore[assignment]  # it is a gauge
+                    room -= 1
+            else:
+                try:
+                    slot.take(x, value)
+                except Refused as refused:
+                    self.sink.line_refused(refused.reason, shown(line))
+        return empty
 
     def sample(self, key: tuple[bytes, bytes], value: float, noun: str, read: Callable[[bytes], Line]) -> None:
         """Take in one sample of another format as the value of a gauge.
@@ -151,12 +250,14 @@ class Intake:
 
     def forget(self) -> None:
         """Forget every text: where it leads may have changed."""
+        self.settle()
         self._known.clear()
-        self._lines.clear()
+        self._forget_lines()
 
     def forget_slots(self, gone: AbstractSet[Slot]) -> None:
         """Forget the texts that lead to slots which are no longer the store's."""
-        self._lines.clear()
+        self.settle()
+        self._forget_lines()
         for key, way in list(self._known.items()):
             if (way.gauge if isinstance(way, Scaled) else way) in gone:
                 del self._known[key]

@@ -5,19 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from podpatterns.adapter.datagrams import AT_ONCE, DATAGRAM, Reader, reader
 from podpatterns.adapter.events import AdapterEvents
 from podpatterns.adapter.framing import ByLine, Framing, Lines, Overlong
 from podpatterns.adapter.inputs import PushInput
+from podpatterns.adapter.intake import shown
 from podpatterns.errors import StartError
 from podpatterns.runtime.service import Deadline
 from podpatterns.runtime.units import Address
-
-DATAGRAM = 65_536
-"""No datagram is longer, over IP or a unix socket with the usual limits."""
 
 _BATCH = 512 * 1024
 """Bytes taken per wake-up at most, so that other tasks get their turn under overload."""
@@ -29,12 +27,9 @@ what comes meanwhile waits in the kernel's buffer, which by default holds some 2
 _MANY = 16 * 1024
 """Bytes in one go that mean a burst: then nothing waits."""
 
-_RXQ_OVFL = 40
-"""SO_RXQ_OVFL: the kernel then tells with each datagram how many it has dropped so far. Python has no name for it."""
-
 
 class Datagrams(PushInput):
-    """Reads many datagrams per wake-up, from a raw non-blocking socket into one buffer."""
+    """Reads many datagrams per wake-up, as many as there are with each call."""
 
     def __init__(self, noun: str, listen: Address, buffer: int, lines: Lines, events: AdapterEvents) -> None:
         self.name = f"{noun} input on {listen}"
@@ -44,10 +39,8 @@ class Datagrams(PushInput):
         self._lines, self._events = lines, events
         self._socket: socket.socket | None = None
         self._loop: asyncio.AbstractEventLoop
-        self._buffer = bytearray(_BATCH + DATAGRAM + 1)
-        self._view = memoryview(self._buffer)
         self._dropped = 0
-        self._receive: Callable[[memoryview], int] = len
+        self._take: Reader
 
     def feed(self, data: bytes) -> None:
         """Lines, separated by newlines."""
@@ -64,7 +57,7 @@ class Datagrams(PushInput):
             ) from None
         if self._listen.path is None:
             self.address = Address(named(self._listen.host, self._socket.getsockname()[1]))
-        self._receive = self._socket.recv_into
+        self._take = reader(self._socket)
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._socket, self._woken)
         self._events.input_listening(self._noun, str(self.address))
@@ -99,9 +92,6 @@ class Datagrams(PushInput):
             if family == socket.AF_INET6 and not listen.host:
                 udp.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
             udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._room)
-            # The count is a comfort: a kernel without it (or a sandbox) still delivers.
-            with contextlib.suppress(OSError):
-                udp.setsockopt(socket.SOL_SOCKET, _RXQ_OVFL, 1)
             udp.bind(address)
         except OSError:
             udp.close()
@@ -127,34 +117,32 @@ class Datagrams(PushInput):
         """Take in what is there, up to a batch. Returns how many bytes that were."""
         if self._socket is None:
             return 0
-        buffer, view, receive = self._buffer, self._view, self._receive
-        end = 0
-        try:
-            # The first one with what the kernel says about drops, the others the fast way.
-            end = self._receive_first(self._socket)
-            while end < _BATCH:
-                end += receive(view[end : end + DATAGRAM])
-                buffer[end] = 10
-                end += 1
-        except BlockingIOError:
-            pass
-        except OSError as error:
-            # A datagram socket reports what happened to others' datagrams (ICMP); nothing of ours is lost.
-            self._events.collect_failed(self._noun, error.strerror or str(error))
-        if end:
-            self._lines.feed(bytes(view[:end]))
-        return end
+        size, more = 0, True
+        while more and size < _BATCH:
+            try:
+                datagrams, cut, dropped = self._take()
+            except OSError as error:
+                # A datagram socket reports what happened to others' datagrams (ICMP); nothing of ours is lost.
+                self._events.collect_failed(self._noun, error.strerror or str(error))
+                break
+            if dropped is not None and dropped != self._dropped:
+                self._events.datagrams_dropped(self._noun, (dropped - self._dropped) & 0xFFFFFFFF)
+                self._dropped = dropped
+            if datagrams:
+                data = b"\n".join(self._whole(datagrams, cut) if cut else datagrams)
+                size += len(data) + 1
+                self._lines.feed(data)
+            more = len(datagrams) == AT_ONCE
+        return size
 
-    def _receive_first(self, sock: socket.socket) -> int:
-        size, ancillary, _, _ = sock.recvmsg_into([self._view[:DATAGRAM]], 64)
-        for level, kind, data in ancillary:
-            if level == socket.SOL_SOCKET and kind == _RXQ_OVFL and len(data) >= 4:
-                dropped = struct.unpack_from("=I", data)[0]
-                if dropped != self._dropped:
-                    self._events.datagrams_dropped(self._noun, (dropped - self._dropped) & 0xFFFFFFFF)
-                    self._dropped = dropped
-        self._buffer[size] = 10
-        return size + 1
+    def _whole(self, datagrams: Sequence[memoryview], cut: Sequence[int]) -> list[bytes]:
+        """The datagrams without the lines at which some were cut off: half a line may mean something else."""
+        found = list(map(bytes, datagrams))
+        for place in cut:
+            found[place], _, rest = found[place].rpartition(b"\n")
+            self._events.lines_taken(1)
+            self._events.line_refused("too_long", f"{shown(rest)} (in a datagram longer than {DATAGRAM} bytes)")
+        return found
 
 
 class Connections(PushInput):

@@ -31,6 +31,9 @@ from podpatterns.runtime.service import Check, Context, Deadline, Pattern, Reply
 COLLECT_WITHIN = 10.0
 """Seconds that sources have to answer where the scraper does not say: Prometheus' own default."""
 
+SETTLE_EVERY = 1.0
+"""Seconds after which what was counted is settled, so that a scrape finds little left to do."""
+
 Part = Input | Log | Health | Output
 P = TypeVar("P", Input, Health, Output)
 C = TypeVar("C", bound=Config)
@@ -123,12 +126,21 @@ class Adapter(Pattern[AdapterConfig]):
             self._group = group
             for part in self._parts():
                 self._tasks[part] = group.create_task(_guarded(part), name=part.name)
-            expiry = group.create_task(self._expire(), name="expiry of series")
+            others = [
+                group.create_task(self._expire(), name="expiry of series"),
+                group.create_task(self._settle(), name="settling of values"),
+            ]
             if not self.endless:
                 await asyncio.wait([self._tasks[each] for each in self.logs])
-                expiry.cancel()
+                for each in others:
+                    each.cancel()
                 return
             await asyncio.Event().wait()
+
+    async def _settle(self) -> None:
+        while True:
+            await asyncio.sleep(SETTLE_EVERY)
+            self.store.settle()
 
     async def _expire(self) -> None:
         expiry = Expiry(self.store, self._wiring.intake, self.config.series.expire, time.monotonic)

@@ -90,6 +90,8 @@ class Store:
         """Series, those of overflow not included; a histogram counts as one."""
         self.hidden: dict[Counter, float] = {}
         """Counters that are idle, with the value at which they came to rest: shown again as soon as it has changed."""
+        self.settle: Callable[[], None] = _nothing
+        """Called before values are read: whoever takes samples in adds what it has only counted so far."""
         self._clock = clock
         self._overflowed = overflowed
         self._dropped = dropped
@@ -213,6 +215,7 @@ class Store:
 
     def families(self) -> Iterator[Family]:
         """Every metric as it is now."""
+        self.settle()
         for metric in self.metrics.values():
             family = Family(metric.name, metric.kind, metric.help, source=metric.source)
             if metric.kind in ("histogram", "summary"):
@@ -257,6 +260,10 @@ class Store:
         """The metrics with the most series, and how many."""
         sizes = sorted(((len(metric.series), name) for name, metric in self.metrics.items()), reverse=True)
         return [(name, size) for size, name in sizes[:most]]
+
+
+def _nothing() -> None:
+    """Nobody has anything to add."""
 
 
 def _options(metric: Metric, rule: MappingRuleConfig) -> None:

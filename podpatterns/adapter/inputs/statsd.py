@@ -5,9 +5,10 @@ from __future__ import annotations
 from functools import partial
 from typing import ClassVar, Literal
 
+from podpatterns.adapter.datagrams import DATAGRAM
 from podpatterns.adapter.framing import ByLine, ByLineOrLength, Lines
 from podpatterns.adapter.inputs import Input, InputConfig, Wiring
-from podpatterns.adapter.receiving import DATAGRAM, Connections, Datagrams
+from podpatterns.adapter.receiving import Connections, Datagrams
 from podpatterns.runtime.units import Address, Size
 
 

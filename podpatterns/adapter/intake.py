@@ -135,8 +135,11 @@ class Intake:
             # A dictionary keeps its order: the new ones are the last ones, as many as have no deed.
             for line in list(islice(reversed(counts), new))[::-1]:
                 deed = None if _GAUGE in line else self._deed(line)
-                if deed is not None or line in gauges:
+                if deed is not None:
                     deeds.append(deed)
+                elif line in gauges:
+                    deeds.append(None)
+                    gauges[line] = gauges.pop(line)  # one object as the key of both: memory that is touched once
                 else:
                     strange.add(line)
                     del counts[line]

@@ -184,18 +184,57 @@ def test_any_bytes_are_accounted_for(data: bytes) -> None:
     assert world.sink.lines == sum(1 for line in data.split(b"\n") if line)
 
 
-@given(
-    st.lists(st.sampled_from(["a:1|c", "a:2|c", "a:-1|c", "b:7|g", "b:+1|g", "b:-2|g", "c:5|ms", "c:5_0|ms", "d:x|s"]))
-)
-def test_remembered_lines_do_what_they_did(given_lines: list[str]) -> None:
-    """A line that came before does the same again, whether it is remembered as a whole or read anew, in any order."""
-    whole, single = World(), World()
-    whole.feed("\n".join(given_lines))
+LIKELY = [
+    "a:1|c",
+    "a:2|c",
+    "a:-1|c",
+    "b:7|g",
+    "b:8|g",
+    "b:+1|g",
+    "b:-2|g",
+    "c:5|ms",
+    "c:5_0|ms",
+    "d:x|s",
+    "c:1|g",
+    "|g",
+    "",
+]
+
+
+@given(st.lists(st.sampled_from(LIKELY)), st.data())
+def test_remembered_lines_do_what_they_did(given_lines: list[str], data: st.DataObject) -> None:
+    """Lines do the same whether counted, remembered or read anew, in any order and any pieces, read at any time."""
+    pieces, single, unlike = World(), World(), World()
+    unlike.intake._passing = 1 << 30
+    rest = given_lines
+    while rest:
+        size = data.draw(st.integers(1, len(rest)))
+        pieces.feed(*rest[:size])
+        unlike.feed(*rest[:size])
+        rest = rest[size:]
+        if data.draw(st.booleans()):
+            pieces.samples()
     for line in given_lines:
         single.feed(line)
         single.intake.forget()
-    assert whole.samples() == single.samples()
-    assert whole.sink.refused == single.sink.refused
+    assert pieces.samples() == single.samples() == unlike.samples()
+    assert pieces.sink.refused == single.sink.refused == unlike.sink.refused
+    assert pieces.sink.lines == single.sink.lines == unlike.sink.lines
+
+
+def test_lines_that_do_not_come_again_are_not_counted_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counting is given up where few lines come again, and tried again later; sums are right throughout."""
+    monkeypatch.setattr(intake, "LINES", 100)
+    world, tried = World().feed("a:1|c"), []
+    for start in range(0, 3000, 50):
+        world.feed(*(f"a:{value}|c" for value in range(start, start + 50)))
+        tried.append(world.intake._passing <= 0)
+    assert tried[0]
+    assert 2 < sum(tried) < 20
+    for _ in range(100):
+        world.feed(*["a:1|c"] * 50)
+    assert world.intake._passing <= 0
+    assert world.samples()["a_total"] == 1 + sum(range(3000)) + 5000
 
 
 def test_remembered_lines_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

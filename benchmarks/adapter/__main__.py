@@ -14,7 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.adapter import inside, workloads
+from benchmarks.adapter import corpus, inside, workloads
 from benchmarks.adapter.exporters import exporters
 from benchmarks.adapter.page import write_page
 from benchmarks.adapter.programs import missing
@@ -28,6 +28,7 @@ PARTS = ("inside", "sockets", "exporters")
 def within(results: Results) -> None:
     """One round of what needs no socket."""
     results.add(workloads.MEMORY_LINES, inside.in_memory())
+    results.add(workloads.VARIED, inside.in_memory(corpus.varied))
     cached, uncached = inside.mapped()
     results.add(workloads.CACHED, cached)
     results.add(workloads.UNCACHED, uncached)

@@ -21,6 +21,14 @@ def lines(count: int) -> list[bytes]:
     return [f"{name}:{draw.choice(VALUES)}|{kind}|#{tags}".encode() for name, kind, tags in drawn]
 
 
+@cache
+def varied(count: int) -> list[bytes]:
+    """Lines of the same series in which hardly a value comes twice."""
+    draw = random.Random(3)
+    cut = (line.split(b":", 1) for line in lines(count))
+    return [b"%b:%.3f|%b" % (name, draw.uniform(0, 1000), rest.split(b"|", 1)[1]) for name, rest in cut]
+
+
 def counted(some: list[bytes]) -> float:
     """What the counters among some lines add up to."""
     return sum(float(line.split(b":", 1)[1].split(b"|", 1)[0]) for line in some if b"|c|" in line)

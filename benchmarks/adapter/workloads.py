@@ -10,6 +10,7 @@ YARDSTICK = 2.2e6
 
 UNIX = "DogStatsD lines, unix datagrams"
 MEMORY_LINES = "DogStatsD lines, in memory"
+VARIED = "the same, no value twice"
 UDP = "DogStatsD lines, UDP, 10 per datagram"
 CACHED = "100 mapping rules, known names"
 UNCACHED = "100 mapping rules, new names"
@@ -55,5 +56,5 @@ BOUNDS = (
 )
 """What has to hold."""
 
-SHOWN = {MEMORY_LINES: "lines per CPU-second", FIRST: "samples per CPU-second"}
+SHOWN = {MEMORY_LINES: "lines per CPU-second", VARIED: "lines per CPU-second", FIRST: "samples per CPU-second"}
 """What is measured beside it, with its unit."""

@@ -19,9 +19,9 @@ import msgspec
 from podpatterns.adapter.checks import Check, CheckConfig, CheckContext, Failed
 from podpatterns.adapter.health_events import HealthEvents
 from podpatterns.adapter.verdict import Overall, State, Verdict, overall
-from podpatterns.errors import StartError
 from podpatterns.formats.timestamps import rfc3339
 from podpatterns.runtime.http_server import HttpReply, HttpRequest, HttpServer, url
+from podpatterns.runtime.listening import listening
 from podpatterns.runtime.schema import Config, InvalidField, component_type
 from podpatterns.runtime.service import Deadline
 from podpatterns.runtime.units import Address, Duration
@@ -115,13 +115,8 @@ class Health:
     async def start(self) -> None:
         """Listen. Raises StartError when the address is taken."""
         listen = self.config.listen
-        try:
+        with listening("the health endpoint", listen, "set adapter.health.listen to a free address"):
             port = await self._server.start(listen)
-        except OSError as error:
-            raise StartError(
-                f"the health endpoint cannot listen on {listen}: {error.strerror or error}; "
-                f"set adapter.health.listen to a free address"
-            ) from None
         self.url = url(listen, port, self.config.path)
         self._events.listening(self.url, len(self.checks))
 

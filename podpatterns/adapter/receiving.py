@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from podpatterns.adapter.datagrams import AT_ONCE, DATAGRAM, Reader, reader
@@ -13,7 +14,7 @@ from podpatterns.adapter.events import AdapterEvents
 from podpatterns.adapter.framing import ByLine, Framing, Lines, Overlong
 from podpatterns.adapter.inputs import PushInput
 from podpatterns.adapter.intake import shown
-from podpatterns.errors import StartError
+from podpatterns.runtime.listening import listening
 from podpatterns.runtime.service import Deadline
 from podpatterns.runtime.units import Address
 
@@ -48,13 +49,8 @@ class Datagrams(PushInput):
 
     async def start(self) -> None:
         """Bind. Raises StartError when the address is taken."""
-        try:
+        with input_listening(self._noun, self._listen):
             self._socket = self._bound()
-        except OSError as error:
-            raise StartError(
-                f"the {self._noun} input cannot listen on {self._listen}: {error.strerror or error}; "
-                f"set `listen` of the {self._noun} input to a free address"
-            ) from None
         if self._listen.path is None:
             self.address = Address(named(self._listen.host, self._socket.getsockname()[1]))
         self._take = reader(self._socket)
@@ -175,17 +171,12 @@ class Connections(PushInput):
         def connection() -> _Connection:
             return _Connection(self._noun, self._framing(self._lines), self._events, self._open)
 
-        try:
+        with input_listening(self._noun, listen):
             if listen.path is not None:
                 unix = _unix(listen.path, socket.SOCK_STREAM)
                 self._server = await loop.create_unix_server(connection, sock=unix)
             else:
                 self._server = await loop.create_server(connection, listen.host or None, listen.port)
-        except OSError as error:
-            raise StartError(
-                f"the {self._noun} input cannot listen on {listen}: {error.strerror or error}; "
-                f"set `listen` of the {self._noun} input to a free address"
-            ) from None
         if listen.path is None:
             self.address = Address(named(listen.host, self._server.sockets[0].getsockname()[1]))
         self._events.input_listening(self._noun, f"{self.address} ({'tcp' if listen.path is None else 'stream'})")
@@ -248,6 +239,11 @@ def _unix(path: str, kind: socket.SocketKind) -> socket.socket:
         unix.close()
         raise
     return unix
+
+
+def input_listening(noun: str, address: Address) -> AbstractContextManager[None]:
+    """An input opens its listener in this block. Raises StartError where it cannot."""
+    return listening(f"the {noun} input", address, f"set `listen` of the {noun} input to a free address")
 
 
 def named(host: str, port: int) -> str:

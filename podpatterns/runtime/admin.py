@@ -14,9 +14,9 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from podpatterns.errors import StartError
 from podpatterns.runtime.events import RuntimeEvents
 from podpatterns.runtime.http_server import HttpReply, HttpRequest, HttpServer
+from podpatterns.runtime.listening import listening
 from podpatterns.runtime.service import Deadline, Request, Route, Service
 from podpatterns.runtime.units import Address
 
@@ -60,13 +60,8 @@ class Admin(Service):
 
     async def start(self) -> None:
         """Listen. Raises StartError when the port is taken."""
-        try:
+        with listening("the admin endpoint", self.address, "set runtime.admin to another address, or to off"):
             self.port = await self._server.start(self.address)
-        except OSError as error:
-            raise StartError(
-                f"the admin endpoint cannot listen on {self.address}: {error.strerror or error}; "
-                f"set runtime.admin to another address, or to off"
-            ) from None
         self._events().admin_listening(f"{self.address.host}:{self.port}" if self.port else str(self.address))
 
     async def drain(self, deadline: Deadline) -> None:

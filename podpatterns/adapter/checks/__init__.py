@@ -87,8 +87,16 @@ class ConnectingConfig(CheckConfig, frozen=True, kw_only=True):
     """Whether the server may be elsewhere than on this pod's loopback. Off, so that a typing error does not make the
     adapter a way into the network; and a pod should not be ended because something outside of it is down."""
 
-    def check_address(self, address: Address) -> None:
-        """Blame the field `address` if it names no port, or is not this pod. Raises InvalidField."""
+
+class AddressedConfig(ConnectingConfig, frozen=True, kw_only=True):
+    """What those have in common whose server has an address, and no URL."""
+
+    address: Address
+    """Where it listens: `host:port`, or a socket as `unix:/path`."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        address = self.address
         if address.path is None:
             if not address.port:
                 raise InvalidField("address", f'"{address}" has no port')

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 
 import msgspec
 
-from podpatterns.adapter.checks import Check, CheckContext, ConnectingConfig, Failed
+from podpatterns.adapter.checks import AddressedConfig, Check, CheckContext, Failed
 from podpatterns.adapter.checks._query import Query, judge
 from podpatterns.errors import StartError
 from podpatterns.runtime.units import Address, SecretFile
@@ -16,7 +16,7 @@ CLOSE = 0.2
 """Seconds for the farewell, before the connection is cut."""
 
 
-class PostgresqlConfig(ConnectingConfig, frozen=True, kw_only=True):
+class PostgresqlConfig(AddressedConfig, frozen=True, kw_only=True):
     """Passes if PostgreSQL lets us in and answers a query, in a transaction that may not write.
 
     It needs the extra `podpatterns[postgresql]`, which is in the adapter's image.
@@ -50,10 +50,6 @@ password: /var/run/secrets/postgresql/password
 
     tls: Literal["disable", "prefer", "require", "verify-full"] = "prefer"
     """As `sslmode` of PostgreSQL's own clients: `verify-full` checks the certificate and its name."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.check_address(self.address)
 
     def build(self, context: CheckContext) -> Check:  # noqa: ARG002 - it needs nothing of the adapter
         """The check. Raises StartError where the client is not installed."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from podpatterns.adapter.checks import Check, CheckContext, ConnectingConfig, Failed
+from podpatterns.adapter.checks import AddressedConfig, Check, CheckContext, Failed
 from podpatterns.adapter.fetching import Unusable
 from podpatterns.adapter.redis_client import ask
 from podpatterns.runtime.units import Address, SecretFile
 
 
-class RedisConfig(ConnectingConfig, frozen=True, kw_only=True):
+class RedisConfig(AddressedConfig, frozen=True, kw_only=True):
     """Passes if Redis, Valkey or one of their kin answers PING with PONG; while it is loading its data it does not."""
 
     EXAMPLE: ClassVar[str] = "{type: redis, address: 127.0.0.1:6379}"
@@ -23,10 +23,6 @@ class RedisConfig(ConnectingConfig, frozen=True, kw_only=True):
 
     user: str = "default"
     """The user of the password, where Redis has several (ACL)."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.check_address(self.address)
 
     def build(self, context: CheckContext) -> Check:  # noqa: ARG002 - it needs nothing of the adapter
         """The check."""

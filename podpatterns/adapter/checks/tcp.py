@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import ClassVar
 
-from podpatterns.adapter.checks import Check, CheckContext, ConnectingConfig
+from podpatterns.adapter.checks import AddressedConfig, Check, CheckContext
 from podpatterns.runtime.schema import InvalidField
 from podpatterns.runtime.units import Address
 
 
-class TcpConfig(ConnectingConfig, frozen=True, kw_only=True):
+class TcpConfig(AddressedConfig, frozen=True, kw_only=True):
     """Passes if a connection is accepted; nothing is sent."""
 
     EXAMPLE: ClassVar[str] = "{type: tcp, address: 127.0.0.1:8080}"
@@ -19,10 +19,9 @@ class TcpConfig(ConnectingConfig, frozen=True, kw_only=True):
     """`host:port`, or a socket as `unix:/path`."""
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         if self.address.path is None and not self.address.host:
             raise InvalidField("address", f'"{self.address}" names no host, such as "127.0.0.1:8080"')
-        self.check_address(self.address)
+        super().__post_init__()
 
     def build(self, context: CheckContext) -> Check:  # noqa: ARG002 - it needs nothing of the adapter
         """The check."""

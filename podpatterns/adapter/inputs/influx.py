@@ -8,9 +8,10 @@ import msgspec
 
 from podpatterns.adapter.inputs import Input, InputConfig, Wiring
 from podpatterns.adapter.intake import MAX_LINE, Intake, Sink
-from podpatterns.adapter.posted import Posted, TooLarge, unpacked
+from podpatterns.adapter.posted import Posted
 from podpatterns.adapter.receiving import Connections, Datagrams
 from podpatterns.formats import influx
+from podpatterns.formats.content_encoding import TooLarge, unpacked
 from podpatterns.formats.families import label_name
 from podpatterns.formats.statsd import Line, Refused
 from podpatterns.runtime.http_server import HttpReply, HttpRequest

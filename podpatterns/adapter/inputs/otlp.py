@@ -9,9 +9,10 @@ import msgspec
 
 from podpatterns.adapter.events import AdapterEvents
 from podpatterns.adapter.inputs import Input, InputConfig, PullInput, Wiring
-from podpatterns.adapter.posted import Posted, TooLarge, unpacked
+from podpatterns.adapter.posted import Posted
 from podpatterns.adapter.streams import Streams
 from podpatterns.formats import otlp_messages, otlp_points
+from podpatterns.formats.content_encoding import TooLarge, unpacked
 from podpatterns.formats.families import Family
 from podpatterns.formats.protobuf import chunk
 from podpatterns.formats.protobuf_messages import encode

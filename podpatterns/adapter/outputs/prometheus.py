@@ -10,10 +10,10 @@ import msgspec
 
 from podpatterns.adapter.events import AdapterEvents
 from podpatterns.adapter.outputs import Output, OutputConfig, Source
-from podpatterns.errors import StartError
 from podpatterns.formats.accept import Form, negotiate
 from podpatterns.formats.families import Family
 from podpatterns.runtime.http_server import HttpReply, HttpRequest, HttpServer, url
+from podpatterns.runtime.listening import listening
 from podpatterns.runtime.service import Deadline
 from podpatterns.runtime.units import Address, Duration
 
@@ -63,13 +63,8 @@ class Prometheus(Output):
     async def start(self) -> None:
         """Listen. Raises StartError when the address is taken."""
         listen = self.config.listen
-        try:
+        with listening("the adapter's page", listen, "set `listen` of the prometheus output to a free address"):
             port = await self._server.start(listen)
-        except OSError as error:
-            raise StartError(
-                f"the adapter's page cannot listen on {listen}: {error.strerror or error}; "
-                f"set `listen` of the prometheus output to a free address"
-            ) from None
         self.url = url(listen, port, self.config.path)
         self._events.output_listening(self.url)
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hmac
-import zlib
 from typing import Any, ClassVar
 
 import msgspec
 
+from podpatterns.formats.content_encoding import TooLarge, unpacked
 from podpatterns.runtime.http_server import HttpReply, HttpRequest, HttpServer
 from podpatterns.runtime.schema import InvalidField
 from podpatterns.runtime.units import Address, SecretFile, Size
@@ -92,8 +92,8 @@ class Http(PushedInput):
         try:
             found = lines(request.body, request.fields, self.config.max_body)
             await self.take(found)
-        except TooLarge:
-            return _reply(413, f"a body may have {self.config.max_body} bytes, decompressed")
+        except TooLarge as error:
+            return _reply(413, str(error))
         except ValueError as error:
             return _reply(400, str(error))
         except Refused:
@@ -107,19 +107,9 @@ class Http(PushedInput):
         await self._server.close()
 
 
-class TooLarge(Exception):  # noqa: N818 - named after what is wrong
-    """The body is larger than allowed."""
-
-
 def lines(body: bytes, fields: dict[str, str], limit: int) -> list[bytes]:
     """The lines of a body, without empty ones. Raises ValueError or TooLarge."""
-    encoding = fields.get("content-encoding", "identity").lower()
-    if encoding == "gzip":
-        body = _unpacked(body, limit)
-    elif encoding != "identity":
-        raise ValueError(f"the content encoding {encoding} is not known; send gzip or none")
-    if len(body) > limit:
-        raise TooLarge
+    body = unpacked(body, fields.get("content-encoding", ""), limit)
     if fields.get("content-type", "").partition(";")[0].strip().lower() == "application/json":
         try:
             value = msgspec.json.decode(body)
@@ -130,18 +120,6 @@ def lines(body: bytes, fields: dict[str, str], limit: int) -> list[bytes]:
             raise ValueError("the body must be an object or an array of objects")
         return [msgspec.json.encode(item) for item in items]
     return [line for line in (line.removesuffix(b"\r") for line in body.split(b"\n")) if line]
-
-
-def _unpacked(body: bytes, limit: int) -> bytes:
-    """Decompressed, but no more than one byte above the limit: a small body may stand for a very large one."""
-    decoder = zlib.decompressobj(wbits=31)
-    try:
-        data = decoder.decompress(body, limit + 1)
-    except zlib.error as error:
-        raise ValueError(f"the body is not gzip: {error}") from None
-    if len(data) <= limit and (not decoder.eof or decoder.unused_data):
-        raise ValueError("the body is not one whole gzip member")
-    return data
 
 
 def _reply(status: int, text: str, after: int | None = None) -> HttpReply:

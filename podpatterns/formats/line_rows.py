@@ -50,12 +50,12 @@ def within_lines(regex: str) -> re.Pattern[str]:
         flags, rest = leading[0], regex[leading.end() :]
     if set(flags) & set("sx"):
         raise ValueError("the flags s and x are not taken: a line holds no line end, and a pattern stands in one line")
-    re.compile(regex)  # says what is wrong with it in its own words
+    groups = re.compile(regex).groups  # if something is wrong with it, this says so in its own words
     pieces = list(map(_piece, _PIECE.findall(rest)))
     if not _CASELESS.search(regex):
         _hasten(pieces)
-    # The two empty groups make `findall` return tuples, however few groups there are.
-    return re.compile(f"{flags}(?:{''.join(pieces)})()()[^\\n]*+\\n", re.MULTILINE)
+    # With two groups or more, empty ones if need be, `findall` returns tuples.
+    return re.compile(f"{flags}(?:{''.join(pieces)}){'()' * (2 - groups)}[^\\n]*+\\n", re.MULTILINE)
 
 
 def _hasten(pieces: list[str]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from math import isfinite
 
 # A plain integer of seven digits or more, or a fraction with such an integer before it: Go uses an exponent there.
@@ -71,4 +72,7 @@ def floats(texts: Iterable[str]) -> list[float]:
     odd = "_" in joined or not joined.isascii() or (joined and joined.split() != [joined])
     if odd or (("n" in joined or "N" in joined) and any(map(_NAN.match, texts))):
         raise ValueError("a number has decimal digits only")
+    if joined.isdigit():
+        with suppress(ValueError, OverflowError):  # too long for an integer, or empty
+            return list(map(float, map(int, texts)))  # takes half the time
     return list(map(float, texts))

@@ -14,7 +14,7 @@ from podpatterns.formats import openmetrics, prometheus
 from podpatterns.formats.accept import OPENMETRICS, PROTOBUF, TEXT, TEXT_1, negotiate
 from podpatterns.formats.exposition import Malformed
 from podpatterns.formats.families import Blocks, Family, block, labels_of, metric_name, parsed
-from podpatterns.formats.numbers import canonical, column, number
+from podpatterns.formats.numbers import canonical, column, floats, number
 
 NUMBERS = {
     0.0: "0",
@@ -209,3 +209,9 @@ def test_counter_and_gauge_of_one_base_name_both_stay() -> None:
         [Family("a", "gauge", blocks=[""], values=[1.0]), Family("a_total", "counter", blocks=[""], values=[2.0])]
     )
     assert b"# TYPE a_total unknown\na_total 2\n" in page
+
+
+@given(st.lists(st.from_regex(r"[0-9]{1,30}", fullmatch=True) | st.sampled_from(["9" * 400, "9" * 5000, "-0", "1.5"])))
+def test_whole_numbers_are_read_like_any(texts: list[str]) -> None:
+    """However a column is read, each number is what it is by itself, of any length."""
+    assert list(map(repr, floats(texts))) == [repr(float(text)) for text in texts]

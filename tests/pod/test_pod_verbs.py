@@ -329,11 +329,14 @@ def test_whoever_has_no_rights_can_probe_and_exec_as_well(tmp_path):
         pytest.skip("this machine gives this user no user namespace")
     probe = {"exec": {"command": ["true"]}, "periodSeconds": 1}
     (tmp_path / "pod.yaml").write_text(yaml.safe_dump(pod("user", shell("app", STAY, readinessProbe=probe))))
+    ready = f'until {" ".join(CLI)} status 2> /dev/null | grep -q "running and ready"; do sleep 0.1; done'
     script = f"""
         {" ".join(CLI)} run pod.yaml > out 2>&1 & run=$!
-        until {" ".join(CLI)} status 2> /dev/null | grep -q "running and ready"; do sleep 0.1; done
+        {ready}
         {" ".join(CLI)} exec app -- sh -c 'cat /proc/1/cmdline | tr "\\0" " "; echo; id -u'
         {" ".join(CLI)} kill app
+        until grep -q restarted out; do sleep 0.1; done
+        {ready}
         kill -INT $run; wait $run; echo $?"""
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     done = subprocess.run(

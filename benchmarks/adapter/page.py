@@ -84,6 +84,8 @@ client_python's.
 """
 
 TITLES = {UDP: "statsd", PARSE: "client_python", RENDER: "client_python", LOGS: "mtail"}
+SHORT = {UDP: "StatsD over UDP", PARSE: "parse a page", RENDER: "render a page", LOGS: "access log to metrics"}
+"""The rows in words that the plot has room for."""
 
 
 def versions() -> list[str]:
@@ -149,7 +151,7 @@ def write_page(results: Results, rounds: int) -> None:
     )
     FOLDER.mkdir(parents=True, exist_ok=True)
     (FOLDER / "adapter.md").write_text(text, "utf-8")
-    bars = [Bar(f"{row}, {title}", {OURS: _times(results, row), "peer": 1.0}) for row, title in TITLES.items()]
+    bars = [Bar(f"{SHORT[row]}, {title}", {OURS: _times(results, row), "peer": 1.0}) for row, title in TITLES.items()]
     title = "Work per CPU-second beside the peer (= 1, more is better)"
     (FOLDER / "adapter.svg").write_text(plot(title, bars, most=24), "utf-8")
 

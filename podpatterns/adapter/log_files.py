@@ -5,6 +5,8 @@ the name in between is found beside it; copytruncate leaves a copy, in which the
 been taken is said by who takes it, and the rest is offered again: nothing is read on from what is not safe.
 
 A sidecar's `tail` does more: acknowledgements that come later, encodings, copies that were compressed meanwhile.
+
+One piece, because which file is new, which one a copy and which one done with is decided over the same list.
 """
 
 from __future__ import annotations

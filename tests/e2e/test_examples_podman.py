@@ -99,7 +99,8 @@ def test_the_init_steps(name, tmp_path):
     """The application finds what the step has made."""
     (text,) = manifests(name, "pod.yaml")
     container, line = STEPS[name]
-    with played(tmp_path, classic(text)):
+    with played(tmp_path, classic(injected(text, f"Pod/{container.partition('-')[0]}"))):
+        the_injected_one_runs()
         wait_for(f"the line {line}", lambda: line in logs(container))
 
 

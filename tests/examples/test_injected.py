@@ -23,6 +23,12 @@ CASES = {
     "04-log-shipping": ("Job/report", "native.yaml", [], []),
     "05-metrics-adapter": ("Pod/shop", "pod.yaml", ["prometheus.yaml"], ["app.yaml"]),
     "06-log-and-health-adapter": ("Pod/shop", "pod.yaml", [], ["app.yaml"]),
+    "10-init-git": ("Pod/site", "pod.yaml", [], []),
+    "11-init-fetch": ("Pod/scorer", "pod.yaml", [], []),
+    "12-init-wait": ("Pod/ledger", "pod.yaml", [], []),
+    "13-init-render": ("Pod/mailer", "pod.yaml", [], []),
+    "14-init-run": ("Pod/shop", "pod.yaml", [], []),
+    "15-init-permissions": ("Pod/gallery", "pod.yaml", [], []),
 }
 """The workload, its file, the files that run with it, and those with its ConfigMaps and Secrets."""
 

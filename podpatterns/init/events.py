@@ -20,6 +20,8 @@ class InitEvents:
 
     def __init__(self, telemetry: Telemetry) -> None:
         self._log = telemetry.log
+        self._said: dict[str, str] = {}
+        """Why the last try of a step failed."""
         self._attempts = telemetry.counter(
             "podpatterns_init_step_attempts", "Tries of a step, by what became of them.", ["step", "outcome"]
         )
@@ -63,8 +65,10 @@ class InitEvents:
     def step_retried(self, step: str, reason: str, attempt: int, delay: float) -> None:
         """A try has failed, and the next will follow."""
         self._attempts.add(step, "retried")
-        # Waiting for a dependency fails many times by nature: said at once, and then at each doubling.
-        level = self._log.info if attempt & (attempt - 1) == 0 else self._log.debug
+        # Waiting for a dependency fails many times by nature: said at once, for each new reason, and at each doubling.
+        news = attempt & (attempt - 1) == 0 or reason != self._said.get(step)
+        self._said[step] = reason
+        level = self._log.info if news else self._log.debug
         level("init.step.retried", step=step, reason=reason, attempt=attempt, delay_seconds=round(delay, 3))
 
     def step_failed(self, step: str, reason: str, remedy: str, attempts: int) -> None:

@@ -17,12 +17,14 @@ class Log:
     """Remembers what was logged."""
 
     def __init__(self) -> None:
-        self.lines: list[tuple[str, dict[str, Any]]] = []
+        self.levels: list[tuple[str, str, dict[str, Any]]] = []
 
-    def _keep(self, event: str, **fields: Any) -> None:
-        self.lines.append((event, fields))
+    @property
+    def lines(self) -> list[tuple[str, dict[str, Any]]]:
+        return [(event, fields) for _, event, fields in self.levels]
 
-    debug = info = warning = error = _keep
+    def __getattr__(self, level: str) -> Callable[..., None]:
+        return lambda event, **fields: self.levels.append((level, event, fields))
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ import pytest
 
 from podpatterns.errors import ConfigError
 from podpatterns.init.config import InitConfig
+from podpatterns.init.events import InitEvents
 from podpatterns.init.runtime import Init, InitError
 from podpatterns.init.steps import StepConfig
 from podpatterns.init.steps.render import RenderConfig
@@ -197,6 +198,17 @@ def test_process_ends(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+async def test_a_new_reason_is_news(telemetry: Any, log: Any) -> None:
+    """A step that is tried often says why at once, at each doubling, and whenever there is another reason."""
+    events = InitEvents(telemetry)
+    for attempt, reason in enumerate(["a", "a", "a", "a", "a", "b", "b"], 1):
+        events.step_retried("wait", reason, attempt, 0.1)
+    said = [(level, fields["attempt"]) for level, _, fields in log.levels]
+    assert said == [
+        ("info", 1), ("info", 2), ("debug", 3), ("info", 4), ("debug", 5), ("info", 6), ("debug", 7)
+    ]  # fmt: skip
 
 
 # --- again and again -------------------------------------------------------------------------------------------------

@@ -236,8 +236,9 @@ def namespaces_of_others():
 
 
 def mounts_and_memory(run):
-    """What is mounted where we are, and whether a run still has volumes in memory."""
-    return Path("/proc/mounts").read_text(), Path(f"/dev/shm/podpatterns-{run}").exists()
+    """What of ours is mounted where we are, and whether a run still has volumes in memory."""
+    ours = [line for line in Path("/proc/mounts").read_text().splitlines() if "podpatterns" in line]
+    return ours, Path(f"/dev/shm/podpatterns-{run}").exists()
 
 
 @pytest.mark.parametrize("options", [(), ("--network", "host"), ("--mounts", "rewrite")], ids=["own", "host", "paths"])

@@ -7,6 +7,7 @@ threads, and no signal can reach a process that has taken over a process id.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import marshal
 import os
@@ -126,7 +127,8 @@ class Process:
     def kill(self) -> None:
         """SIGKILL to the whole group."""
         if self._pidfd is not None:
-            os.killpg(self.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # it died before it had a group
+                os.killpg(self.pid, signal.SIGKILL)
 
     def _exited(self) -> None:
         assert self._pidfd is not None

@@ -18,13 +18,16 @@ from benchmarks.processes import LOAD_CORE, free_port
 
 UNIX_LINES, UDP_LINES, LOG_LINES = 300_000, 240_000, 100_000
 PER_DATAGRAM = {"unix": 20, "udp": 10}
-WAITING = 96 * 1024
-"""Bytes of the kernel's buffer that may be in use before another 25 datagrams are sent over UDP: half of what is
-usual, so that nothing is dropped and the receiver is never without work."""
+CORPUS = 60_000
+"""Different lines; they are sent as often as it takes. All 15 MB of a round would push what the receiver works with
+out of the cache that both cores share, and it would be the sender's memory that is measured."""
+WAITING = 140 * 1024
+"""Bytes of the kernel's buffer that may be in use before another 25 datagrams are sent over UDP: with those, a little
+less than is usual, so that nothing is dropped and the receiver is never without work."""
 
 SENDER = """
 import socket, sys, time
-target, size, waiting, file = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+target, size, waiting, rounds, file = sys.argv[1], *map(int, sys.argv[2:5]), sys.argv[5]
 lines = open(file, "rb").read().split(b"\\n")
 out = socket.socket(socket.AF_UNIX if target.startswith("/") else socket.AF_INET, socket.SOCK_DGRAM)
 out.connect(target if target.startswith("/") else ("127.0.0.1", int(target)))
@@ -34,11 +37,13 @@ def queued():
         fields = row.split()
         if fields[1].endswith(port):
             return int(fields[4].split(":")[1], 16)
-for number, at in enumerate(range(0, len(lines), size)):
-    if waiting and number % 25 == 0:
-        while queued() > waiting:
-            time.sleep(0.0002)
-    out.send(b"\\n".join(lines[at:at + size]))
+datagrams = [b"\\n".join(lines[at:at + size]) for at in range(0, len(lines), size)]
+del lines
+for at in list(range(0, len(datagrams), 25)) * rounds:
+    while waiting and queued() > waiting:
+        time.sleep(0.0002)
+    for datagram in datagrams[at:at + 25]:
+        out.send(datagram)
 """
 
 
@@ -67,7 +72,8 @@ class Setting:
         before = sum_of(self.ours.get(), "shop_service[a-z0-9_]*_total")
         fed = self._sent("unix", str(self.folder / "statsd.sock"), self.ours, UNIX_LINES, self._taken)
         grown = sum_of(self.ours.get(), "shop_service[a-z0-9_]*_total") - before
-        return Fed(fed.rate, fed.lost + round(abs(grown - counted(lines(UNIX_LINES)))))
+        sent = counted(lines(CORPUS)) * (UNIX_LINES // CORPUS)
+        return Fed(fed.rate, fed.lost + round(abs(grown - sent)))
 
     def ours_udp(self) -> Fed:
         """Lines over UDP to the adapter."""
@@ -95,11 +101,12 @@ class Setting:
         return int(found[1]) if found else 0
 
     def _sent(self, kind: str, target: str, to: Running, count: int, received: Callable[[], int]) -> Fed:
-        file = self.folder / f"{kind}-{count}.lines"
+        file = self.folder / "lines"
         if not file.exists():
-            file.write_bytes(b"\n".join(lines(count)))
+            file.write_bytes(b"\n".join(lines(CORPUS)))
         waiting = WAITING if kind == "udp" else 0
-        command = [sys.executable, "-c", SENDER, target, str(PER_DATAGRAM[kind]), str(waiting), str(file)]
+        numbers = map(str, (PER_DATAGRAM[kind], waiting, count // CORPUS))
+        command = [sys.executable, "-c", SENDER, target, *numbers, str(file)]
         before = received()
         to.settle()
         start = to.cpu()
@@ -167,5 +174,5 @@ def setting(folder: Path) -> Iterator[Setting]:
         )
         for warm in (found.unix, found.ours_udp, found.statsd_udp, found.our_log, found.mtail_log):
             warm()
-        assert SERIES < UDP_LINES
+        assert SERIES < CORPUS
         yield found

@@ -3,9 +3,9 @@
 The line is cut at its first colon and the next bar; what stands around the value (name, type, rate, tags) is one key
 that leads to the slot. Only text that was never seen is parsed. Most lines come again as they are, `hits:1|c` above
 all. Those of counters and timers are only counted as they come, whole pieces at a time and in C; what they add up to
-is settled when somebody reads, or a second later. That pays where lines come again, which is watched. Gauges are set at
-once: of them the last one counts. What plain values do to each kind of slot stands in the loop itself: a call would
-cost as much as the look-up. Measured: see benchmarks/adapter.
+is settled when somebody reads. That pays where lines come again, which is watched. Gauges are set at once: of them the
+last one counts. What plain values do to each kind of slot stands in the loop itself: a call would cost as much as the
+look-up. Measured: see benchmarks/adapter.
 """
 
 from __future__ import annotations

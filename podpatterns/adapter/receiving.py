@@ -102,9 +102,10 @@ class Datagrams(PushInput):
             self._loop.call_later(_PAUSE, self._look)
 
     def _look(self) -> None:
+        """After a pause. In a burst there is none: a process that sleeps finds a cold cache, at twice the cost."""
         if self._socket is None:
             return
-        if self._readable():
+        if 0 < self._readable() < _MANY:
             self._loop.call_later(_PAUSE, self._look)
         else:
             self._loop.add_reader(self._socket, self._woken)

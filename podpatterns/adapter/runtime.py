@@ -31,9 +31,6 @@ from podpatterns.runtime.service import Check, Context, Deadline, Pattern, Reply
 COLLECT_WITHIN = 10.0
 """Seconds that sources have to answer where the scraper does not say: Prometheus' own default."""
 
-SETTLE_EVERY = 1.0
-"""Seconds after which what was counted is settled, so that a scrape finds little left to do."""
-
 Part = Input | Log | Health | Output
 P = TypeVar("P", Input, Health, Output)
 C = TypeVar("C", bound=Config)
@@ -126,21 +123,12 @@ class Adapter(Pattern[AdapterConfig]):
             self._group = group
             for part in self._parts():
                 self._tasks[part] = group.create_task(_guarded(part), name=part.name)
-            others = [
-                group.create_task(self._expire(), name="expiry of series"),
-                group.create_task(self._settle(), name="settling of values"),
-            ]
+            expiry = group.create_task(self._expire(), name="expiry of series")
             if not self.endless:
                 await asyncio.wait([self._tasks[each] for each in self.logs])
-                for each in others:
-                    each.cancel()
+                expiry.cancel()
                 return
             await asyncio.Event().wait()
-
-    async def _settle(self) -> None:
-        while True:
-            await asyncio.sleep(SETTLE_EVERY)
-            self.store.settle()
 
     async def _expire(self) -> None:
         expiry = Expiry(self.store, self._wiring.intake, self.config.series.expire, time.monotonic)

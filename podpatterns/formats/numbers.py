@@ -12,6 +12,10 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from math import isfinite
 
+import msgspec
+
+_json = msgspec.json.Encoder().encode
+
 # A plain integer of seven digits or more, or a fraction with such an integer before it: Go uses an exponent there.
 _LONG = re.compile(r"^(-?)(\d)(\d{6,})(?:\.(\d+))?$", re.MULTILINE)
 _SPECIAL = re.compile(r"^(?:-?inf|nan)$", re.MULTILINE)
@@ -29,25 +33,34 @@ def _word(match: re.Match[str]) -> str:
     return _WORDS[match[0]]
 
 
-def plain(values: Sequence[float]) -> bool:
-    """Whether every value is finite and below a million, so that `repr` writes all of them as Go does, but for a `.0`.
-
-    Where every value is finite, so is their sum; one that is not tells nothing, and is a no.
-    """
-    return isfinite(sum(values)) and min(values) > -1e6 and max(values) < 1e6
-
-
 def column(values: Sequence[float]) -> list[str]:
-    """Every value as text. Works on the joined column, so that nothing is done per value but `repr`."""
+    """Every value as text."""
     if not values:
         return []
+    return _usual(values) or _any(values)
+
+
+def _usual(values: Sequence[float]) -> list[str] | None:
+    """The same where JSON's way to write a float is Go's, but for a `.0`; a third of the cost of `repr`.
+
+    That is so for what is finite, below a million, and zero or not tiny. Where every value is finite, so is their sum;
+    one that is not tells nothing, and is a no.
+    """
+    if not isfinite(sum(values)) or min(values) <= -1e6 or max(values) >= 1e6:
+        return None
+    text = _json(values).decode()[1:-1]
+    if "e-" in text or "0.0000" in text:
+        return None
+    return f"{text},".replace(".0,", ",")[:-1].split(",")
+
+
+def _any(values: Sequence[float]) -> list[str]:
+    """The same for every column. Works on the joined column, so that nothing is done per value but `repr`."""
     text = "\n".join(map(repr, values)) + "\n"
     text = text.replace(".0\n", "\n")
-    if not plain(values):
-        if "n" in text:
-            text = _SPECIAL.sub(_word, text)
-        text = _LONG.sub(_exponent, text)
-    return text[:-1].split("\n")
+    if "n" in text:
+        text = _SPECIAL.sub(_word, text)
+    return _LONG.sub(_exponent, text)[:-1].split("\n")
 
 
 def number(value: float) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from podpatterns.formats.families import is_metric_name, quoted
-from podpatterns.formats.numbers import column, plain
+from podpatterns.formats.numbers import column
 
 
 def sample_lines(
@@ -36,10 +36,6 @@ def sample_lines(
     parts = [" "] * (5 * count)
     parts[0::5] = names
     parts[1::5] = blocks
-    if ends is None and count and plain(values):
-        parts[3::5] = map(repr, values)
-        parts[4::5] = ["\n"] * count
-        return "".join(parts).replace(".0\n", "\n")  # nothing but a value stands at the end of a line
     parts[3::5] = column(values)
     parts[4::5] = ["\n"] * count if ends is None else ends
     return "".join(parts)

@@ -26,6 +26,11 @@ NUMBERS = {
     -12000000.0: "-1.2e+07",
     1e21: "1e+21",
     0.0001: "0.0001",
+    0.00001: "1e-05",
+    10.00001: "10.00001",
+    0.1 + 0.2: "0.30000000000000004",
+    999999.9999999999: "999999.9999999999",
+    5e-324: "5e-324",
     1.5e-7: "1.5e-07",
     math.inf: "+Inf",
     -math.inf: "-Inf",
@@ -49,6 +54,12 @@ def test_nan_and_bounds() -> None:
 def test_numbers_survive_their_text(values: list[float]) -> None:
     """float(text) is the number, to the last bit."""
     assert list(map(repr, map(float, column(values)))) == list(map(repr, values))
+
+
+@given(st.lists(st.floats(-1e6, 1e6) | st.floats(-1e-3, 1e-3) | st.integers(-9999, 9999).map(float)))
+def test_a_number_looks_the_same_in_any_company(values: list[float]) -> None:
+    """Usual numbers are written in another way than a column with an infinity; nobody can tell from their text."""
+    assert column([*values, math.inf]) == [*column(values), "+Inf"]
 
 
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)

@@ -12,14 +12,16 @@ import argparse
 import os
 import sys
 import tempfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from benchmarks.adapter import corpus, inside, workloads
 from benchmarks.adapter.exporters import exporters
 from benchmarks.adapter.page import write_page
 from benchmarks.adapter.programs import missing
-from benchmarks.adapter.report import Results, print_rows
-from benchmarks.adapter.sockets import Setting, setting
+from benchmarks.adapter.report import OURS, Results, print_rows
+from benchmarks.adapter.sockets import Corpus, Fed, Setting, setting
 from benchmarks.processes import CORE
 
 PARTS = ("inside", "sockets", "exporters")
@@ -48,14 +50,19 @@ def over_sockets(results: Results, programs: Setting) -> None:
     """One round of lines from other processes; what ours has lost is told, too."""
     for row, peer, ours, theirs in (
         (workloads.UNIX, "", programs.unix, None),
-        (workloads.UDP, "statsd", programs.ours_udp, programs.statsd_udp),
         (workloads.LOGS, "mtail", programs.our_log, programs.mtail_log),
+        (workloads.UDP, "statsd", *_over_udp(programs, corpus.lines)),
+        (workloads.UDP_VARIED, "statsd", *_over_udp(programs, corpus.varied)),
     ):
         fed = ours()
         results.add(row, fed.rate)
         results.lost[row] += fed.lost
         if theirs is not None:
             results.add(row, theirs().rate, peer)
+
+
+def _over_udp(programs: Setting, some: Corpus) -> tuple[Callable[[], Fed], Callable[[], Fed]]:
+    return partial(programs.over_udp, some, OURS), partial(programs.over_udp, some, "statsd")
 
 
 def main() -> int:

@@ -108,7 +108,7 @@ runtime: {{admin: "127.0.0.1:{admin}", log_level: warning}}
 def statsd(folder: Path, port: int) -> Iterator[Running]:
     """The reference daemon. It flushes after an hour, so that percentiles are not what is measured."""
     admin = free_port()
-    file = folder / "statsd.js"
+    file = folder / f"statsd-{port}.js"
     settings = {
         "port": port,
         "address": "127.0.0.1",

@@ -55,6 +55,12 @@ class Results:
         found = self.rounds.get((row, program))
         return statistics.median(found) if found else math.nan
 
+    def multiple(self, row: str, peer: str) -> float:
+        """Ours as a multiple of a peer's: the median of those within each round; NaN without a peer."""
+        pairs = zip(self.rounds.get((row, OURS), ()), self.rounds.get((row, peer), ()), strict=False)
+        found = [mine / theirs for mine, theirs in pairs]
+        return statistics.median(found) if found else math.nan
+
     @property
     def speed(self) -> float:
         """How fast this machine was, beside the day on which the floors were set."""
@@ -66,9 +72,8 @@ class Results:
             ours = self.rounds.get((bound.row, OURS))
             if not ours:
                 continue
-            beside = self.rounds[bound.row, bound.peer] if bound.peer else [math.nan] * len(ours)
             speeds = [each / YARDSTICK for each in self.yardsticks] if bound.scaled else [1.0] * len(ours)
-            multiple = statistics.median(mine / theirs for mine, theirs in zip(ours, beside, strict=False))
+            multiple = self.multiple(bound.row, bound.peer)
             if bound.peer:
                 ratio, least, aim = multiple / bound.bound, bound.bound, bound.aim
             elif bound.figure == "rate":
@@ -98,8 +103,10 @@ def print_rows(results: Results) -> bool:
             f"{row.bound.row:40} {row.figure:12,.0f} {row.bound.unit:24} {many:>7} {sign} {row.least:9,.0f} "
             f"{row.aim:12,.0f} {row.ratio:6.2f} {row.verdict}{lost}"
         )
-    for name, unit in SHOWN.items():
-        print(f"{name:40} {results.median(name):12,.0f} {unit}")
+    for name, (unit, peer) in SHOWN.items():
+        many = results.multiple(name, peer)
+        times = "" if math.isnan(many) else f" {many:7.1f}"
+        print(f"{name:40} {results.median(name):12,.0f} {unit:24}{times}")
     for (target, program), found in results.scraped.items():
         print(
             f"{target + ', ' + program:40} scrape {found.latency:6.2f} ms, CPU {found.cpu:5.2f} ms, {found.rss:5.1f} MB"

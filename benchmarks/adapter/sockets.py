@@ -12,8 +12,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.adapter.corpus import SERIES, access, counted, lines
+from benchmarks.adapter.corpus import SERIES, access, counted, lines, varied
 from benchmarks.adapter.programs import Running, adapter, mtail, statsd, sum_of
+from benchmarks.adapter.report import OURS
 from benchmarks.processes import LOAD_CORE, free_port
 
 UNIX_LINES, UDP_LINES, LOG_LINES = 300_000, 240_000, 100_000
@@ -55,33 +56,42 @@ class Fed:
     lost: int
 
 
+Corpus = Callable[[int], list[bytes]]
+
+
+@dataclass(slots=True)
+class Listener:
+    """A program that takes lines over UDP, and how many it says it has taken."""
+
+    program: Running
+    port: int
+    taken: Callable[[Running], int]
+
+
 @dataclass(slots=True)
 class Setting:
     """The programs, running, and how to feed each."""
 
     folder: Path
     ours: Running
-    statsd: Running
     logs: Running
     mtail: Running
-    udp: int
-    statsd_port: int
+    udp: dict[tuple[Corpus, str], Listener]
+    """By what they are sent, and the program's name. Each has one corpus, for the adapter learns from what comes."""
 
     def unix(self) -> Fed:
         """Lines over the unix socket; every one has to be in the sums as well."""
         before = sum_of(self.ours.get(), "shop_service[a-z0-9_]*_total")
-        fed = self._sent("unix", str(self.folder / "statsd.sock"), self.ours, UNIX_LINES, self._taken)
+        to = Listener(self.ours, 0, _taken)
+        fed = self._sent("unix", str(self.folder / "statsd.sock"), lines, UNIX_LINES, to)
         grown = sum_of(self.ours.get(), "shop_service[a-z0-9_]*_total") - before
         sent = counted(lines(CORPUS)) * (UNIX_LINES // CORPUS)
         return Fed(fed.rate, fed.lost + round(abs(grown - sent)))
 
-    def ours_udp(self) -> Fed:
-        """Lines over UDP to the adapter."""
-        return self._sent("udp", str(self.udp), self.ours, UDP_LINES, self._taken)
-
-    def statsd_udp(self) -> Fed:
-        """The same to statsd."""
-        return self._sent("udp", str(self.statsd_port), self.statsd, UDP_LINES, self._received)
+    def over_udp(self, corpus: Corpus, program: str) -> Fed:
+        """Lines over UDP to the adapter or to statsd."""
+        to = self.udp[corpus, program]
+        return self._sent("udp", str(to.port), corpus, UDP_LINES, to)
 
     def our_log(self) -> Fed:
         """Lines of an access log to the adapter."""
@@ -91,29 +101,21 @@ class Setting:
         """The same to mtail."""
         return self._written("mtail.log", self.mtail, lambda: sum_of(self.mtail.get(), "requests_total"))
 
-    def _taken(self) -> int:
-        page = self.ours.get()
-        refused = sum_of(page, "podpatterns_adapter_lines_refused_total")
-        return round(sum_of(page, "podpatterns_adapter_lines_total") - refused)
-
-    def _received(self) -> int:
-        found = re.search(r"'statsd\.metrics_received': (\d+)", _ask(self.statsd.port, "counters"))
-        return int(found[1]) if found else 0
-
-    def _sent(self, kind: str, target: str, to: Running, count: int, received: Callable[[], int]) -> Fed:
-        file = self.folder / "lines"
+    def _sent(self, kind: str, target: str, corpus: Corpus, count: int, to: Listener) -> Fed:
+        different = count if corpus is varied else CORPUS
+        file = self.folder / f"{corpus.__name__}.txt"
         if not file.exists():
-            file.write_bytes(b"\n".join(lines(CORPUS)))
+            file.write_bytes(b"\n".join(corpus(different)))
         waiting = WAITING if kind == "udp" else 0
-        numbers = map(str, (PER_DATAGRAM[kind], waiting, count // CORPUS))
+        numbers = map(str, (PER_DATAGRAM[kind], waiting, count // different))
         command = [sys.executable, "-c", SENDER, target, *numbers, str(file)]
-        before = received()
-        to.settle()
-        start = to.cpu()
+        before = to.taken(to.program)
+        to.program.settle()
+        start = to.program.cpu()
         subprocess.run(["taskset", "-c", str(LOAD_CORE), *command], check=True)
-        to.settle()
-        spent = to.cpu() - start
-        arrived = received() - before
+        to.program.settle()
+        spent = to.program.cpu() - start
+        arrived = to.taken(to.program) - before
         return Fed(arrived / spent, count - arrived)
 
     def _written(self, name: str, to: Running, received: Callable[[], float]) -> Fed:
@@ -127,6 +129,17 @@ class Setting:
         spent = to.cpu() - start
         arrived = round(received() - before)
         return Fed(arrived / spent, LOG_LINES - arrived)
+
+
+def _taken(ours: Running) -> int:
+    page = ours.get()
+    refused = sum_of(page, "podpatterns_adapter_lines_refused_total")
+    return round(sum_of(page, "podpatterns_adapter_lines_total") - refused)
+
+
+def _received(statsd: Running) -> int:
+    found = re.search(r"'statsd\.metrics_received': (\d+)", _ask(statsd.port, "counters"))
+    return int(found[1]) if found else 0
 
 
 def _ask(port: int, question: str) -> str:
@@ -158,21 +171,25 @@ def setting(folder: Path) -> Iterator[Setting]:
     """Every program started, and warm."""
     for name in ("ours.log", "mtail.log"):
         (folder / name).touch()
-    udp, statsd_port = free_port(), free_port()
-    inputs = (
-        f'  - {{type: statsd, listen: "unix:{folder}/statsd.sock"}}\n  - {{type: statsd, listen: "127.0.0.1:{udp}"}}'
-    )
     with ExitStack() as stack:
+        udp: dict[tuple[Corpus, str], Listener] = {}
+        for corpus in (lines, varied):
+            port = free_port()
+            inputs = f'  - {{type: statsd, listen: "127.0.0.1:{port}"}}'
+            udp[corpus, OURS] = Listener(stack.enter_context(adapter(folder, inputs)), port, _taken)
+            port = free_port()
+            udp[corpus, "statsd"] = Listener(stack.enter_context(statsd(folder, port)), port, _received)
         found = Setting(
             folder,
-            stack.enter_context(adapter(folder, inputs)),
-            stack.enter_context(statsd(folder, statsd_port)),
+            stack.enter_context(adapter(folder, f'  - {{type: statsd, listen: "unix:{folder}/statsd.sock"}}')),
             stack.enter_context(adapter(folder, LOGS.format(log=folder / "ours.log"))),
             stack.enter_context(mtail(folder, folder / "mtail.log")),
             udp,
-            statsd_port,
         )
-        for warm in (found.unix, found.ours_udp, found.statsd_udp, found.our_log, found.mtail_log):
+        # Twice, for the adapter decides after the first lines whether those that come again are worth being counted.
+        for warm in (found.unix, found.our_log, found.mtail_log) * 2:
             warm()
+        for corpus, program in list(udp) * 2:
+            found.over_udp(corpus, program)
         assert SERIES < CORPUS
         yield found

@@ -28,8 +28,9 @@ class SeriesConfig(Config, frozen=True, kw_only=True):
     """How pushed samples become series, and how many there may be."""
 
     budget: Annotated[int, msgspec.Meta(ge=1, le=10_000_000)] = 20_000
-    """Series altogether. What comes beyond goes to one series `{overflow="true"}` per metric, so that sums stay
-    right, and is counted; a metric whose name is new is refused. 20,000 series take some 10 MB."""
+    """Series altogether, of all that is pushed. What comes beyond goes to one series `{overflow="true"}` per metric
+    (with OTLP for each resource and library), so that sums stay right, and is counted; a metric whose name is new is
+    refused. 20,000 series take some 10 MB."""
 
     budget_per_metric: Annotated[int, msgspec.Meta(ge=1, le=10_000_000)] = 5_000
     """Series of one metric, so that a single unlucky label cannot take the room of all others."""

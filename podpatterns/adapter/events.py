@@ -35,7 +35,7 @@ class AdapterEvents:
         self._expired = counter(
             f"{_PREFIX}series_expired", "Idle series dropped or, if counters, hidden; by kind of metric.", ["kind"]
         )
-        self._series = gauge(f"{_PREFIX}series", "Series that pushed samples add up to.")
+        self._series = gauge(f"{_PREFIX}series", "Series that pushed samples add up to, OTLP's included.")
         self._quarantined = gauge(
             f"{_PREFIX}quarantined_samples",
             "Samples left out of the last page, by family and reason.",
@@ -250,6 +250,11 @@ class AdapterEvents:
     def lost(self) -> dict[str, int]:
         """Deliveries given up, by output and reason."""
         return {f"{output}: {reason}": int(value) for (output, reason), value in self._lost.series.items()}
+
+    @property
+    def left_out(self) -> dict[str, int]:
+        """Samples that a format had no place for, by output and reason."""
+        return {f"{output}: {reason}": int(value) for (output, reason), value in self._left_out.series.items()}
 
     @property
     def withheld(self) -> list[Quarantined]:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from math import inf
 
+from podpatterns.adapter.budget import OVERFLOW_LABEL, Budget
 from podpatterns.adapter.mapping import Mapper, Target
 from podpatterns.adapter.mapping_config import MappingRuleConfig, SummaryOptionsConfig
 from podpatterns.adapter.slots import Counter, Discard, Distribution, Gauge, Scaled, Set, Slot, Way
@@ -20,7 +21,7 @@ from podpatterns.formats.families import Family, Kind, block, metric_name
 from podpatterns.formats.numbers import number
 from podpatterns.formats.statsd import Line, Refused
 
-OVERFLOW = block([("overflow", "true")])
+OVERFLOW = block([OVERFLOW_LABEL])
 """The labels of the series that takes what has no room in the budget."""
 
 
@@ -86,6 +87,8 @@ class Store:
     ) -> None:
         self.shape = shape
         self.metrics: dict[str, Metric] = {}
+        self.budget = Budget(shape.budget, shape.budget_per_metric)
+        """Shared with inputs that hold series themselves."""
         self.count = 0
         """Series, those of overflow not included; a histogram counts as one."""
         self.hidden: dict[Counter, float] = {}
@@ -137,7 +140,7 @@ class Store:
             kind = observer or ("histogram" if self.shape.histograms else "summary")
         metric = self.metrics.get(name)
         if metric is None:
-            if self.count >= self.shape.budget:
+            if not self.budget.allows():
                 self._overflowed("")
                 raise Refused("series_budget", line.name)
             text = f"{noun or usual} {line.name}."
@@ -152,12 +155,12 @@ class Store:
         first = metric.series.get(labels)
         own = True
         if first is None:
-            if self.count >= self.shape.budget or len(metric.series) >= self.shape.budget_per_metric:
+            if not self.budget.allows(len(metric.series)):
                 self._overflowed(name)
                 labels, own = OVERFLOW, False
                 first = metric.series.get(labels)
             else:
-                self.count += 1
+                self._count(1)
         if first is None:
             first = metric.series[labels] = self._new(metric, line, scale)
             return first, own
@@ -207,9 +210,13 @@ class Store:
         """Take series off; a metric without any goes too. Who remembers their slots must forget them."""
         for each in labels:
             del metric.series[each]
-            self.count -= each != OVERFLOW
+            self._count(-(each != OVERFLOW))
         if not metric.series:
             del self.metrics[metric.name]
+
+    def _count(self, more: int) -> None:
+        self.count += more
+        self.budget.taken += more
 
     # --- reading --------------------------------------------------------------------------------------------------
 
@@ -256,10 +263,9 @@ class Store:
         family.suffixes = suffixes
         family.starts = starts if self._calendar is not None else None
 
-    def top(self, most: int) -> list[tuple[str, int]]:
-        """The metrics with the most series, and how many."""
-        sizes = sorted(((len(metric.series), name) for name, metric in self.metrics.items()), reverse=True)
-        return [(name, size) for size, name in sizes[:most]]
+    def sizes(self) -> Iterator[tuple[str, int]]:
+        """How many series each metric has."""
+        return ((name, len(metric.series)) for name, metric in self.metrics.items())
 
 
 def _nothing() -> None:

@@ -73,7 +73,8 @@ class Head:
 class Point:
     """One point: its labels as a block, its times in nanoseconds, what it says; None where the series has ended.
 
-    `delta` says that the value is what came since the point before.
+    `delta` says that the value is what came since the point before. `common` are those of the labels that all points
+    of the same resource and library have.
     """
 
     head: Head
@@ -82,6 +83,7 @@ class Point:
     time: int
     value: Value | None
     delta: bool = False
+    common: Labels = ()
 
 
 def points(request: otlp.Request, naming: Naming) -> Iterator[Point | Refused]:
@@ -98,7 +100,7 @@ def points(request: otlp.Request, naming: Naming) -> Iterator[Point | Refused]:
                         latest = max(latest, point.time)
                     yield point
         if info and latest and naming.target_info:
-            yield Point(_TARGET, block({**info, **common}.items()), 0, latest, 1.0)
+            yield Point(_TARGET, block({**info, **common}.items()), 0, latest, 1.0, common=tuple(common.items()))
 
 
 _TARGET = Head("target_info", "info", "Attributes of what is measured.", "", "")
@@ -168,9 +170,8 @@ def _points(metric: otlp.Metric, common: Labels) -> Iterator[Point | Refused]:
             yield Refused(refused.reason, metric.name[:80])
             continue
         labels = _labels(tuple(_attributes(each.attributes).items()), common)
-        yield Point(
-            head, labels, each.start_time_unix_nano, each.time_unix_nano, value, delta=temporality == otlp.DELTA
-        )
+        delta = temporality == otlp.DELTA
+        yield Point(head, labels, each.start_time_unix_nano, each.time_unix_nano, value, delta, common)
 
 
 def _labels(attributes: Labels, common: Labels) -> str:

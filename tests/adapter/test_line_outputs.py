@@ -394,7 +394,20 @@ def test_counters_become_changes_and_changes_counters() -> None:
     assert family is None
 
 
-@pytest.mark.parametrize("transform", [DeltaConfig(), CumulativeConfig(metrics=["a"])])
+def test_sums_without_room_go_to_one_series(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of what was added is lost when more series come than are kept."""
+    monkeypatch.setattr("podpatterns.adapter.transforms.cumulative.MOST", 3)
+    cumulative = CumulativeConfig(metrics=["a_total"]).build()
+    for turn in range(1, 3):
+        every = counter(*((f'{{user="{user}"}}', 2.0) for user in range(10)))
+        (found,) = cumulative.apply([every])
+        assert dict(zip(found.blocks, found.values, strict=True)) == {
+            **{f'{{user="{user}"}}': 2.0 * turn for user in range(3)},
+            '{overflow="true"}': 14.0 * turn,
+        }
+
+
+@pytest.mark.parametrize("transform", [DeltaConfig(), CumulativeConfig(metrics=["a_total"])])
 def test_what_remembers_serves_one_output(transform: object) -> None:
     """With two outputs each would get a part of the changes: refused, with what to do."""
     page = PrometheusConfig(listen=ANY)

@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import json
 
+import msgspec
 import pytest
 from aiohttp import ClientSession
 from opentelemetry.exporter.otlp.proto.http import Compression
@@ -19,16 +20,19 @@ from opentelemetry.sdk.metrics.export import AggregationTemporality, PeriodicExp
 from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation, View
 from opentelemetry.sdk.resources import Resource
 
+from podpatterns.adapter.budget import Budget
 from podpatterns.adapter.config import AdapterConfig, SeriesConfig
 from podpatterns.adapter.inputs.otlp import OtlpConfig
 from podpatterns.adapter.inputs.statsd import StatsdConfig
 from podpatterns.adapter.outputs.otlp import OtlpConfig as OtlpOutputConfig
 from podpatterns.adapter.outputs.prometheus import PrometheusConfig
 from podpatterns.adapter.runtime import Adapter
-from podpatterns.adapter.streams import Streams
+from podpatterns.adapter.streams import Streams, _added
 from podpatterns.formats.exponential import Exponential
-from podpatterns.formats.otlp_points import Buckets, Head, Point
+from podpatterns.formats.families import block
+from podpatterns.formats.otlp_points import Buckets, Head, Point, Quantiles, Value
 from podpatterns.formats.statsd import Refused
+from podpatterns.runtime.service import Request
 from podpatterns.runtime.units import Address, Duration, Size, Url
 
 ANY = Address("127.0.0.1:0")
@@ -244,6 +248,10 @@ COUNTER = Head("a_total", "counter", "", "", "a")
 HISTOGRAM = Head("h", "histogram", "", "", "h")
 
 
+def held(budget: int, per_metric: int = 10, expire: float | None = None) -> Streams:
+    return Streams(Budget(budget, per_metric), expire, lambda _metric: None)
+
+
 def shown(streams: Streams, now: float = 0.0) -> dict[str, float]:
     return {
         each.base + suffix + text if suffix else each.name + text: value
@@ -254,7 +262,7 @@ def shown(streams: Streams, now: float = 0.0) -> dict[str, float]:
 
 def test_series_say_since_when_they_count() -> None:
     """A cumulative one by its last point, a sum of changes by its first; beside what bears its own labels."""
-    streams = Streams(10, 10, None)
+    streams = held(10)
     for number in (1, 2):
         streams.take(Point(COUNTER, "", number * 10**9, 5 + number, 3.0), 0)
         streams.take(Point(COUNTER, '{k="d"}', number * 10**9, 5 + number, 3.0, delta=True), 0)
@@ -268,7 +276,7 @@ def test_series_say_since_when_they_count() -> None:
 
 def test_histograms_of_changes_add_up() -> None:
     """Exponential ones at the smaller of two scales; explicit ones with other bounds than before begin anew."""
-    streams = Streams(10, 10, None)
+    streams = held(10)
     for number, (scale, counts) in enumerate(((3, {0: 1, 9: 2}), (1, {0: 5}), (3, {8: 1}))):
         value = Exponential(scale, 0.0, 1, counts, {}, 2.0)
         streams.take(Point(HISTOGRAM, "", 0, number + 1, value, delta=True), 0)
@@ -285,11 +293,9 @@ def test_histograms_of_changes_add_up() -> None:
 
 def test_series_expire_and_sums_of_changes_come_back() -> None:
     """A cumulative series frees its place; a sum of ours is only hidden; a point without a value ends its series."""
-    streams = Streams(2, 10, 60.0)
+    streams = held(2, expire=60.0)
     streams.take(Point(COUNTER, '{k="a"}', 0, 1, 3.0), 0)
     streams.take(Point(COUNTER, '{k="b"}', 0, 1, 3.0, delta=True), 0)
-    with pytest.raises(Refused, match="budget"):
-        streams.take(Point(COUNTER, '{k="c"}', 0, 1, 3.0), 0)
     assert len(shown(streams, 60)) == 2
     assert shown(streams, 61) == {}
     assert streams.count == 1
@@ -301,15 +307,144 @@ def test_series_expire_and_sums_of_changes_come_back() -> None:
 
 def test_contradictions_are_refused() -> None:
     """Another kind under the same name, an older point, a sum beyond all numbers."""
-    streams = Streams(10, 1, None)
+    streams = held(10, 1)
     streams.take(Point(COUNTER, "", 0, 5, 1e308, delta=True), 0)
     for point, reason in (
         (Point(Head("a_total", "gauge", "", "", "a"), "", 0, 6, 1.0), "type_conflict"),
         (Point(COUNTER, "", 0, 4, 1.0), "out_of_order"),
         (Point(COUNTER, "", 0, 6, 1.7e308, delta=True), "not_finite"),
-        (Point(COUNTER, '{k="v"}', 0, 6, 1.0), "series_budget"),
     ):
         with pytest.raises(Refused) as refused:
             streams.take(point, 0)
         assert refused.value.reason == reason
     assert shown(streams) == {"a_total": 1e308}
+
+
+# --- what has no room -------------------------------------------------------------------------------------------------
+
+INF = float("inf")
+JOB = (("job", "shop"),)
+REST = '{job="shop",overflow="true"}'
+
+
+def of_user(head: Head, user: int, time: int, value: Value, *, delta: bool = False) -> Point:
+    return Point(head, f'{{job="shop",user="{user}"}}', 1, time, value, delta, JOB)
+
+
+@pytest.mark.parametrize("delta", [False, True])
+@pytest.mark.parametrize(
+    ("head", "one", "name"),
+    [
+        (COUNTER, 2.0, "a_total"),
+        (HISTOGRAM, Buckets({1.0: 1.0, INF: 1.0}, 3.0), "h_count"),
+        (HISTOGRAM, Exponential(0, 0.0, 1, {0: 1}, {}, 3.0), "h_count"),
+    ],
+    ids=["sum", "histogram", "exponential"],
+)
+def test_the_rest_is_added_up(head: Head, one: Value, name: str, delta: bool) -> None:
+    """With the overflow series the sum over all series is what was counted, however many there are."""
+    streams, users, turns = held(3), 50, 4
+    for turn in range(1, turns + 1):
+        for user in range(users):
+            value = one
+            for _ in range(turn - 1 if not delta else 0):
+                value = _added(value, one)
+            streams.take(of_user(head, user, turn, value, delta=delta), 0)
+        found = shown(streams)
+        mine = {key: value for key, value in found.items() if key.startswith(name)}
+        assert len(mine) == 4
+        assert sum(mine.values()) == 2 * users * turn
+        assert mine[name + REST] == 2 * (users - 3) * turn
+    assert streams.count == 3
+
+
+def test_a_collection_that_is_not_whole_yet_is_no_fall() -> None:
+    """Its requests come one by one; what is shown never goes down meanwhile, and does when the process began anew."""
+    streams, seen = held(1), []
+    streams.take(of_user(COUNTER, 0, 1, 1.0), 0)
+    for time, each in ((1, 10.0), (2, 11.0), (3, 1.0), (4, 2.0)):
+        for user in range(1, 5):
+            streams.take(of_user(COUNTER, user, time, each), 0)
+            seen.append(shown(streams)["a_total" + REST])
+    assert seen == [10, 20, 30, 40, 40, 40, 40, 44, 44, 44, 44, 44, 4, 4, 6, 8]
+    with pytest.raises(Refused) as refused:
+        streams.take(of_user(COUNTER, 1, 3, 1.0), 0)
+    assert refused.value.reason == "out_of_order"
+
+
+def test_the_rest_of_what_cannot_be_added() -> None:
+    """Of gauges the last one stays, summaries lose their quantiles, and other buckets are refused."""
+    gauge, summary = Head("g", "gauge", "", "", "g"), Head("s", "summary", "", "", "s")
+    every: list[tuple[Head, Value]] = [(summary, Quantiles(2.0, 6.0, [(0.5, 3.0)]))]
+    every.append((HISTOGRAM, Buckets({1.0: 1.0, INF: 0.0}, 1.0)))
+    for head, value in every:
+        streams = held(1)
+        for user in range(4):
+            streams.take(of_user(head, user, 1, value), 0)
+        found = shown(streams)
+        assert not any("quantile" in key and "overflow" in key for key in found)
+        assert found[f"{head.name}_count{REST}"] == 3 * found[f'{head.name}_count{{job="shop",user="0"}}']
+    with pytest.raises(Refused) as refused:
+        streams.take(of_user(HISTOGRAM, 9, 1, Buckets({2.0: 1.0, INF: 0.0}, 1.0)), 0)
+    assert refused.value.reason == "bad_buckets"
+    streams = held(1)
+    for user, number in enumerate((1.0, 5.0, 3.0)):
+        streams.take(of_user(gauge, user, 1, number), 0)
+    assert shown(streams) == {'g{job="shop",user="0"}': 1, "g" + REST: 3}
+
+
+def test_made_up_resources_do_not_get_round_the_budget() -> None:
+    """Each resource has an overflow series of its own, and there are as many as the budget has series; then none."""
+    streams = held(5)
+    for number in range(1000):
+        labels = (("job", str(number)),)
+        point = Point(COUNTER, block(labels), 0, 1, 1.0, common=labels)
+        if number < 10:
+            streams.take(point, 0)
+            continue
+        with pytest.raises(Refused, match="budget"):
+            streams.take(point, 0)
+    assert (len(shown(streams)), streams.count) == (10, 5)
+    streams.clear()
+    assert (shown(streams), streams.count) == ({}, 0)
+
+
+def test_the_rest_expires() -> None:
+    """Like any other series; a sum of changes comes back with its value."""
+    streams = held(1, expire=60.0)
+    for turn in range(2):
+        for user in range(2):
+            streams.take(of_user(COUNTER, user, turn + 1, 1.0, delta=True), turn * 100)
+        if not turn:
+            assert shown(streams, 61) == {}
+    assert shown(streams, 101) == {'a_total{job="shop",user="0"}': 2, "a_total" + REST: 2}
+
+
+async def test_overflow_is_on_the_page_and_told() -> None:
+    """A real SDK with too many users: sums stay right; page, `adapter series` and own metrics say what has no room."""
+    config = receiving(series=SeriesConfig(budget=5), scope_labels=False, target_info=False)
+    async with Adapter(msgspec.structs.replace(config, own_metrics=True)) as adapter:
+        adapter.feed(b"mine:1|c")  # has its place in the same budget
+        provider = exporting(OTLPMetricExporter(url(adapter)))
+        orders = provider.get_meter("lib").create_counter("orders", "1")
+        for turn in range(1, 4):
+            for user in range(20):
+                orders.add(1, {"user": str(user)})
+            assert await asyncio.to_thread(provider.force_flush)
+            lines = await page(adapter)
+            rest = next(line for line in lines if line.startswith("orders_total{") and 'overflow="true"' in line)
+            assert rest.startswith('orders_total{instance="a",job="shop",overflow="true"} ')
+            assert float(rest.rpartition(" ")[2]) == 16 * turn
+        assert "podpatterns_adapter_series 5" in lines
+        assert 'podpatterns_adapter_overflowed_samples_total{metric="orders_total"} 48' in lines
+        adapter.feed(b"new:1|c")
+        assert adapter.events.refused == {"series_budget": 1}
+        (route,) = adapter.routes()
+        answer = (await route.handle(Request({}))).data
+        assert (answer["series"], answer["metrics"]) == (5, 2)
+        assert answer["top"] == [{"metric": "orders_total", "series": 5}, {"metric": "mine_total", "series": 1}]
+        assert answer["overflowed_samples"] == {"orders_total": 48, "": 1}
+        await asyncio.to_thread(provider.shutdown)
+        # A changed input begins anew, and its series give their room back.
+        await adapter.reload(receiving(series=SeriesConfig(budget=5), target_info=False))
+        assert adapter.store.budget.taken == 1

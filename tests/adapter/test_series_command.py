@@ -70,6 +70,19 @@ async def test_what_is_beyond_the_budget_is_named() -> None:
         assert "  1  a_total" in text
 
 
+async def test_what_a_format_has_no_place_for_is_told() -> None:
+    """By output and reason, like all that is missing at the far side."""
+    async with adapter_with(10) as adapter:
+        adapter.events.samples_left_out("cloudwatch", "not_finite", 2)
+        adapter.events.samples_left_out("cloudwatch", "not_finite", 1)
+        found = await answer(adapter)
+        assert found["samples_left_out"] == {"cloudwatch: not_finite": 3}
+        assert list(_page.lines(found))[1:] == [
+            "samples that an output's format has no place for, by output and reason",
+            "  3  cloudwatch: not_finite",
+        ]
+
+
 async def test_the_command_asks_the_admin_endpoint() -> None:
     """Text for people and JSON for programs; an endpoint that is no adapter's is told from one that is not there."""
     async with adapter_with(10) as adapter:

@@ -136,7 +136,7 @@ def test_the_budget_holds_and_sums_stay_right() -> None:
     assert world.sink.refused == {"series_budget": 995}
     assert world.overflow == {"a_total": 995, "": 995}
     assert len(world.intake._known) <= 10
-    assert world.store.top(1) == [("a_total", 6)]
+    assert dict(world.store.sizes()) == {"a_total": 6, **{f"name{index}_total": 1 for index in range(5)}}
 
 
 def test_known_texts_are_bounded() -> None:

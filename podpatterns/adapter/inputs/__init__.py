@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from podpatterns.adapter.events import AdapterEvents
@@ -51,6 +52,10 @@ class Input(ABC):  # noqa: B024 - its two kinds have the abstract methods
 
     async def stop(self) -> None:  # noqa: B027 - what most need not do
         """Close everything."""
+
+    def sizes(self) -> Iterable[tuple[str, int]]:
+        """Metrics whose series it holds itself, beside the store, and how many each has."""
+        return ()
 
 
 class PushInput(Input):

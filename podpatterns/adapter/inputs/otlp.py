@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from typing import ClassVar
 
 import msgspec
@@ -32,7 +33,8 @@ class OtlpConfig(InputConfig, frozen=True, kw_only=True):
     ends in `_total`, a gauge of unit `1` in `_ratio`. `service.name` and `service.instance.id` become `job` and
     `instance`. Changes (delta temporality) are added up. Exponential histograms are native ones for who scrapes
     protobuf, and have buckets at powers of two for all others. What was refused is counted, and said in the answer's
-    `partial_success`.
+    `partial_success`. Series beyond the budget are added up in one with `overflow="true"`: those that are cumulative by
+    collection, so that a request which is sent again counts twice there until the next one.
     """
 
     EXAMPLE: ClassVar[str] = """
@@ -78,12 +80,20 @@ class Otlp(Posted, PullInput):
         self.config = config
         self._sink: AdapterEvents = wiring.events
         self._naming = otlp_points.Naming(config.target_info, config.scope_labels, frozenset(config.promote))
-        shape = wiring.store.shape
-        self._streams = Streams(shape.budget, shape.budget_per_metric, config.expire)
+        self._streams = Streams(wiring.store.budget, config.expire, wiring.events.overflowed)
 
     async def collect(self, deadline: Deadline) -> list[Family]:  # noqa: ARG002 - it is all there
         """Every series as it is now."""
         return list(self._streams.families(time.monotonic()))
+
+    def sizes(self) -> Iterable[tuple[str, int]]:
+        """How many series each metric has."""
+        return self._streams.sizes()
+
+    async def stop(self) -> None:
+        """Answer what is under way, close, and give the room of the series back."""
+        await super().stop()
+        self._streams.clear()
 
     async def answer(self, request: HttpRequest) -> HttpReply:
         """200 for a request that is one, whatever its points are; in the encoding of the request."""

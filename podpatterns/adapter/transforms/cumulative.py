@@ -5,20 +5,24 @@ from __future__ import annotations
 from math import isfinite
 from typing import ClassVar
 
+from podpatterns.adapter.budget import OVERFLOW_LABEL
 from podpatterns.adapter.selection import Selection, check_selection
 from podpatterns.adapter.transforms import Transform, TransformConfig
-from podpatterns.formats.families import Family
+from podpatterns.formats.families import Family, block
 from podpatterns.runtime.schema import InvalidField
 
 MOST = 200_000
-"""Series whose sums are kept, some 200 bytes each; one more is left out until the adapter is started anew."""
+"""Series whose sums are kept, some 200 bytes each; what comes beyond is added up in one per metric."""
+
+_OVERFLOW = block([OVERFLOW_LABEL])
 
 
 class CumulativeConfig(TransformConfig, frozen=True, kw_only=True):
     """Gauges that tell what was added since they were last asked become counters: each value is added to a sum.
 
     For sources that are reset by being read, and an adapter with one output, which must be their only reader. What
-    comes by OTLP or StatsD as changes is added up without this.
+    comes by OTLP or StatsD as changes is added up without this. After 200,000 series all others go to one series
+    `{overflow="true"}` per metric.
     """
 
     EXAMPLE: ClassVar[str] = """
@@ -58,12 +62,12 @@ class Cumulative:
     def _family(self, family: Family) -> Family:
         name = f"{family.name.removesuffix('_total')}_total"
         summed = Family(name, "counter", family.help, family.unit, source=family.source)
+        totals: dict[str, float] = {}
         for text, change in zip(family.blocks, family.values, strict=True):
             key = name, text
             if key not in self._sums and len(self._sums) >= MOST:
-                continue
+                key = name, _OVERFLOW
             total = self._sums.get(key, 0.0) + (change if isfinite(change) and change > 0 else 0.0)
-            self._sums[key] = total
-            summed.blocks.append(text)
-            summed.values.append(total)
+            self._sums[key] = totals[key[1]] = total
+        summed.blocks, summed.values = list(totals), list(totals.values())
         return summed

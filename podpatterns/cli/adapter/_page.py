@@ -16,6 +16,7 @@ _LOSSES = (
     ("expired", "series expired", "by kind"),
     ("datagrams_dropped", "datagrams dropped by the kernel", "by input"),
     ("deliveries_lost", "deliveries lost", "by output and reason"),
+    ("samples_left_out", "samples that an output's format has no place for", "by output and reason"),
 )
 """What may be missing on the page: field, title, and what the rows are."""
 

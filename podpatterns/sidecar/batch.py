@@ -205,7 +205,9 @@ class Batch:
             "mark": self.mark,
         }
         batch = type(self)(self.source, self._text, self.start, self.end, read=self.read, **same)
-        batch.taken = self.taken
+        batch.taken, batch.dead = self.taken, self.dead
+        if self._records is not None:  # it was never lines: they cannot be made from those
+            batch._records = deepcopy(self._records)  # noqa: SLF001 - its own class
         return batch
 
     # --- what transforms make of it --------------------------------------------------------------------------------

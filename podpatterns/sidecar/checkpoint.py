@@ -115,11 +115,6 @@ class Checkpoint:
         self._events.checkpoint_unreadable(str(self.path), reason, str(kept))
         return Document()
 
-    @property
-    def is_open(self) -> bool:
-        """Whether the lock is held."""
-        return self._lock is not None
-
     def close(self) -> None:
         """Let go of the lock, when nothing is being written any more."""
         if self._thread is not None:

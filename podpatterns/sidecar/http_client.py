@@ -37,10 +37,9 @@ class Answer:
         if value.isascii() and value.isdigit():
             return float(value)
         try:
-            date = email.utils.parsedate_to_datetime(value)
-        except ValueError:
+            return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - now)
+        except (ValueError, OverflowError):
             return None
-        return max(0.0, date.timestamp() - now)
 
 
 def parse_head(head: bytes) -> tuple[int, dict[str, str]]:

@@ -89,6 +89,10 @@ class Pipeline:
             )
         )
 
+    def resized(self) -> None:
+        """Have those who wait for room look again: there may be more of it now."""
+        self._room.set()
+
     def lag(self, sender: Sender) -> int:
         """How many bytes of the log an output has still to take."""
         return self._taken - sender.passed

@@ -88,6 +88,7 @@ class Sidecar(Pattern[SidecarConfig]):
         for (name, output), key in zip(self.outputs.items(), keys, strict=True):
             self.pipeline.add(name, output, key)
         self._progress = asyncio.Event()
+        self._started = False
         self._inputs_end = all(each.ends for each in self.inputs.values())
         self.endless = not self._inputs_end and config.done_file is None
 
@@ -103,6 +104,7 @@ class Sidecar(Pattern[SidecarConfig]):
             await each.start(document.inputs.get(name))
         self._used = _resident()
         self._divide(self.config)
+        self._started = True
 
     def _divide(self, config: SidecarConfig) -> None:
         """Fit the sizes of a configuration under the container's memory limit."""
@@ -166,7 +168,7 @@ class Sidecar(Pattern[SidecarConfig]):
 
     async def stop(self) -> None:
         """Write down what has been acknowledged, and close everything."""
-        if self.checkpoint.is_open:
+        if self._started:  # else the inputs do not know yet what the checkpoint says
             await self.checkpoint.try_save()
         for each in self.inputs.values():
             await each.stop()
@@ -184,6 +186,7 @@ class Sidecar(Pattern[SidecarConfig]):
         self.pipeline.fields = config.fields
         self.pipeline.linger, self.pipeline.max_lag = config.linger, config.max_lag
         self._divide(config)
+        self.pipeline.resized()
 
     # --- accounts -------------------------------------------------------------------------------------------------
 

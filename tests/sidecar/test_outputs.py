@@ -93,6 +93,7 @@ def test_what_a_status_means(status: int, hold: tuple[int, ...], meaning: str) -
         ("1.5", None),
         ("٣", None),
         ("Thu, 99 Foo 1970 00:00:05 GMT", None),
+        ("Thu, 01 Jan 99999999999 00:00:05 GMT", None),
     ],
 )
 def test_retry_after_is_a_number_or_a_date(value: str, seconds: float | None) -> None:

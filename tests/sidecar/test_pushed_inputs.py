@@ -92,6 +92,12 @@ async def asked(port: int, head: str, body: bytes = b"") -> tuple[int, str]:
     return int(answer[9:12]), answer.partition(b"\r\n\r\n")[2].decode()
 
 
+def choke(batch: Batch) -> Batch:
+    if any(record["message"].startswith("poison") for record in batch.records):
+        raise ValueError("poison")
+    return batch
+
+
 def texts(output: Gated) -> list[str]:
     return [record["message"] for record in output.records]
 
@@ -176,6 +182,17 @@ def fail_on_bad(batch: Batch) -> Batch:
     if b"bad" in batch.lines:
         raise ValueError("bad")
     return batch
+
+
+async def test_what_a_transform_fails_on_keeps_its_newlines(tmp_path: Path) -> None:
+    """The others of its batch are shipped as they came, and so is the dead letter: messages of several lines too."""
+    choking = "{type: python, function: 'tests.sidecar.test_pushed_inputs:choke'}"
+    async with shipping(tmp_path, HttpConfig(listen=HERE), choking) as (sidecar, source, output):
+        await source.take([b"one\ntwo", b"poison\nof two lines"])
+        assert texts(output) == ["one\ntwo"]
+        assert sidecar.ledger.dead == 1
+    (letter,) = map(json.loads, (tmp_path / "state" / "dead-letters.ndjson").read_text().splitlines())
+    assert letter["record"] == {"message": "poison\nof two lines"}
 
 
 async def test_http_wants_its_token(tmp_path: Path) -> None:

@@ -121,6 +121,23 @@ sidecar:
     assert rows == [{"id": f"{1:016x}{n:016x}", "n": n} for n in range(3)] + [{"id": f"{2:032x}", "message": "x"}]
 
 
+async def test_what_a_transform_fails_on_again_stays_as_it_was(tmp_path: Path) -> None:
+    """A replay before the transform was mended costs nothing: the letter is written anew with its record, once."""
+    FIXED[0] = False
+    (tmp_path / "app.log").write_text(json.dumps({"n": 5, "text": ["whole"]}) + "\n")
+    async with FakeElasticsearch() as server:
+        config = configured(tmp_path, server)
+        async with Sidecar(config, Context()):
+            pass
+        (before,) = letters(tmp_path)
+        assert await replay(config) == Replayed(0, 1)
+        (after,) = letters(tmp_path)
+        assert (after["id"], after["record"]) == (before["id"], before["record"])
+        FIXED[0] = True
+        assert await replay(config) == Replayed(1, 0)
+        assert [document["text"] for document in server.records] == [["whole"]]
+
+
 async def test_an_interrupted_replay_begins_anew(tmp_path: Path) -> None:
     """What was taken and not finished is found again; letters that came in between have their turn after it."""
     async with FakeElasticsearch() as server:

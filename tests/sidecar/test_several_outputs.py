@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from podpatterns.errors import Retryable, ServiceError
@@ -133,6 +134,20 @@ async def test_one_that_is_down_does_not_hold_up_the_other(tmp_path: Path, a: Fa
     balanced(running, count)
 
 
+async def test_fields_of_the_pod_do_not_keep_lines_in_memory(tmp_path: Path, a: Far, b: Far) -> None:
+    """What `enrich` has added can be added again: the other output goes on beyond what fits into memory."""
+    b.up = False
+    count = 50_000
+    write(tmp_path, range(count))
+    async with sidecar(tmp_path, "{type: enrich, environment: {home: PATH}}") as running:
+        await has(a, count)
+        assert (tmp_path / "app.log").stat().st_size > 2 * running.pipeline.memory
+        b.up = True
+        await running.acknowledged(count)
+    assert a.numbers() == b.numbers() == list(range(count))
+    balanced(running, count)
+
+
 async def test_what_is_behind_is_shown(tmp_path: Path, a: Far, b: Far) -> None:
     """As a metric, in the ledger and in the status: which output, how far, and why."""
     b.up = False
@@ -170,6 +185,21 @@ async def test_the_bound(tmp_path: Path, a: Far, b: Far) -> None:
         b.up = True
         await running.acknowledged(count)
     assert a.numbers() == b.numbers() == list(range(count))
+    balanced(running, count)
+
+
+async def test_more_room_is_taken_at_once(tmp_path: Path, a: Far, b: Far) -> None:
+    """A reload with a larger `max_lag` lets reading go on, though the output that is behind has not moved."""
+    b.up = False
+    count = 20_000
+    write(tmp_path, range(count))
+    async with sidecar(tmp_path, max_lag=Size("256KiB")) as running:
+        source: Any = running.inputs["tail"]
+        await source._blocked.wait()
+        await running.reload(msgspec.structs.replace(running.config, max_lag=Size("1GiB")))
+        await has(a, count)
+        b.up = True
+        await running.acknowledged(count)
     balanced(running, count)
 
 

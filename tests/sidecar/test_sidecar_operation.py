@@ -17,12 +17,14 @@ from podpatterns.runtime.config import loads
 from podpatterns.runtime.decode import decode
 from podpatterns.runtime.nodes import parse
 from podpatterns.runtime.service import Deadline, Request
-from podpatterns.runtime.units import Duration, Size
+from podpatterns.runtime.units import Address, Duration, Size, Url
 from podpatterns.sidecar.batch import Batch
 from podpatterns.sidecar.config import SidecarConfig
 from podpatterns.sidecar.explain import changes
+from podpatterns.sidecar.inputs.syslog import SyslogConfig
 from podpatterns.sidecar.inputs.tail import TailConfig
 from podpatterns.sidecar.outputs.file import FileConfig
+from podpatterns.sidecar.outputs.http import HttpConfig
 from podpatterns.sidecar.runtime import Sidecar
 from podpatterns.sidecar.transforms import TransformConfig
 
@@ -82,6 +84,36 @@ async def test_sizes_change_while_running(tmp_path: Path) -> None:
         write(tmp_path, "one")
         await sidecar.acknowledged(1)
         assert sidecar.pipeline.memory == 1 << 20
+
+
+@pytest.mark.parametrize("what", ["a release that is newer", "an output", "another input"])
+async def test_a_start_that_fails_leaves_the_checkpoint_alone(tmp_path: Path, what: str) -> None:
+    """What could not start knows no positions: the next start that works goes on where the last one had come."""
+    good = config(tmp_path)
+    write(tmp_path, "one", "two")
+    async with Sidecar(good) as sidecar:
+        await sidecar.acknowledged(2)
+    checkpoint = tmp_path / "state" / "checkpoint"
+    before = checkpoint.read_bytes()
+    bad, meant = good, before
+    if what == "an output":
+        url = Url("https://127.0.0.1:1/")
+        bad = msgspec.structs.replace(good, outputs=(*good.outputs, HttpConfig(url=url, ca="/nowhere")))
+    elif what == "another input":
+        taken = SyslogConfig(listen=Address(f"unix:{tmp_path}/app.log/socket"), protocol="tcp")
+        bad = msgspec.structs.replace(good, inputs=(taken, *good.inputs))
+    else:
+        meant = before.replace(b'"version":1', b'"version":2')
+        checkpoint.write_bytes(meant)
+    with pytest.raises(StartError):
+        async with Sidecar(bad):
+            pass
+    assert checkpoint.read_bytes() == meant
+    checkpoint.write_bytes(before)
+    write(tmp_path, "three")
+    async with Sidecar(good) as sidecar:
+        await sidecar.acknowledged(3)
+    assert [record["message"] for record in shipped(tmp_path)] == ["one", "two", "three"]
 
 
 @pytest.mark.parametrize("field", ["inputs", "outputs", "checkpoint", "dead_letters", "retry_cap"])

@@ -253,3 +253,19 @@ def test_fixed_fields_win() -> None:
         batch = applied(built(*items), whole(['{"file": "forged", "pod": "forged"}']))
         record = json.loads(batch.encode({"pod": "real"}))
         assert (record["file"], record["pod"]) == ("app.log", "real")
+
+
+@pytest.mark.parametrize("parsed", [False, True])
+def test_what_is_gone_back_to_is_the_same_batch(parsed: bool) -> None:
+    """After a transform has failed: the same lines or records, and who had or has refused them before a restart."""
+    batch = whole(["one", "two"], 100)
+    if parsed:
+        batch = batch.with_records([{"n": [1]}, {"n": [2]}])
+    batch.taken, batch.dead = frozenset({"http-1"}), frozenset({104})
+    same = batch.unchanged()
+    for record in batch.records:
+        record["n"] = record.get("n", [])
+        record["n"].append("spoilt")
+    assert (same.taken, same.dead, same.ids) == (batch.taken, batch.dead, batch.ids)
+    assert same.records == ([{"n": [1]}, {"n": [2]}] if parsed else [{"message": "one"}, {"message": "two"}])
+    assert same.piece(1, 108).dead == batch.dead

@@ -41,6 +41,8 @@ class Mark(NamedTuple):
     end: int
     before: bytes
     open_line: bool
+    torn: bool = False
+    """A line of it goes out without its end or its beginning."""
 
 
 Held = Callable[[bytes, int, int], int]
@@ -369,7 +371,7 @@ class Follower:
         start = self.offset
         self._advance(size, data)
         self._open_line = open_line
-        mark = Mark(self._named, self.offset, self._before, open_line)
+        mark = Mark(self._named, self.offset, self._before, open_line, torn=open_line or continues)
         fields = {name: True for name, on in (("partial", open_line), ("continues", continues)) if on}
         batch = Batch(
             self.source,

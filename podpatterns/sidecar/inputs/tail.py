@@ -369,8 +369,9 @@ class Tail(Input):
         mark.follower.reached(batch, output, dead)
 
     def rereadable(self, batch: Batch) -> bool:
-        """Whatever has lines, and none that was shipped without its end or its beginning."""
-        return bool(batch.read) and not batch.fields
+        """Whatever has lines, and none that goes out without its end or its beginning."""
+        mark: Mark = batch.mark
+        return bool(batch.read) and not mark.torn
 
     def reread(self, start: int, mark: Any, size: int) -> list[Batch]:
         """From the file, wherever it is by now."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import os
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
@@ -70,21 +71,23 @@ class Asked(PullInput):
 
     @abstractmethod
     async def ask(self) -> list[Family]:
-        """Everything that the source says. Raises Unusable, OSError or EOFError."""
+        """Everything that the source says, which may be nothing. Raises Unusable, OSError or EOFError."""
 
     async def collect(self, deadline: Deadline) -> list[Family]:
         """The source's families, and whether it answered."""
         up = Family(f"{self._called}_up", "gauge", f"Whether {self._called} answered with what was asked for.")
         within = min(self._settings.timeout, deadline.remaining)
         families: list[Family] = []
+        answered = 0.0
         try:
             async with asyncio.timeout(within):
                 families = await self.ask()
+            answered = 1.0
         except TimeoutError:
             self._events.collect_failed(self._called, f"no answer within {within:.3g} s")
         except (OSError, EOFError, Unusable) as error:
-            self._events.collect_failed(self._called, str(error) or type(error).__name__)
-        up.add(float(bool(families)))
+            self._events.collect_failed(self._called, _reason(error))
+        up.add(answered)
         if self._settings.labels:
             for family in families:
                 family.blocks = [self._labelled.get(text) or self._label(text) for text in family.blocks]
@@ -129,13 +132,16 @@ class Fetch(Asked):
 
     async def ask(self) -> list[Family]:
         """The same, with one error for all that can be wrong."""
-        from aiohttp import ClientError
+        from aiohttp import ClientConnectorError, ClientError
 
         try:
             return await self.answers()
+        except ClientConnectorError as error:
+            where = f"{error.host}:{error.port}"
+            raise Unusable(f"cannot connect to {where}: {_reason(error.os_error)}") from None
         except ClientError as error:
             raise Unusable(str(error) or type(error).__name__) from None
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:  # the latter: nested a thousand levels deep
             raise Unusable(str(error)) from None
 
     async def get(
@@ -149,7 +155,9 @@ class Fetch(Asked):
         method = "GET" if data is None else "POST"
         async with self._session.request(method, url, data=data, allow_redirects=False) as response:
             if response.status != 200 and response.status not in also:
-                raise Unusable(f"answered {response.status} {response.reason}")
+                to = response.headers.get("Location", "")
+                hint = f" to {to[:200]}, where nobody goes; name the final page in the configuration" if to else ""
+                raise Unusable(f"answered {response.status} {response.reason}{hint}")
             parts, size = [], 0
             async for part in response.content.iter_any():
                 size += len(part)
@@ -157,6 +165,13 @@ class Fetch(Asked):
                     raise Unusable(f"the page is longer than {self._fetch.max_size}")
                 parts.append(part)
             return b"".join(parts), response.content_type
+
+
+def _reason(error: Exception) -> str:
+    """What the system says of an error; asyncio's own text has the address, and not the reason."""
+    if isinstance(error, OSError) and (error.errno or 0) > 0:
+        return os.strerror(error.errno or 0)
+    return str(error) or type(error).__name__
 
 
 def _is_loopback(host: str) -> bool:

@@ -122,7 +122,14 @@ class Adapter(Pattern[AdapterConfig]):
     async def _pull(self, within: float) -> list[list[Family]]:
         sources = [each for each in self.inputs if isinstance(each, PullInput)]
         deadline = Deadline(time.monotonic() + within, time.monotonic)
-        return await asyncio.gather(*(source.collect(deadline) for source in sources))
+        return await asyncio.gather(*(self._collected(source, deadline) for source in sources))
+
+    async def _collected(self, source: PullInput, deadline: Deadline) -> list[Family]:
+        try:
+            return await source.collect(deadline)
+        except Exception as error:  # noqa: BLE001 - a source of a third party may raise anything, and costs only itself
+            self.events.collect_failed(source.name, f"{type(error).__name__}: {error}")
+            return []
 
     # --- life -----------------------------------------------------------------------------------------------------
 

@@ -125,7 +125,7 @@ class _Bench:
         kind = "application/openmetrics-text" if body.rstrip().endswith("# EOF") else "text/plain"
         try:
             families = source.read(body.encode(), kind)
-        except (ValueError, Unusable) as error:
+        except (ValueError, RecursionError, Unusable) as error:
             return _Trial(source.name, notes=[f"refused   {error}"])
         return _Trial(source.name, notes=events.notes, families=[family for family in families if family.values])
 

@@ -40,7 +40,7 @@ def names(body: bytes) -> list[str]:
     """The names of all meters, out of the document `metrics`. Raises ValueError."""
     try:
         return msgspec.json.decode(body, type=dict[str, list[str]]).get("names", [])
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise ValueError(f"this is not the actuator's list of metrics: {error}") from None
 
 
@@ -48,7 +48,7 @@ def read_meter(body: bytes) -> Meter:
     """The document `metrics/<name>`. Raises ValueError."""
     try:
         return msgspec.json.decode(body, type=Meter)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise ValueError(f"this is not a metric of the actuator: {error}") from None
 
 
@@ -99,7 +99,7 @@ def health(body: bytes) -> list[Family]:
     """
     try:
         document = msgspec.json.decode(body)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise ValueError(f"this is not JSON: {error}") from None
     if not isinstance(document, dict) or "status" not in document:
         raise ValueError("this is not the actuator's health")

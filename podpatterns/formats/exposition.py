@@ -394,7 +394,7 @@ class Reader:
                 if text:
                     read(text)
             except ValueError:
-                return f'"{text}" is not a {what}', len(name) + len(block) + 1
+                return f'"{text[:60]}" is not a {what}', len(name) + len(block) + 1
         return None
 
 

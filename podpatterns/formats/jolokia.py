@@ -8,8 +8,8 @@ Source: jolokia.org, "Protocol"; prometheus/jmx_exporter, "default format".
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator, Sequence
-from math import isfinite
 from typing import Any
 
 import msgspec
@@ -39,7 +39,7 @@ def read(body: bytes) -> tuple[list[Family], list[str]]:
     """
     try:
         answers = msgspec.json.decode(body, type=list[_Answer])
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise ValueError(f"this is not Jolokia's answer: {error}") from None
     families: dict[str, Family] = {}
     problems = []
@@ -75,7 +75,7 @@ def _numbers(value: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...
     if isinstance(value, dict):
         for key, inner in value.items():
             yield from _numbers(inner, (*path, key))
-    elif isinstance(value, (int, float)) and isfinite(value):
+    elif isinstance(value, (int, float)) and abs(value) <= sys.float_info.max:  # a BigInteger need not be a float
         yield path, float(value)
 
 

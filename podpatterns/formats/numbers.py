@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from math import isfinite
+from math import isfinite, isinf
 
 import msgspec
 
@@ -78,7 +78,8 @@ def floats(texts: Iterable[str]) -> list[float]:
     """A column of texts as floats.
 
     Raises:
-        ValueError: one is not a number as Go reads it: Python's own are `1_000`, `-nan`, blanks, other scripts' digits.
+        ValueError: one is not a number as Go reads it: Python's own are `1_000`, `-nan`, blanks, other scripts' digits;
+            and what is beyond the largest float is infinite only in words.
     """
     texts = list(texts)
     joined = "".join(texts)
@@ -88,4 +89,11 @@ def floats(texts: Iterable[str]) -> list[float]:
     if joined.isdigit():
         with suppress(ValueError, OverflowError):  # too long for an integer, or empty
             return list(map(float, map(int, texts)))  # takes half the time
-    return list(map(float, texts))
+    values = list(map(float, texts))
+    if not isfinite(sum(values)) and any(map(_beyond, texts, values)):
+        raise ValueError("a number is too large")
+    return values
+
+
+def _beyond(text: str, value: float) -> bool:
+    return isinf(value) and text[-1].isdigit() | (text[-1] == ".")

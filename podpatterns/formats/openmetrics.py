@@ -12,10 +12,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import chain
 
+from podpatterns.formats.bounds import unbounded, without
 from podpatterns.formats.escaping import Scheme, escaped
 from podpatterns.formats.exposition import NAME, PLAIN_LABELS, SERIES_NAME, Dialect, Malformed, Reader, decoded
 from podpatterns.formats.families import Blocks, Family, Kind, is_metric_name
-from podpatterns.formats.numbers import canonical
+from podpatterns.formats.numbers import canonical, floats
 from podpatterns.formats.openmetrics_rules import REAL, mistakes
 from podpatterns.formats.sample_lines import quoted_series, sample_lines, shown_name
 
@@ -35,8 +36,8 @@ _KINDS: dict[str, Kind] = {
 
 def _seconds(text: str) -> float:
     if not REAL.fullmatch(text):
-        raise ValueError(text)
-    return float(text)
+        raise ValueError("a time is finite")
+    return floats((text,))[0]
 
 
 DIALECT = Dialect(
@@ -61,6 +62,8 @@ def parse(data: bytes | str, blocks: Blocks | None = None, problems: list[Malfor
     for draft in reader.drafts.values():
         for message, index in mistakes(draft.name, draft.family, draft.created):
             reader.problem(f"{draft.name}: {message}", draft.place if index is None else reader.place(draft, index))
+        if reader.problems:
+            draft.family = without(draft.family, unbounded(draft.family))
     reader.told(problems)
     return reader.families()
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from math import inf, isfinite, isnan
 
+from podpatterns.formats.bounds import BOUNDS
 from podpatterns.formats.families import Family, InvalidLabels, Labels, labels_of, parsed
 
 Mistake = tuple[str, int | None]
@@ -24,7 +25,6 @@ REAL = re.compile(r"[-+]?(?:[0-9]++(?:\.[0-9]*+)?|\.[0-9]++)(?:[eE][-+]?[0-9]++)
 _NATURAL = {"counter": ("",), "histogram": ("_bucket", "_count", "_sum"), "gaugehistogram": ("_bucket", "_gcount")}
 _EXEMPLARS = {"counter": "", "histogram": "_bucket", "gaugehistogram": "_bucket"}
 _TOTALS = {"histogram": ("_count", "_sum"), "gaugehistogram": ("_gcount", "_gsum")}
-_BOUND = {"histogram": "le", "gaugehistogram": "le", "summary": "quantile"}
 _EXEMPLAR = re.compile(r"(\{.*\}) ([^ ]++)(?: ([^ ]++))?", re.DOTALL)
 
 
@@ -102,7 +102,7 @@ def _exemplars(family: Family) -> Iterator[Mistake]:
 
 def _series(name: str, family: Family) -> Sequence[Labels | str]:
     """What tells the series apart: the labels without those that number the samples of one."""
-    own = _BOUND.get(family.kind, name if family.kind == "stateset" else "")
+    own = BOUNDS.get(family.kind, name if family.kind == "stateset" else "")
     if not own:
         return family.blocks
     return [tuple(pair for pair in labels_of(text) if pair[0] != own) for text in family.blocks]

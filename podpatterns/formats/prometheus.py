@@ -12,13 +12,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
 from itertools import chain
 
+from podpatterns.formats.bounds import BOUNDS, unbounded, without
 from podpatterns.formats.escaping import Scheme, escaped
 from podpatterns.formats.exposition import LABELS, NAME, SERIES_NAME, Dialect, Malformed, Reader, decoded
-from podpatterns.formats.families import Blocks, Family, Kind, labels_of
-from podpatterns.formats.numbers import floats
+from podpatterns.formats.families import Blocks, Family, Kind
 from podpatterns.formats.sample_lines import sample_lines, shown_name
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -44,7 +43,10 @@ _WRITTEN = {
 
 
 def _milliseconds(text: str) -> float:
-    return int(text) / 1000
+    stamp = int(text)
+    if not -(2**63) <= stamp < 2**63:
+        raise ValueError("a time has 64 bits")
+    return stamp / 1000
 
 
 DIALECT = Dialect(
@@ -74,34 +76,12 @@ def parse(data: bytes | str, blocks: Blocks | None = None, problems: list[Malfor
     reader = Reader(DIALECT, decoded(data), Blocks() if blocks is None else blocks)
     reader.read()
     for draft in reader.drafts.values():
-        for index in _without_bound(draft.family):
-            bound = _BOUNDS[draft.family.kind]
-            reader.problem(f"{draft.name}: {bound} is not a number", reader.place(draft, index))
+        lost = unbounded(draft.family)
+        for index in lost:
+            reader.problem(f"{draft.name}: {BOUNDS[draft.family.kind]} is not a number", reader.place(draft, index))
+        draft.family = without(draft.family, lost)
     reader.told(problems)
     return reader.families()
-
-
-_BOUNDS = {"histogram": "le", "summary": "quantile"}
-
-
-def _without_bound(family: Family) -> list[int]:
-    """The samples of a histogram or summary whose `le` or `quantile` is no number."""
-    if family.kind not in _BOUNDS:
-        return []
-    suffixes = family.suffixes if family.suffixes is not None else [""] * len(family.blocks)
-    numbered = "_bucket" if family.kind == "histogram" else ""
-    bounds = zip(suffixes, family.blocks, strict=True)
-    return [index for index, (suffix, text) in enumerate(bounds) if suffix == numbered and not _bounded(text)]
-
-
-@lru_cache(maxsize=65_536)
-def _bounded(text: str) -> bool:
-    labels = dict(labels_of(text))
-    try:
-        floats([labels.get("le") or labels.get("quantile") or "none"])
-    except ValueError:
-        return False
-    return True
 
 
 def render(families: Iterable[Family], escaping: Scheme = "allow-utf-8") -> bytes:

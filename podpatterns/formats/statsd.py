@@ -100,7 +100,7 @@ _TYPES: dict[str, Type] = {"c": "c", "g": "g", "ms": "ms", "h": "h", "d": "d", "
 # "m" is what old clients call a meter: a counter.
 _DECIMAL = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
 _NOT_FINITE = re.compile(r"[-+]?(?:nan|inf(?:inity)?)", re.IGNORECASE)
-_EVENT = re.compile(r"_e\{([0-9]+),([0-9]+)\}:")
+_EVENT = re.compile(r"_e\{([0-9]{1,9}),([0-9]{1,9})\}:")
 
 
 def number(text: str) -> float:

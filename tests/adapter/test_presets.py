@@ -109,15 +109,8 @@ def test_every_source_is_of_this_pod_unless_the_file_says_otherwise(cls: type[So
     msgspec.structs.replace(config, **{field: elsewhere}, remote=True)
 
 
-def test_sources_elsewhere_must_be_meant() -> None:
-    """What is not on loopback is refused unless the file allows it."""
-    for config, field, value in (
-        (NginxConfig, "url", Url("http://example.com/")),
-        (RedisConfig, "address", Address("example.com:6379")),
-    ):
-        with pytest.raises(ValueError, match="remote: true"):
-            config(**{field: value})
-        config(**{field: value}, remote=True)
+def test_redis_is_at_a_port() -> None:
+    """Where none is named, nobody could be asked."""
     with pytest.raises(ValueError, match="port"):
         RedisConfig(address=Address("127.0.0.1:0"))
 

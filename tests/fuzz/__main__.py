@@ -13,7 +13,7 @@ from pathlib import Path
 
 NAMES = (
     "request", "response", "chunked", "connection", "answer",
-    "statsd", "graphite", "influx", "pickle", "logs", "otlp", "messages",
+    "statsd", "graphite", "influx", "pickle", "logs", "otlp", "messages", "pages", "status",
 )  # fmt: skip
 """The targets; not imported from there, because what is fuzzed must be imported under atheris' eyes."""
 

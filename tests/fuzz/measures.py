@@ -13,10 +13,23 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from podpatterns.adapter.inputs.graphite import GraphiteLines, GraphitePickles
 from podpatterns.adapter.inputs.influx import InfluxLines
 from podpatterns.adapter.intake import Intake
+from podpatterns.adapter.page import compose
 from podpatterns.adapter.store import Shape, Store
 from podpatterns.adapter.streams import Streams
 from podpatterns.adapter.tallies import Measure, Rule, Tallies
-from podpatterns.formats import combined, line_rows, otlp_messages, otlp_points, prometheus, prometheus_protobuf
+from podpatterns.formats import (
+    actuator,
+    combined,
+    jolokia,
+    line_rows,
+    openmetrics,
+    otlp_messages,
+    otlp_points,
+    prometheus,
+    prometheus_protobuf,
+    server_status,
+)
+from podpatterns.formats.exposition import Malformed
 from podpatterns.formats.families import Blocks, Family
 from podpatterns.formats.remote_write import read as read_remote_write
 from podpatterns.formats.statsd import REASONS, Refused
@@ -110,6 +123,40 @@ def messages(data: bytes) -> None:
             read(data)
 
 
+def pages(data: bytes) -> None:
+    """Pages of text, in both formats: what is wrong has a place on the page, and what is read makes a page again."""
+    for form in (prometheus, openmetrics):
+        problems: list[Malformed] = []
+        blocks = Blocks()
+        for _ in range(2):  # the second time series are known
+            try:
+                families = form.parse(data, blocks, problems)
+            except Malformed:
+                return  # not UTF-8: nothing of it can be read
+            assert all(0 < each.line <= data.count(b"\n") + 2 and each.column > 0 for each in problems)
+            page = compose(families, (), blocks)
+            prometheus.parse(prometheus.render(page.families))
+            openmetrics.render(page.families)
+
+
+def status(data: bytes) -> None:
+    """What servers say of themselves: what is no such document is told so, and what is read makes a page."""
+    text = data.decode("utf-8", "replace")
+    found: list[Family] = []
+    for read in (
+        lambda: server_status.nginx(text),
+        lambda: server_status.apache(text),
+        lambda: server_status.redis(text),
+        lambda: jolokia.read(data)[0],
+        lambda: actuator.health(data),
+        lambda: list(actuator.meters([({}, actuator.read_meter(data))])),
+        lambda: [Family(name, "gauge") for name in actuator.names(data)],
+    ):
+        with contextlib.suppress(ValueError):
+            found += read()
+    prometheus.parse(prometheus.render(compose(found, (), Blocks()).families))
+
+
 def _request() -> bytes:
     request = ExportMetricsServiceRequest()
     resource = request.resource_metrics.add()
@@ -149,11 +196,30 @@ SEEDS = {
             prometheus_protobuf.render(prometheus.parse("# TYPE a counter\na_total 1\n")),
         ],
     ),
+    "pages": (
+        pages,
+        [
+            b'# HELP h x\\n\n# TYPE h histogram\nh_bucket{a="\\"",le="+Inf"} 1\nh_sum 1e3 17\n{"b.c",d="e"} NaN\n',
+            b'# TYPE a_s counter\n# UNIT a_s s\na_s_total{b="c"} 1 2.5 # {d="e"} .5\na_s_created 1\n# EOF\n',
+        ],
+    ),
+    "status": (
+        status,
+        [
+            b"Active connections: 291\nserver accepts handled requests\n 1 2 3\nReading: 6 Writing: 179 Waiting: 106\n",
+            b"Total kBytes: 7\nCPULoad: .5\nBusyWorkers: 1\nScoreboard: __W_K...\n",
+            b"redis_version:7\r\nuptime_in_seconds:17\r\ncmdstat_get:calls=3,usec=7\r\ndb0:keys=2,expires=1\r\n",
+            b'[{"request":{"mbean":"java.lang:type=Memory,a=b"},"status":200,"value":{"Used":{"max":-1},"On":true}}]',
+            b'{"status":"UP","components":{"db":{"status":"DOWN","components":{"x":{}}}}}',
+            b'{"name":"a.b","baseUnit":"s","measurements":[{"statistic":"COUNT","value":4},{"statistic":"TOTAL_TIME"}]}',
+        ],
+    ),
 }
 """Targets by name, with what to start from."""
 
 WORDS = (
     b"|c", b"|g", b"|ms", b"|s", b"|@", b"|#", b"|T", b"NaN", b"1e400", b"_e{", b"\x80\x04", b"R", b"c", b"\x94",
-    b"\x86", b'"asDouble":', b"timeUnixNano", b"=", b";", b"\\", b"i,", b"true", b'" 200 ',
+    b"\x86", b'"asDouble":', b"timeUnixNano", b"=", b";", b"\\", b"i,", b"true", b'" 200 ', b"9" * 400, b"[" * 2000,
+    b'{"a":' * 1000, b"# TYPE ", b"# EOF\n", b'le="', b" 1e999", b"\xc3\xa4", b"{", b"}", b'",',
 )  # fmt: skip
 """What matters in these formats."""

@@ -7,7 +7,7 @@ from typing import ClassVar
 import msgspec
 
 from podpatterns.adapter.events import AdapterEvents
-from podpatterns.adapter.fetching import Fetch, FetchConfig
+from podpatterns.adapter.fetching import Fetch, FetchConfig, Unusable
 from podpatterns.adapter.inputs import Input, Wiring
 from podpatterns.formats import jolokia
 from podpatterns.formats.families import Family
@@ -73,8 +73,10 @@ class Jolokia(Fetch):
         return self.read(*await self.get(f"{self.config.url.rstrip('/')}/", data=self._question))
 
     def read(self, body: bytes, content_type: str) -> list[Family]:  # noqa: ARG002 - some say text/plain
-        """The families of the answers; an MBean that is not there is named, and spoils no other."""
+        """The families of the answers; an MBean that is not there is named, and spoils no other. Raises Unusable."""
         families, problems = jolokia.read(body)
+        if problems and not families:
+            raise Unusable("; ".join(problems)[:500])
         for problem in problems:
             self._events.collect_failed("jolokia", problem)
         return families

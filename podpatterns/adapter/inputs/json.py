@@ -116,7 +116,6 @@ class Json(Fetch):
             document = msgspec.json.decode(body)
         except (msgspec.DecodeError, RecursionError) as error:
             raise ValueError(f"this is not JSON: {error}") from None
-        # An empty family says that the document came, though there is nothing in it; it is not on the page.
         return [metric.family(document) for metric in self._metrics]
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from podpatterns.adapter.events import AdapterEvents
-from podpatterns.adapter.fetching import Fetch, FetchConfig, Name
+from podpatterns.adapter.fetching import Fetch, FetchConfig, Name, Unusable
 from podpatterns.adapter.inputs import Input, Wiring
 from podpatterns.formats import openmetrics, prometheus, prometheus_protobuf
 from podpatterns.formats.exposition import Malformed
 from podpatterns.formats.families import Blocks, Family
 
 _PROTOBUF = "application/vnd.google.protobuf"
+_HTML = "text/html"
 _UTF_8 = ";escaping=allow-utf-8"
 _FORMS = {
     "protobuf": f"{_PROTOBUF};proto=io.prometheus.client.MetricFamily;encoding=delimited{_UTF_8}",
@@ -58,7 +59,7 @@ class Scrape(Fetch):
         self._blocks = blocks
 
     def read(self, body: bytes, content_type: str) -> list[Family]:
-        """The families of the page."""
+        """The families of the page. Raises Unusable where none of it can be read."""
         if content_type == _PROTOBUF:
             return prometheus_protobuf.parse(body)
         problems: list[Malformed] = []
@@ -67,6 +68,12 @@ class Scrape(Fetch):
             families = parse(body, self._blocks, problems)
         except Malformed as error:
             problems, families = [error], []
-        if problems:
-            self._events.collect_failed(self.config.name, f"{len(problems)} mistakes in the page, first {problems[0]}")
+        if not problems:
+            return families
+        found = "a mistake in the page" if len(problems) == 1 else f"{len(problems)} mistakes in the page, the first"
+        said = f"{found}: {problems[0]}"
+        if not families:
+            hint = "; it is a page for people: is the path right, such as /metrics?" if content_type == _HTML else ""
+            raise Unusable(said + hint)
+        self._events.collect_failed(self.config.name, said)
         return families

@@ -10,6 +10,7 @@ from math import isfinite
 
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
+from podpatterns.adapter.budget import Budget
 from podpatterns.adapter.inputs.graphite import GraphiteLines, GraphitePickles
 from podpatterns.adapter.inputs.influx import InfluxLines
 from podpatterns.adapter.intake import Intake
@@ -104,7 +105,7 @@ def otlp(data: bytes) -> None:
     """Both encodings, twice into streams: points or refusals, and a page."""
     for json in (False, True):
         with contextlib.suppress(ValueError):
-            streams = Streams(20, 10, None)
+            streams = Streams(Budget(20, 10), None, lambda _metric: None)
             for _ in range(2):
                 for point in otlp_points.points(otlp_messages.read(data, json=json), otlp_points.Naming()):
                     if isinstance(point, Refused):

@@ -40,8 +40,8 @@ SHORT = 4
 SIGNS = 45
 """+ and - are not above this byte, digits are: a gauge's value with a sign is a change."""
 
-_GAUGE = b"|g"
-"""No line of a gauge is without it; few others have it."""
+UNDERSCORE = 95
+"""Python forgives it within a number. As an integer, for to look for bytes in bytes takes ten times as long."""
 
 _USUAL = re.compile(rb"-?[0-9]+(?:\.[0-9]+)?").fullmatch
 """The values that nearly all lines have."""
@@ -95,12 +95,14 @@ class Intake:
         lines = data.split(b"\n")
         if self._new >= LINES:
             self._turn()
-        if self._passing > 0:
+        counting = self._passing <= 0
+        if counting:
+            ordered = self._counted(lines)
+        else:
             self._passing -= len(lines)
             ordered = lines
-        else:
-            ordered = self._counted(lines)
-        empty = self._each(ordered, odd=any(white in data for white in _WHITE)) if ordered else 0
+        odd = any(white in data for white in _WHITE)
+        empty = self._each(ordered, odd=odd, counting=counting) if ordered else 0
         self.sink.lines_taken(len(lines) - empty)
 
     def settle(self) -> None:
@@ -134,13 +136,7 @@ class Intake:
         if new:
             # A dictionary keeps its order: the new ones are the last ones, as many as have no deed.
             for line in list(islice(reversed(counts), new))[::-1]:
-                deed = None if _GAUGE in line else self._deed(line)
-                if deed is not None:
-                    deeds.append(deed)
-                elif line in gauges:
-                    deeds.append(None)
-                    gauges[line] = gauges.pop(line)  # one object as the key of both: memory that is touched once
-                else:
+                if not self._learnt(line):
                     strange.add(line)
                     del counts[line]
             self._new += new
@@ -164,31 +160,36 @@ class Intake:
         self._gauges.clear()
         self._seen = self._new = 0
 
-    def _deed(self, line: bytes) -> Deed | None:
-        """What a line of a known counter or distribution does each time it comes; None if that has to be seen."""
+    def _learnt(self, line: bytes) -> bool:
+        """Note what a line does each time it comes, if its series is known and its value is a usual one."""
         name, _, rest = line.partition(b":")
         value, _, tail = rest.partition(b"|")
         slot = self._known.get(b"\n".join((name, tail)))
-        kind = slot.__class__
-        if (kind is not Counter and kind is not Distribution) or not _USUAL(value):
-            return None
+        if slot is None or not _USUAL(value):
+            return False
         x = float(value)
+        kind = type(slot)
         if not -SURE < x < SURE:
-            return None
-        if kind is Counter:
-            return (slot, x, None) if x >= 0 else None  # type: ignore[return-value]
-        x *= slot.scale  # type: ignore[union-attr]
-        return slot, x, bisect_left(slot.bounds, x)  # type: ignore[union-attr, return-value]
+            return False
+        if kind is Counter and x >= 0:
+            self._deeds.append((slot, x, None))  # type: ignore[arg-type]
+        elif kind is Distribution:
+            x *= slot.scale  # type: ignore[union-attr]
+            self._deeds.append((slot, x, bisect_left(slot.bounds, x)))  # type: ignore[arg-type, union-attr]
+        elif kind is Gauge and value[0] > SIGNS and len(value) <= SHORT:
+            self._deeds.append(None)
+            self._gauges[line] = slot, x  # type: ignore[assignment]
+        else:
+            return False
+        return True
 
-    def _each(self, lines: list[bytes], *, odd: bool) -> int:
+    def _each(self, lines: list[bytes], *, odd: bool, counting: bool) -> int:
         """Take in lines in their order, one by one. Returns how many were empty."""
-        known, heard = self._known, self._gauges
-        recall, room = heard.get, LINES - len(heard)
+        known, recall = self._known, self._gauges.get
         empty = 0
         slot: Way
         for line in lines:
-            found = recall(line)
-            if found:
+            if counting and (found := recall(line)):
                 slot, x = found
                 slot.value = x
                 slot.touched = True
@@ -204,8 +205,8 @@ class Intake:
                 else:
                     empty += 1
                 continue
-            kind = slot.__class__
-            if not -SURE < x < SURE or odd or b"_" in value:
+            kind = type(slot)
+            if not -SURE < x < SURE or odd or UNDERSCORE in value:
                 self._unsure(slot, value)
             elif kind is Counter and x >= 0.0:
                 slot.value += x  # type: ignore[union-attr]
@@ -217,9 +218,6 @@ class Intake:
             elif kind is Gauge and value[0] > SIGNS:
                 slot.value = x  # type: ignore[union-attr]
                 slot.touched = True  # type: ignore[union-attr]
-                if room > 0 and len(value) <= SHORT:
-                    heard[line] = slot, x  # type: ignore[assignment]  # it is a gauge
-                    room -= 1
             else:
                 try:
                     slot.take(x, value)

@@ -88,10 +88,11 @@ class PushedInput(Input):
         self, messages: Sequence[bytes], fields: Mapping[str, Any] | None, done: asyncio.Future[None]
     ) -> None:
         async with self._turn:  # batches are emitted, and come back, in the order of their positions
-            if any(b"\n" in message for message in messages):
+            joined = b"\n".join(messages)
+            if messages and joined.count(b"\n") >= len(messages):  # one of them holds a line end
                 await self._hand_on(self._folded(messages, fields, done))
             else:
-                await self._hand_on(self._lines(b"\n".join(messages), fields, done))
+                await self._hand_on(self._lines(joined, fields, done))
 
     async def _hand_on(self, batch: Batch) -> None:
         assert self._emit is not None, "run"

@@ -314,7 +314,8 @@ class Pod:
         )
         if not event.ok and (news or (settled and was)):
             count.told.add(event.detail)
-            times = f" ({count.row} of {count.probe.failure})" if count.probe.failure > 1 else ""
+            limit = count.probe.failure
+            times = f" ({count.row} of {limit})" if 1 < limit >= count.row else ""
             self._tell(What.UNHEALTHY, member, f"{event.probe} probe failed{times}: {event.detail}")
         if not settled:
             return

@@ -17,6 +17,7 @@ from podpatterns.pod.building import PodBuilder, build_service, check_name
 from podpatterns.pod.fields import ELSEWHERE, KINDS
 from podpatterns.pod.model import KeyRef, Keys, Manifest, Notice, PodSpec, Projected, Service
 from podpatterns.pod.reading import Document
+from podpatterns.runtime.config import PATTERNS
 from podpatterns.runtime.decode import suggest
 from podpatterns.runtime.nodes import KIND, MapNode, Mark, Node, ScalarNode, from_python, parse
 
@@ -120,6 +121,10 @@ class _Reader:
 
     def _kind(self, node: MapNode) -> str | None:
         kind = node.entries.get("kind")
+        if kind is None and (found := next((key for key in node.entries if key in PATTERNS), None)):
+            said = f'is the configuration of a {found}, not a manifest; "podpatterns run" runs it'
+            self.problems.append(node.mark.problem(said))
+            return None
         if not isinstance(kind, ScalarNode) or not isinstance(kind.value, str):
             mark = kind.mark if kind else node.mark
             self.problems.append(mark.problem(f"the field kind is required; known: {', '.join(KINDS)}"))

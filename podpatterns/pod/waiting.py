@@ -162,7 +162,8 @@ def _probe(pod: Pod, member: Member, kind: ProbeKind, now: float) -> str:
     if count is None or count.last is None:
         return f"it is asked for the first time {_due(pod, member, kind, now)}"
     wanted = count.probe.success if count.last else count.probe.failure
-    said = f"{count.row} of {wanted} {'passed' if count.last else 'failed'}"
+    did = "passed" if count.last else "failed"
+    said = f"{count.row} of {wanted} {did}" if count.row <= wanted else f"{did} {count.row} times in a row"
     return (f"{count.detail} " if not count.last and count.detail else "") + f"({said})"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
 import shutil
@@ -9,10 +10,11 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
-from podpatterns.errors import PodpatternsError
+from podpatterns.errors import ConfigError, Problem
 from podpatterns.pod import guard
 
 GUARD = Path(__file__).with_name("guard.py")
@@ -74,9 +76,18 @@ def workspace(keep: Path | None = None) -> Iterator[Workspace]:
     """Folders for one run, gone at its end whatever happens to this process.
 
     Raises:
-        PodpatternsError: `keep` holds somebody else's files.
+        ConfigError: `keep` holds somebody else's files, or is the folder of another run that goes on.
     """
-    kept = None if keep is None else _prepare_kept(keep)
+    with ExitStack() as stack:
+        if keep is not None:
+            keep = keep.resolve()
+            stack.enter_context(_taken(keep))
+            _empty(keep)
+        yield stack.enter_context(_guarded(keep))
+
+
+@contextmanager
+def _guarded(kept: Path | None) -> Iterator[Workspace]:
     folder = Path(tempfile.mkdtemp(prefix=PREFIX))
     run = secrets.token_hex(8)
     read_end, write_end = os.pipe()
@@ -114,19 +125,39 @@ def workspace(keep: Path | None = None) -> Iterator[Workspace]:
         watcher.wait()
 
 
-def _prepare_kept(keep: Path) -> Path:
-    keep = keep.resolve()
-    if keep.exists() and not keep.is_dir():
-        raise PodpatternsError(f"--keep {keep}: is not a folder")
-    if keep.is_dir():
-        entries = list(keep.iterdir())
-        if entries and not (keep / _OURS).is_file():
-            raise PodpatternsError(f"--keep {keep}: holds files that no earlier run has made; name another folder")
-        for entry in entries:
-            guard.remove(str(entry)) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+def _taken(keep: Path) -> IO[str]:
+    """The folder's mark, open and locked: as long as it is, no other run takes the folder and empties it."""
     try:
         keep.mkdir(parents=True, exist_ok=True)
-        (keep / _OURS).write_text("The next run with --keep empties this folder.\n", "utf-8")
+        if any(keep.iterdir()) and not (keep / _OURS).is_file():
+            raise _unfit(keep, "holds files that no earlier run has made; name another folder")
+        mark = (keep / _OURS).open("w", encoding="utf-8")
+    except (FileExistsError, NotADirectoryError):
+        raise _unfit(keep, "is not a folder; name another one") from None
     except OSError as error:
-        raise PodpatternsError(f"--keep {keep}: {error.strerror}") from None
-    return keep
+        raise _unfit(keep, f"cannot be used: {error.strerror}; name another folder") from None
+    try:
+        fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        mark.close()
+        raise _unfit(keep, "another run has its volumes there; end that one, or name another folder") from None
+    mark.write("The next run with --keep empties this folder.\n")
+    mark.flush()
+    return mark
+
+
+def _empty(keep: Path) -> None:
+    for entry in keep.iterdir():
+        if entry.name == _OURS:
+            continue
+        if entry.is_dir() and not entry.is_symlink():
+            guard.remove(str(entry))
+        else:
+            with suppress(PermissionError):
+                entry.unlink()
+        if os.path.lexists(entry):
+            raise _unfit(keep, f"{entry.name} of an earlier run cannot be removed; name another folder")
+
+
+def _unfit(keep: Path, why: str) -> ConfigError:
+    return ConfigError([Problem(f"--keep {keep}: {why}")])

@@ -149,6 +149,9 @@ def loads(texts: Sequence[tuple[str, str]], env: Mapping[str, str] | None = None
         except ConfigError as error:
             decoder.problems += error.problems
             continue
+        if any(isinstance(document, MapNode) and document.entries.keys() >= _MANIFEST for document in documents):
+            decoder.problems.append(documents[0].mark.problem(NO_CONFIGURATION))
+            continue
         if len(documents) != 1:
             mark = documents[1].mark if documents else Mark(name, 1, 1)
             message = "holds several documents; a configuration is one" if documents else _EMPTY
@@ -163,6 +166,12 @@ def loads(texts: Sequence[tuple[str, str]], env: Mapping[str, str] | None = None
     return ProcessConfig(patterns, found["runtime"][0] if "runtime" in found else RuntimeConfig())
 
 
+_MANIFEST = {"apiVersion", "kind"}
+NO_CONFIGURATION = (
+    'is a Kubernetes manifest, not a configuration; "podpatterns pod lint" checks it, and "podpatterns pod run" runs '
+    "it, with the configurations in its ConfigMaps"
+)
+"""What is said of a manifest in the place of a configuration."""
 _EMPTY = f"is empty; name a pattern at the top level: {', '.join(PATTERNS)}"
 
 

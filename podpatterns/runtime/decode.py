@@ -24,7 +24,8 @@ from podpatterns.runtime.nodes import KIND, ListNode, MapNode, Mark, Node, Scala
 from podpatterns.runtime.schema import ComponentConfig, Config, InvalidField, InvalidFields, component_type, is_slot
 from podpatterns.runtime.units import SCALARS, FunctionRef, Url
 
-_VARIABLE = re.compile(r"\$(?:\$(?=\{)|\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\})")
+_VARIABLE = re.compile(r"\$(?:\$(?=\{)|\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}|(\{\s*[A-Za-z_]\w*))")
+"""The escape, a variable, or what looks like one and is not. `${1}` is a group of a pattern, and stays."""
 _INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9_]*|0x[0-9a-fA-F]+|0o[0-7]+)")
 
 
@@ -67,7 +68,11 @@ def suggest(word: str, known: Iterable[str]) -> str:
 
 
 def _nearest(word: str, known: Iterable[str]) -> list[str]:
-    return difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    """What was probably meant: a slip of the keys, or a word cut short. A far guess would lead astray."""
+    choices = list(known)
+    return difflib.get_close_matches(word, choices, n=1, cutoff=0.6) or [
+        choice for choice in choices if len(word) > 2 and choice.startswith(word)
+    ]
 
 
 class Decoder:
@@ -240,9 +245,12 @@ class Decoder:
         if not isinstance(node.value, str):
             return node.text
         missing: list[str] = []
+        broken: list[str] = []
 
         def replace(match: re.Match[str]) -> str:
             name: str | None = match[1]
+            if match[3]:
+                broken.append(match[0])
             if name is None:  # the escape, `$${`
                 return "$"
             value: str | None = self.env.get(name, match[2])
@@ -255,7 +263,10 @@ class Decoder:
             self._fail(
                 node.mark, path, f"the environment variable {name} is not set; set it or give a default: ${{{name}:-…}}"
             )
-        return INVALID if missing else text
+        for start in broken:
+            choice = "write ${NAME} or ${NAME:-default}, or $${ for a literal ${"
+            self._fail(node.mark, path, f'what begins with "{start}" is no variable; {choice}')
+        return INVALID if missing or broken else text
 
 
 _SHAPES: dict[Any, Any] = {list: list[Any], tuple: tuple[Any, ...], dict: dict[str, Any]}

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from podpatterns.errors import ConfigError, Problem
+from podpatterns.runtime.yaml_errors import explain
 
 MAX_NODES = 200_000
 """Aliases multiply: a document that expands beyond this (some 20 MB of YAML) is refused, not expanded."""
@@ -101,9 +102,8 @@ def parse(text: str, file: str | None = None) -> list[Node]:
         finally:
             loader.dispose()
     except yaml.MarkedYAMLError as error:
-        at = error.problem_mark or error.context_mark
-        mark = Mark(file, at.line + 1, at.column + 1) if at else Mark(file)
-        raise ConfigError([*reader.problems, mark.problem(_explain(error, text))]) from None
+        line, column, said = explain(error, text)
+        raise ConfigError([*reader.problems, Mark(file, line, column).problem(f"invalid YAML: {said}")]) from None
     except yaml.reader.ReaderError as error:
         before = text[: error.position] if isinstance(error.position, int) else ""
         mark = Mark(file, before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1)
@@ -183,17 +183,6 @@ class _Reader:
             entries[key.value] = self.node(loader, value)
             keys[key.value] = place
         return MapNode(mark, entries, keys)
-
-
-def _explain(error: yaml.MarkedYAMLError, text: str) -> str:
-    at = error.problem_mark
-    lines = text.splitlines()
-    if at and at.line < len(lines) and lines[at.line][at.column : at.column + 1] == "\t":
-        return "invalid YAML: a tab cannot indent; use spaces"
-    said = f"invalid YAML: {error.problem or error.context or 'cannot be read'}"
-    if "mapping values are not allowed" in said:
-        return f'{said}; quote a value that contains ": ", or check the indentation'
-    return said
 
 
 def from_python(value: Any, mark: Mark = Mark()) -> Node:  # noqa: B008 - Mark is immutable

@@ -102,6 +102,20 @@ def test_our_images_need_no_command(image):
     assert (container.pattern, container.admin_port) == ("sidecar", 9801)
 
 
+def test_a_container_that_runs_something_else_from_our_image_is_not_asked_for_facts():
+    """At our port in the same pod another container may listen, whose facts they would be."""
+    assert loads(GOOD + "    image: podpatterns/sidecar\n").pods[0].mains[0].admin_port is None
+    text = changed('command: [sleep, "1"]', "image: podpatterns/sidecar\n    command: [podpatterns, run, x.yaml]")
+    assert loads(text).pods[0].mains[0].admin_port == 9801
+
+
+def test_a_configuration_in_the_place_of_a_manifest_is_named_as_one():
+    """With the verb that runs it."""
+    with pytest.raises(ConfigError) as caught:
+        loads("sidecar: {inputs: []}\n")
+    assert 'is the configuration of a sidecar, not a manifest; "podpatterns run" runs it' in str(caught.value)
+
+
 def test_the_images_agree_with_their_dockerfiles():
     """ENTRYPOINT and CMD in containers/ are what is started here."""
     from pathlib import Path

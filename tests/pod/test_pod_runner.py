@@ -317,9 +317,32 @@ def test_keep_keeps_the_volumes_and_spares_other_peoples_files(tmp_path):
     done = subprocess.run(
         [*CLI, file, "--keep", tmp_path / "mine"], check=False, timeout=30, capture_output=True, text=True
     )
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "holds files that no earlier run has made" in done.stderr
     assert (tmp_path / "mine/precious").exists()
+
+
+async def test_a_folder_in_which_another_run_keeps_its_volumes_is_not_emptied(tmp_path):
+    """The second run is refused and touches nothing; when the first has ended the folder may be taken."""
+    document = pod(shell("m", f"echo kept > /data/f; {STAY}", volumeMounts=[{"name": "v", "mountPath": "/data"}]))
+    document["spec"]["volumes"] = [{"name": "v", "emptyDir": {}}]
+    async with LocalPod(document, keep=tmp_path) as first:
+        await first.wait_line("m", "up")
+        with pytest.raises(ConfigError, match="another run has its volumes there; end that one"):
+            async with LocalPod(document, keep=tmp_path):
+                pass
+        assert (tmp_path / "test/v/f").read_text() == "kept\n"
+    async with LocalPod(document, keep=tmp_path) as second:
+        await second.wait_line("m", "up")
+
+
+def test_keep_with_a_file_says_so(tmp_path):
+    """What is no folder is refused with its name."""
+    (tmp_path / "pod.json").write_text(json.dumps(pod(shell("m", "true"))))
+    done = subprocess.run(
+        [*CLI, "pod.json", "--keep", "pod.json"], cwd=tmp_path, check=False, timeout=30, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (2, f"--keep {tmp_path}/pod.json: is not a folder; name another one\n")
 
 
 def test_metadata_sauce(tmp_path):

@@ -178,6 +178,9 @@ def test_who_waits_for_a_sidecars_startup_probe(play):
     found = reasons(play([side], probes={("side", "startup"): False}).until(4.5))
     assert found["side"] == "its startup probe has not passed: said so (5 of 30 failed)"
     assert found["main"] == "waits for side, whose startup probe has not passed: said so (5 of 30 failed)"
+    mains = [play.container("main", readinessProbe={**EXEC, "failureThreshold": 3})]
+    found = reasons(play((), mains, probes={("main", "readiness"): False}).until(9.5))
+    assert found["main"] == "its readiness probe has not passed: said so (failed 10 times in a row)"
 
 
 def test_who_is_in_back_off_or_not_ready(play):

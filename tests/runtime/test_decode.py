@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from podpatterns.errors import ConfigError
-from podpatterns.runtime.decode import decode, validated
+from podpatterns.runtime.decode import decode, suggest, validated
 from podpatterns.runtime.nodes import parse
 from podpatterns.runtime.schema import Config, InvalidField, InvalidFields, to_builtins
 from podpatterns.runtime.units import Address, Duration, Share, Size, Url
@@ -142,6 +142,33 @@ def test_a_variable_that_is_not_set_is_a_problem():
         "f.yaml:1:7: url: the environment variable B is not set; set it or give a default: ${B:-…}"
     ]
     assert "the environment variable C is not set" in problems('{url: "http://x", fields: {a: "${C}"}}', {}, Store)[0]
+
+
+@pytest.mark.parametrize("value", ["a-${STORE", "${STORE-x}", "${STORE:?needed}", "${STORE }", "${ STORE}", "${x.y}"])
+def test_what_looks_like_a_variable_and_is_none_is_a_problem(value):
+    """It never goes on as a file or an address with a dollar in its name."""
+    (said,) = problems(f'{{url: "http://x", fields: {{a: "{value}"}}}}', {"STORE": "s", "x": "x"}, Store)
+    assert said.startswith('f.yaml:1:31: fields.a: what begins with "${')
+    assert said.endswith("is no variable; write ${NAME} or ${NAME:-default}, or $${ for a literal ${")
+
+
+def test_groups_of_a_pattern_are_no_variables():
+    """`${1}` is for who replaces by a pattern; `$$` and `$x` are text."""
+    assert store('{url: "http://x", fields: {a: "${1} $$ $x ${"}}').fields == {"a": "${1} $$ $x ${"}
+
+
+@pytest.mark.parametrize(
+    ("word", "known", "said"),
+    [
+        ("paht", ["path", "type"], '; did you mean "path"?'),
+        ("repo", ["ref", "repository"], '; did you mean "repository"?'),
+        ("verbose", ["debug", "info", "error"], "; known: debug, info, error"),
+        ("port", ["listen", "protocol"], "; known: listen, protocol"),
+    ],
+)
+def test_a_suggestion_is_what_was_meant_or_the_whole_choice(word, known, said):
+    """A slip or a word cut short has one; a far guess would lead astray."""
+    assert suggest(word, known) == said
 
 
 def test_a_union_takes_the_option_that_has_the_shape():

@@ -34,6 +34,16 @@ def test_merge_keys_and_aliases_work_as_in_yaml():
     assert parse(text)[0].python() == {"base": {"a": 1, "b": 2}, "new": {"a": 1, "b": 3}, "list": [{"a": 1, "b": 2}]}
 
 
+BEGUN = "that begins in line 1, column 4"
+AT_TOP = "that begins in line 1, column 1"
+BELOW = "indent it below its key"
+INDENT = "the indentation does not fit: what it belongs to begins in"
+
+
+def _bad(line, column, said):
+    return f"f.yaml:{line}:{column}: invalid YAML: {said}"
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -43,9 +53,26 @@ def test_merge_keys_and_aliases_work_as_in_yaml():
         ("a: &x [*x]\n", "f.yaml:1:4: an alias cannot stand inside the value that it names"),
         ("a: \x01\n", "f.yaml:1:4: invalid YAML: control characters are not allowed"),
         ("a: !!python/name:os.system x\n", None),
-        ("a: [1\n", None),
+        ("a: [1, 2\nb: 3\n", _bad(2, 2, f'a comma is missing here, or "]" for the list {BEGUN}')),
+        ("a: {b: 1\nc: 2\n", _bad(2, 2, f'a comma is missing here, or "}}" for the mapping {BEGUN}')),
+        ("a: [}", _bad(1, 5, "a value is missing here, or a bracket is not closed")),
+        ("a: b\nc: 'x\n\n", _bad(2, 4, "this quotation mark is not closed")),
+        ("a: [*.log]\n", _bad(1, 5, 'a value cannot begin with "*"; put it in quotes')),
+        ("a: *log\n", _bad(1, 4, 'a value cannot begin with "*"; put it in quotes')),
+        ("a: @b\n", _bad(1, 4, 'a value cannot begin with "@"; put it in quotes')),
+        ('a: "\\d"\n', _bad(1, 5, "unknown escape in double quotes; in single quotes a backslash is a backslash")),
+        ("a:\n- x\nb\n", _bad(3, 1, 'must be "key: value", or be indented to belong to what stands above')),
+        ("   - a\n  - b\n", None),
+        ("a:\n  - b: 1\n   c: 2\n", _bad(3, 4, f"{INDENT} line 2, column 3")),
+        ("a:\n  b: 1\n c: 2\n", _bad(3, 2, f"{INDENT} line 1, column 1")),
+        ("a: 1\n- b\n", _bad(2, 1, f"a list item stands among the keys of the mapping {AT_TOP}; {BELOW}")),
+        ("a: 'b' c\n", _bad(1, 8, '"c" stands behind a complete value; put the whole value in quotes')),
+        ("a: - b\n", _bad(1, 4, "a list begins in a new line, below its key")),
+        ("{a: 1}}\n", _bad(1, 7, "does not belong to what stands above; check indentation and brackets")),
+        ("a: > b\n", _bad(1, 6, 'text behind ">" or "|" begins in a new line')),
+        ("a: b: c\n", None),
     ],
-)
+)  # fmt: skip
 def test_a_mistake_is_named_with_its_place(text, expected):
     """Syntax errors say file, line and column."""
     with pytest.raises(ConfigError) as caught:

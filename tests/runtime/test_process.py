@@ -374,6 +374,10 @@ def test_a_missing_file_is_no_change(tmp_path):
             "f.yaml:1:1: no pattern to run; name one at the top level: sidecar, ambassador, adapter, init",
         ),
         ("a: 1\n---\nb: 2\n", "f.yaml:3:1: holds several documents; a configuration is one"),
+        (
+            "apiVersion: v1\nkind: ConfigMap\n---\napiVersion: v1\nkind: Pod\n",
+            f"f.yaml:1:1: {configuration.NO_CONFIGURATION}",
+        ),
     ],
 )
 def test_a_document_without_a_pattern_is_refused(text, expected):

@@ -50,7 +50,9 @@ class Containers(Section):
                 )
         ports = tuple(self._handlers.ports(value, path))
         image = images.known(value.get("image", ""))
-        admin = next((port.number for port in ports if port.name == "admin"), image.admin_port if image else None)
+        ours = value.get("command", ["podpatterns"])[:1] == ["podpatterns"]  # and not a shell in an image of ours
+        usual = image.admin_port if image is not None and ours else None
+        admin = next((port.number for port in ports if port.name == "admin"), usual)
         lifecycle = value.get("lifecycle", {})
         return Container(
             name=name,

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from podpatterns.adapter.mapping_config import GROUP, MappingDefaultsConfig, MappingRuleConfig
+from podpatterns.adapter.relabelling import expand
 from podpatterns.formats.families import metric_name
 from podpatterns.formats.statsd import Refused, Type
 
@@ -58,7 +59,7 @@ class Rule:
         self.glob = config.match_type == "glob"
         self.segments = config.match.split(".") if self.glob else []
         self._stars = [index for index, segment in enumerate(self.segments) if segment == "*"]
-        self._pattern = None if self.glob else re.compile(config.match)
+        self._pattern = None if self.glob else re.compile(config.match, re.ASCII)
         only = config.match_metric_type
         self.kinds = frozenset({"observer" if only == "timer" else only} if only else KINDS.values())
 
@@ -80,12 +81,7 @@ class Rule:
         """The metric for what `groups` has found."""
         if self.config.action == "drop":
             return Target(self, "", ())
-        if isinstance(groups, re.Match):
-            from podpatterns.adapter.transforms.relabel import expand
-
-            text = partial(expand, match=groups)
-        else:
-            text = partial(_filled, groups=groups)
+        text = partial(expand, match=groups) if isinstance(groups, re.Match) else partial(_filled, groups=groups)
         labels = ((label, text(value)) for label, value in self.config.labels.items())
         return Target(self, metric_name(text(self.config.name)), tuple(pair for pair in labels if pair[1]))
 

@@ -150,7 +150,7 @@ class MappingRuleConfig(Config, frozen=True, kw_only=True):
             return  # checked when the defaults are known
         if self.match_type == "regex":
             check_regex(self.match, "match")
-            pattern = re.compile(self.match)
+            pattern = re.compile(self.match, re.ASCII)
             groups = {str(number) for number in range(pattern.groups + 1)} | set(pattern.groupindex)
         else:
             segments = self.match.split(".")

@@ -19,6 +19,7 @@ _REPEATS = (parser.MAX_REPEAT, parser.MIN_REPEAT)  # a possessive repetition nev
 def check_regex(regex: str, place: str) -> None:
     """Raise InvalidField for `place`, unless this is a regular expression that comes to an end."""
     try:
+        re.compile(regex, re.ASCII)
         re.compile(regex.encode())
     except re.error as error:
         raise InvalidField(place, f"is not a regular expression: {error}") from None

@@ -13,6 +13,7 @@ from podpatterns.adapter.transforms.relabel import Relabel, RuleConfig
 from podpatterns.adapter.transforms.rename import Rename
 from podpatterns.formats.families import Blocks, Family
 from podpatterns.formats.prometheus import parse, render
+from podpatterns.runtime.schema import InvalidField, InvalidFields
 from podpatterns.runtime.units import FunctionRef
 
 
@@ -101,7 +102,7 @@ def test_a_function_must_return_families() -> None:
     assert [q.reason for q in composed.quarantined] == ["python_raised_TypeError"]
 
 
-SOURCE = {"__name__": "m", "a": "foo", "b": "bar", "c": "Baz"}
+SOURCE = {"__name__": "m", "a": "foo", "b": "bar", "c": "Baz", "n": "one\ntwo", "u": "ßÄΣ"}
 RELABEL = [
     (
         {"source_labels": ["a"], "target_label": "d", "regex": "f(.*)", "replacement": "ch${1}-ch${1}"},
@@ -127,10 +128,37 @@ RELABEL = [
     ),
     ({"action": "labelmap", "regex": "([ab])", "replacement": "x_${1}"}, {"x_a": "foo", "x_b": "bar"}),
     ({"action": "labeldrop", "regex": "[ab]"}, {"a": None, "b": None}),
-    ({"action": "labelkeep", "regex": "a|__name__"}, {"b": None, "c": None}),
+    ({"action": "labelkeep", "regex": "a|__name__"}, {"b": None, "c": None, "n": None, "u": None}),
     ({"action": "lowercase", "source_labels": ["c"], "target_label": "c"}, {"c": "baz"}),
     ({"action": "uppercase", "source_labels": ["c"], "target_label": "d"}, {"d": "BAZ"}),
+    ({"source_labels": ["u"], "regex": r"\w+", "target_label": "d"}, {}),  # Go knows no letters but ASCII's
+    ({"source_labels": ["u"], "regex": "(..).*", "target_label": "d"}, {"d": "ßÄ"}),
+    ({"action": "uppercase", "source_labels": ["u"], "target_label": "d"}, {"d": "ßÄΣ"}),  # character by character
+    ({"action": "lowercase", "source_labels": ["u"], "target_label": "d"}, {"d": "ßäσ"}),
+    ({"action": "labelmap", "regex": "a(x*)"}, {}),  # no name
+    ({"target_label": "http.status", "replacement": "200"}, {"http.status": "200"}),
+    ({"target_label": "d", "replacement": "x"}, {"d": "x"}),
+    ({"source_labels": ["a"], "regex": "", "target_label": "d", "replacement": "x"}, {}),
+    ({"source_labels": ["none"], "regex": "", "target_label": "d", "replacement": "x"}, {"d": "x"}),
+    ({"source_labels": ["a", "b"], "separator": "", "target_label": "d"}, {"d": "foobar"}),
+    ({"source_labels": ["a"], "regex": "(?P<first>.).*", "target_label": "d", "replacement": "${first}"}, {"d": "f"}),
+    ({"source_labels": ["a"], "regex": "(?i)FOO", "target_label": "d", "replacement": "x"}, {"d": "x"}),
+    ({"source_labels": ["n"], "regex": "one.two", "target_label": "d", "replacement": "x"}, {"d": "x"}),
 ]
+"""Rules, and what they change in SOURCE; None where they drop the sample."""
+
+REFUSED = [
+    ({}, "target_label"),
+    ({"action": "hashmod", "source_labels": ["a"], "target_label": "b"}, "modulus"),
+    ({"action": "lowercase", "source_labels": ["a"], "target_label": "b", "replacement": "x"}, "replacement"),
+    ({"action": "keepequal", "source_labels": ["a"], "target_label": "b", "regex": "x"}, "regex"),
+    ({"action": "dropequal", "source_labels": ["a"], "target_label": "b", "separator": ","}, "separator"),
+    ({"action": "labeldrop", "source_labels": ["a"], "regex": "a"}, "source_labels"),
+    ({"action": "labelkeep", "target_label": "a", "regex": "__name__|a"}, "target_label"),
+    ({"action": "labeldrop", "replacement": "a", "regex": "a"}, "replacement"),
+    ({"action": "drop", "source_labels": ["a"], "regex": "("}, "regex"),
+]
+"""Rules that Prometheus refuses, with the field that is to blame."""
 
 
 @pytest.mark.holds("relabelling")
@@ -143,6 +171,26 @@ def test_relabelling_is_prometheus_own(rule: dict[str, object], change: dict[str
     else:
         expected = {key: value for key, value in {**SOURCE, **change}.items() if value is not None}
         assert result == expected
+
+
+def blamed(rule: dict[str, object]) -> list[str]:
+    """The fields to which the problems of a rule belong."""
+    with pytest.raises((InvalidField, InvalidFields)) as error:
+        RuleConfig(**rule)  # type: ignore[arg-type]
+    return [each.field for each in getattr(error.value, "fields", [error.value])]
+
+
+@pytest.mark.holds("relabelling")
+@pytest.mark.parametrize(("rule", "field"), REFUSED)
+def test_what_prometheus_refuses_is_refused(rule: dict[str, object], field: str) -> None:
+    """Each rule blames the field that does not go with its action."""
+    assert blamed(rule) == [field]
+
+
+@pytest.mark.parametrize("rule", [{"action": "labelkeep", "regex": "code"}, {"action": "labeldrop", "regex": ".*"}])
+def test_no_rule_takes_the_name(rule: dict[str, object]) -> None:
+    """Prometheus would fail every scrape with such a rule; here the file is refused, with what to write."""
+    assert blamed(rule) == ["regex"]
 
 
 @pytest.mark.holds("relabelling")

@@ -63,19 +63,24 @@ def free_port() -> int:
         return server.getsockname()[1]
 
 
-@contextlib.asynccontextmanager
-async def prometheus(page: str, folder: Path, *options: str) -> AsyncIterator[Queries]:
-    """A Prometheus of the test's own that scrapes `page`, on a loopback port and with its data in `folder`."""
+def program(name: str) -> str:
+    """The path of one of Prometheus' programs."""
     # `make e2e` puts the program beside this Python; a test that is run by itself finds it there as well.
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    program = shutil.which("prometheus", path=path)
-    assert program, "there is no prometheus; tests/e2e/setup.sh takes it out of Debian's package"
+    found = shutil.which(name, path=path)
+    assert found, f"there is no {name}; tests/e2e/setup.sh takes it out of Debian's package"
+    return found
+
+
+@contextlib.asynccontextmanager
+async def prometheus(page: str, folder: Path, *options: str, config: str = CONFIG) -> AsyncIterator[Queries]:
+    """A Prometheus of the test's own that scrapes `page`, on a loopback port and with its data in `folder`."""
     host, _, _ = page.removeprefix("http://").partition("/")
-    (folder / "prometheus.yml").write_text(CONFIG.format(target=host))
+    (folder / "prometheus.yml").write_text(config.format(target=host))
     port = free_port()
     with (folder / "log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(
-            program,
+            program("prometheus"),
             f"--config.file={folder / 'prometheus.yml'}",
             f"--storage.tsdb.path={folder / 'data'}",
             f"--web.listen-address=127.0.0.1:{port}",

@@ -1,28 +1,38 @@
-"""Prometheus' `metric_relabel_configs`, rule for rule.
-
-Source: prometheus/prometheus model/relabel. Regular expressions are anchored at both ends and their dot matches a
-newline; `$1x` is the variable `1x`, which no group bears, so it expands to nothing.
-"""
+"""Prometheus' `metric_relabel_configs`, rule for rule."""
 
 from __future__ import annotations
 
-import hashlib
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, ClassVar, Literal
 
 import msgspec
 
+from podpatterns.adapter.relabelling import Labels, compiled, step
 from podpatterns.adapter.transforms import Transform, TransformConfig
 from podpatterns.formats.families import SUFFIXES, Family, Rewritten, block, labels_of
 from podpatterns.runtime.regex import check_regex
-from podpatterns.runtime.schema import Config, InvalidField
-
-Labels = dict[str, str]
-Step = Callable[[Labels], bool]
-"""Changes labels in place; False drops the sample."""
+from podpatterns.runtime.schema import Config, InvalidField, InvalidFields
 
 _NEEDS_TARGET = ("replace", "hashmod", "lowercase", "uppercase", "keepequal", "dropequal")
+_BY_NAME = ("source_labels", "separator", "target_label", "replacement", "modulus")
+_EQUAL = ("separator", "regex", "replacement", "modulus")
+_UNUSED: dict[str, tuple[str, ...]] = {
+    "keepequal": _EQUAL,
+    "dropequal": _EQUAL,
+    "labeldrop": _BY_NAME,
+    "labelkeep": _BY_NAME,
+    "lowercase": ("replacement",),
+    "uppercase": ("replacement",),
+}
+"""By action, what Prometheus refuses beside it: whoever writes that means something else."""
+_INSTEAD = {
+    "labeldrop": "`regex` is for the names of labels; to drop samples by the value of one, use the action drop",
+    "labelkeep": "`regex` is for the names of labels; to keep samples by the value of one, use the action keep",
+    "keepequal": "the joined `source_labels` are compared with the value of `target_label`",
+    "dropequal": "the joined `source_labels` are compared with the value of `target_label`",
+    "lowercase": "the joined `source_labels` are written as they are, in lower case",
+    "uppercase": "the joined `source_labels` are written as they are, in upper case",
+}
 
 
 class RuleConfig(Config, frozen=True, kw_only=True):
@@ -69,6 +79,21 @@ class RuleConfig(Config, frozen=True, kw_only=True):
             raise InvalidField("target_label", f"the action {self.action} needs a target_label")
         if self.action == "hashmod" and not self.modulus:
             raise InvalidField("modulus", "the action hashmod needs a modulus above 0")
+        unused = [field for field in _UNUSED.get(self.action, ()) if getattr(self, field) != getattr(_DEFAULT, field)]
+        if unused:
+            hint = _INSTEAD[self.action]
+            raise InvalidFields(
+                [InvalidField(each, f"the action {self.action} has no {each}: {hint}") for each in unused]
+            )
+        if self.action in ("labeldrop", "labelkeep"):
+            matched = compiled(self.regex).fullmatch("__name__") is not None
+            if matched == (self.action == "labeldrop"):
+                way = (
+                    f'"{self.regex}|__name__"' if self.action == "labelkeep" else "an expression that does not match it"
+                )
+                raise InvalidField(
+                    "regex", f"this would take the name off every sample, and a sample without one is none; write {way}"
+                )
 
 
 class RelabelConfig(TransformConfig, frozen=True, kw_only=True):
@@ -93,15 +118,15 @@ class Relabel:
     """Remembers, for each name, what becomes of each label text; a page of known series is one look-up per sample."""
 
     def __init__(self, rules: Sequence[RuleConfig]) -> None:
-        self._steps = [_step(rule) for rule in rules]
+        self._steps = [step(rule) for rule in rules]
         self._known: dict[str, Rewritten[tuple[str, str]]] = {}
         """By name of sample: name and block by block; no name where the sample is dropped."""
 
     def relabel(self, labels: Mapping[str, str]) -> Labels | None:
         """What becomes of one series' labels, `__name__` among them; None if it is dropped."""
         found = dict(labels)
-        for step in self._steps:
-            if not step(found):
+        for apply in self._steps:
+            if not apply(found):
                 return None
         return found
 
@@ -169,86 +194,5 @@ def _regrouped(family: Family, names: Sequence[str], blocks: Sequence[str]) -> l
     return found
 
 
-# --- rules ------------------------------------------------------------------------------------------------------------
-
-_VARIABLE = re.compile(r"\$(?:(\$)|\{(\w+)\}|(\w+))", re.ASCII)
-_LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
-
-
-def expand(template: str, match: re.Match[str]) -> str:
-    """A template with the groups of a match, as Go's regexp.Expand does it: an unknown group is empty."""
-
-    def group(variable: re.Match[str]) -> str:
-        if variable[1]:
-            return "$"
-        name = variable[2] or variable[3]
-        try:
-            return match[int(name) if name.isdigit() else name] or ""
-        except IndexError:
-            return ""
-
-    return _VARIABLE.sub(group, template)
-
-
-def _step(rule: RuleConfig) -> Step:
-    pattern = re.compile(rule.regex, re.DOTALL)
-    sources, separator, target = rule.source_labels, rule.separator, rule.target_label
-
-    def joined(labels: Labels) -> str:
-        return separator.join([labels.get(name, "") for name in sources])
-
-    def write(labels: Labels, name: str, value: str) -> None:
-        if value:
-            labels[name] = value
-        else:
-            labels.pop(name, None)
-
-    def replace(labels: Labels) -> bool:
-        match = pattern.fullmatch(joined(labels))
-        if match is not None:
-            name = expand(target, match)
-            if _LABEL_NAME.fullmatch(name):
-                write(labels, name, expand(rule.replacement, match))
-        return True
-
-    def hashmod(labels: Labels) -> bool:
-        digest = hashlib.md5(joined(labels).encode(), usedforsecurity=False).digest()
-        labels[target] = str(int.from_bytes(digest[8:], "big") % rule.modulus)
-        return True
-
-    def cased(change: Callable[[str], str]) -> Step:
-        def apply(labels: Labels) -> bool:
-            write(labels, target, change(joined(labels)))
-            return True
-
-        return apply
-
-    def labelmap(labels: Labels) -> bool:
-        for name, value in list(labels.items()):
-            match = pattern.fullmatch(name)
-            if match is not None:
-                write(labels, expand(rule.replacement, match), value)
-        return True
-
-    def without(drop: bool) -> Step:
-        def apply(labels: Labels) -> bool:
-            for name in [name for name in labels if (pattern.fullmatch(name) is not None) == drop]:
-                del labels[name]
-            return True
-
-        return apply
-
-    steps: dict[str, Step] = {
-        "replace": replace,
-        "keep": lambda labels: pattern.fullmatch(joined(labels)) is not None,
-        "drop": lambda labels: pattern.fullmatch(joined(labels)) is None,
-        "keepequal": lambda labels: labels.get(target, "") == joined(labels),
-        "dropequal": lambda labels: labels.get(target, "") != joined(labels),
-        "hashmod": hashmod,
-        "labelmap": labelmap,
-        "labeldrop": without(drop=True),
-        "labelkeep": without(drop=False),
-        "lowercase": cased(str.lower),
-        "uppercase": cased(str.upper),
-    }
-    return steps[rule.action]
+_DEFAULT = RuleConfig(action="keep")
+"""What stands in fields that nobody has set."""

@@ -17,7 +17,7 @@ from typing import Any, Literal, Protocol
 
 from podpatterns.adapter.intake import Intake
 from podpatterns.adapter.slots import Distribution, Way
-from podpatterns.formats.json_path import text
+from podpatterns.formats.json_text import text
 from podpatterns.formats.line_rows import Row
 from podpatterns.formats.numbers import floats
 from podpatterns.formats.statsd import Line, Refused, number

@@ -41,6 +41,7 @@ REASONS = {
     "type_conflict": "another type of metric has this name already",
     "series_budget": "the number of series has reached its budget",
     "bad_line": "the line does not have the form that this input takes",
+    "bad_path": "a function of the path was given what it cannot work with",
     "no_number": "none of the fields is a number; text cannot be a metric",
     "too_long": "the line is longer than is accepted",
     "bad_pickle": "the pickle is no list of names, times and numbers; what else a pickle can say is never run",

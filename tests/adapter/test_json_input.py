@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from json import dumps
 from math import isfinite
 from typing import Any
 
+import jmespath
 import msgspec
 import pytest
 from hypothesis import given
@@ -25,28 +28,57 @@ FOUND = {
     "": [("", DOCUMENT)],
     "a.b[0]": [("", 1)],
     "a.b[-1].c": [("", 2)],
-    'a["odd.key"]': [("", 3)],
+    'a."odd.key"': [("", 3)],
+    "@": [("", DOCUMENT)],
     "e.*.n": [("x", 4), ("y", 5)],
     "a.b[*]": [("0", 1), ("1", {"c": 2})],
-    "a.b.*.c": [("1", 2)],
+    "a.b[*].c": [("1", 2)],
+    "a.b.*.c": [],
+    "a.b[]": [("0", 1), ("1", {"c": 2})],
+    "a.b[1:].c": [("0", 2)],
+    "a.b[?c].c": [("1", 2)],
+    "a.b[?c==`2`]": [("1", {"c": 2})],
+    "a.b[?@==`1`]": [("0", 1)],
+    "*.*": [("b", [1, {"c": 2}]), ("odd.key", 3), ("x", {"n": 4}), ("y", {"n": 5}), ("z", 6)],
+    "e.*.n | [1]": [("", 5)],
+    "length(e)": [("", 3)],
+    "e.* | [?n].n | sum(@)": [("", 9)],
+    "keys(e)[*]": [("0", "x"), ("1", "y"), ("2", "z")],
     "a.none": [],
     "a.b[9]": [],
     "a[0]": [],
     "e.z.n": [],
-    'a["*"]': [],
+    'a."*"': [],
 }
 
 
 @pytest.mark.parametrize("path", FOUND)
 def test_paths_lead_where_they_say(path: str) -> None:
-    """Every value in order, with the key of the last star; nowhere is nothing, never an error."""
+    """Every value in order, with the key of the last projection; nowhere is nothing, never an error."""
     assert list(Path(path).find(DOCUMENT)) == FOUND[path]
 
 
-@pytest.mark.parametrize("path", [".a", "a..b", "a[", "a[x]", "a b", "a.", "a[1.5]", 'a["x]'])
-def test_what_is_no_path_is_refused(path: str) -> None:
-    """With the place of the mistake."""
-    with pytest.raises(ValueError, match="is no path"):
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        (".a", "column 1"),
+        ("a..b", "column 3"),
+        ("a[", "column 3"),
+        ("a[x]", "column 3"),
+        ("a b", "column 3"),
+        ("a[1.5]", "column 4"),
+        ('a["x"]', 'a."odd key"'),
+        ("a-b", 'a."odd key"'),
+        ("$.a", "looks like JSONPath"),
+        ("{.a.b}", "looks like JSONPath"),
+        ("size(a)", "no function size"),
+        ("a[*].length(b, c)", "length takes 1, and has 2"),
+        ("max()", "max takes 1, and has 0"),
+    ],
+)
+def test_what_is_no_path_is_refused(path: str, said: str) -> None:
+    """With the place of the mistake, and what to write instead."""
+    with pytest.raises(ValueError, match=re.escape(said)):
         Path(path)
 
 
@@ -66,10 +98,17 @@ def leaves(value: Any, path: list[str | int]) -> list[tuple[list[str | int], Any
 def test_every_place_has_a_path(document: Any) -> None:
     """Whatever a document holds, the path of keys and numbers to a place leads there, and only there."""
     for steps, value in leaves(document, []):
-        text = "".join(f"[{step}]" if isinstance(step, int) else f'["{step}"]' for step in steps)
-        if '"' in "".join(map(str, steps)) or "\n" in text:
-            continue  # such keys cannot be written
-        assert list(Path(text).find(document)) == [("", value)]
+        text = "".join(f"[{step}]" if isinstance(step, int) else f".{dumps(step)}" for step in steps)
+        assert list(Path(text.removeprefix(".")).find(document)) == ([] if value is None else [("", value)])
+
+
+PROJECTIONS = ["[*]", "*", "[?a]", "[?@>`1`]", "[?@]", "[]", "[:2]", "[*].a", "*.b", "a[*].b", "a.*", "b[?a==b]"]
+
+
+@given(json, st.sampled_from(PROJECTIONS))
+def test_values_are_those_of_jmespath(document: Any, path: str) -> None:
+    """The library's own search finds the same values, in the same order."""
+    assert [value for _, value in Path(path).find(document)] == (jmespath.search(path, document) or [])
 
 
 READ = [
@@ -104,6 +143,29 @@ def test_values_are_read_by_their_type(fields: dict[str, Any], value: Any, expec
         assert (refused, len(family.values)) == ([expected], 1)
     else:
         assert (refused, family.values[0]) == ([], pytest.approx(expected))
+
+
+@pytest.mark.parametrize(
+    ("fields", "document", "expected", "reasons"),
+    [
+        ({"path": "[*]", "value": "sum(@)"}, [[1, 2], "x", [3]], [3.0, 3.0], ["bad_path"]),
+        (
+            {"path": "[*]", "value": "n", "labels": {"x": "abs(x)"}},
+            [{"n": 1, "x": "a"}, {"n": 2, "x": -5}],
+            [2.0],
+            ["bad_path"],
+        ),
+        ({"path": "max(@)"}, [1, "a"], [], ["bad_path"]),
+        ({"path": "length(@)"}, [1, "a"], [2.0], []),
+    ],
+)
+def test_what_a_function_cannot_work_with_is_refused(
+    fields: dict[str, Any], document: Any, expected: list[float], reasons: list[str]
+) -> None:
+    """Alone: the other things have their samples."""
+    refused: list[str] = []
+    family = Extraction(JsonMetricConfig(name="x", **fields), lambda reason, _: refused.append(reason)).family(document)
+    assert (family.values, refused) == (expected, reasons)
 
 
 @given(json, st.sampled_from(["", "*", "[*]", "a"]), st.sampled_from(["number", "date", "size", "duration"]))
@@ -153,6 +215,7 @@ async def test_a_document_becomes_metrics() -> None:
     [
         ({"name": "a b"}, "name"),
         ({"path": "a["}, "path"),
+        ({"path": "$.a"}, "path"),
         ({"value": ".a"}, "value"),
         ({"labels": {"k": "a["}}, "labels.k"),
         ({"labels": {"a-b": "k"}}, "labels.a-b"),

@@ -14,12 +14,13 @@ from podpatterns.adapter.events import AdapterEvents
 from podpatterns.adapter.fetching import Fetch, FetchConfig, Name
 from podpatterns.adapter.inputs import Input, Wiring
 from podpatterns.formats.families import Family, is_metric_name, label_name
-from podpatterns.formats.json_path import Path, text
+from podpatterns.formats.json_path import Path
+from podpatterns.formats.json_text import text
 from podpatterns.runtime.schema import Config, InvalidField
 from podpatterns.runtime.units import Duration, Size
 
 KEY = "@key"
-"""The path of a label that means the key, or the number, by which the last `*` was passed."""
+"""The path of a label that means the key, or the number, by which the last projection reached a thing."""
 
 
 class JsonMetricConfig(Config, frozen=True, kw_only=True):
@@ -29,14 +30,16 @@ class JsonMetricConfig(Config, frozen=True, kw_only=True):
     """The metric's name, as it is on the page: counters end in `_total`."""
 
     path: str = ""
-    """The things that have a sample each: `queues[*]` is every element of an array, `components.*` every value of an
-    object, `a.b[0]` one thing, `a["odd key"]` one with an odd key. Empty: the document itself."""
+    """The things that have a sample each, in JMESPath (jmespath.org): `queues[*]` is every element of an array,
+    `queues[?state=='up']` those of which that is true, `components.*` every value of an object, `a.b[0]` one thing,
+    `a."odd key"` one with an odd key, `length(queues)` how many there are. Empty: the document itself."""
 
     value: str = ""
-    """The path from such a thing to its value. Empty: it is the value."""
+    """The path from such a thing to its value, in JMESPath as well. Empty: it is the value."""
 
     labels: dict[str, str] = {}
-    """Labels by the paths from such a thing to their values; `@key` is the key that the last `*` stood for."""
+    """Labels by the paths from such a thing to their values; `@key` is the key that the last `*` stood for, or the
+    number of the element in its array."""
 
     kind: Literal["gauge", "counter"] = "gauge"
     """What the metric is."""
@@ -132,20 +135,32 @@ class Extraction:
     def family(self, document: Any) -> Family:
         """Every sample that there is."""
         family = Family(self._config.name, self._config.kind, self._help)
-        for key, thing in self._path.find(document):
+        try:
+            for key, thing in self._path.find(document):
+                self._add(family, key, thing)
+        except ValueError as error:
+            self._refused("bad_path", f"{self._config.name}: {error}")
+        return family
+
+    def _add(self, family: Family, key: str, thing: Any) -> None:
+        """One sample, if there is one."""
+        try:
             value = self._value.first(thing)
             if value is None:
-                continue  # null and what is not there are no values
-            try:
-                found = number(value, self._config) * self._config.scale
-            except (ValueError, OverflowError):
-                self._refused("not_a_number", f"{self._config.name}: {str(value)[:60]!r}")
-                continue
-            if not isfinite(found):
-                self._refused("not_finite", f"{self._config.name}: {str(value)[:60]!r}")
-                continue
-            family.add(found, self._pairs(key, thing))
-        return family
+                return  # null and what is not there are no values
+            labels = list(self._pairs(key, thing))
+        except ValueError as error:
+            self._refused("bad_path", f"{self._config.name}: {error}")
+            return
+        try:
+            found = number(value, self._config) * self._config.scale
+        except (ValueError, OverflowError):
+            self._refused("not_a_number", f"{self._config.name}: {str(value)[:60]!r}")
+            return
+        if isfinite(found):
+            family.add(found, labels)
+        else:
+            self._refused("not_finite", f"{self._config.name}: {str(value)[:60]!r}")
 
     def _pairs(self, key: str, thing: Any) -> Iterator[tuple[str, str]]:
         for label in self._keyed:

@@ -13,13 +13,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import msgspec
 
 from podpatterns.errors import ConfigError, Problem
-from podpatterns.runtime.decode import Decoder, suggest, validated
-from podpatterns.runtime.nodes import KIND, MapNode, Mark, parse
+from podpatterns.runtime.decode import Decoder, decode, suggest, validated
+from podpatterns.runtime.nodes import KIND, MapNode, Mark, from_python, parse
 from podpatterns.runtime.schema import Config
 from podpatterns.runtime.units import Address, Duration
 
@@ -40,6 +40,24 @@ ADMIN_PORTS = {"sidecar": 9801, "ambassador": 9802, "adapter": 9803, "init": 980
 
 class PatternConfig(Config, frozen=True, kw_only=True):
     """Base of the four patterns' configurations: what they share, and how a runtime is built from one."""
+
+    @classmethod
+    def parse(cls, value: str | Mapping[str, Any]) -> Self:
+        """A configuration from YAML text, or from plain values: what stands in a file below the pattern's key.
+
+        `${VARIABLE}` is the environment's, as in a file.
+
+        Raises:
+            ConfigError: with every problem; of a text also with line and column.
+        """
+        nodes = parse(value) if isinstance(value, str) else [from_python(value)]
+        if len(nodes) != 1:
+            raise ConfigError([Problem(f"holds {len(nodes)} documents; a configuration is one")])
+        top, key = nodes[0], next((name for name in PATTERNS if PATTERNS[name].endswith(f":{cls.__name__}")), None)
+        if isinstance(top, MapNode) and key is not None and key in top.entries:
+            raise ConfigError([top.keys[key].problem(f'"{key}" is for files; give what stands below it', key)])
+        config: Self = decode(top, cls, env=os.environ)
+        return config
 
     @property
     def ends(self) -> bool:
@@ -105,6 +123,9 @@ class ProcessConfig:
         return Address(f":{ports[0]}") if ports else None
 
 
+_BUILD = "; build one, such as podpatterns.SidecarConfig(...), or read one with podpatterns.SidecarConfig.parse(...)"
+
+
 def pattern_class(name: str) -> type[PatternConfig]:
     """The config class of a pattern, imported now."""
     module, _, attribute = PATTERNS[name].partition(":")
@@ -122,7 +143,7 @@ def of(configs: Iterable[PatternConfig], runtime: RuntimeConfig | None = None) -
     for config in configs:
         name = next((name for name in PATTERNS if type(config).__name__ == PATTERNS[name].partition(":")[2]), None)
         if name is None:
-            raise ConfigError([Problem(f"{type(config).__name__} is not the configuration of a pattern")])
+            raise ConfigError([Problem(f"{type(config).__name__} is not the configuration of a pattern{_BUILD}")])
         if name in patterns:
             raise ConfigError([Problem(f"two configurations for one {name}; a process runs one of each", name)])
         patterns[name] = validated(config)

@@ -144,6 +144,8 @@ class Decoder:
             items = node if isinstance(node, ListNode) else ListNode(node.mark, (node,))
             node = MapNode(node.mark, {base.SHORT: items}, {base.SHORT: node.mark})
         if not isinstance(node, MapNode):
+            if isinstance(node, ScalarNode) and callable(node.value):
+                return self._fail(node.mark, path, "is a bare function; mark it with @podpatterns.transform")
             return self._fail(node.mark, path, f'must be a mapping with a "type", not {_found(node)}')
         name = node.entries.get("type", base.DEFAULT and from_python(base.DEFAULT))
         if not isinstance(name, ScalarNode) or not isinstance(name.value, str):

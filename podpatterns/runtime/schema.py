@@ -28,6 +28,7 @@ class InvalidField(ValueError):  # noqa: N818 - raised by `__post_init__`, turne
     def __init__(self, field: str, message: str) -> None:
         self.field = field
         super().__init__(message)
+        self.add_note(f"the field: {field}")  # for who builds a configuration in Python, and sees the exception itself
 
 
 class InvalidFields(ValueError):  # noqa: N818 - as above

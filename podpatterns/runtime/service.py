@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, Generic, Literal, Self, TypeVar
 
 from podpatterns.errors import StartError
-from podpatterns.runtime.config import PatternConfig
+from podpatterns.runtime.config import PATTERNS, PatternConfig
 from podpatterns.runtime.decode import validated
 from podpatterns.runtime.readiness import Readiness
 from podpatterns.runtime.telemetry import Telemetry
@@ -157,10 +157,19 @@ class Pattern(Service, Generic[P]):
     """
 
     def __init__(self, config: P, context: Context | None = None) -> None:
+        self._expect(config)
         # What comes from a file has been validated; what an application built has not.
         self.config: P = config if context is not None else validated(config)
         self.context = context or Context()
         self.name = type(self).__name__.lower()
+
+    def _expect(self, config: object) -> None:
+        name = type(self).__name__
+        wanted = f"{name}Config"
+        if isinstance(config, PatternConfig) and (type(config).__name__ == wanted or name.lower() not in PATTERNS):
+            return
+        found = type(config).__name__
+        raise TypeError(f"{name} takes {wanted}, not {found}; {wanted}.parse(...) makes one of YAML text or a mapping")
 
     async def __aenter__(self) -> Self:
         from podpatterns.runtime.supervisor import Supervisor

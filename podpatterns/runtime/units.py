@@ -252,6 +252,8 @@ def transform(function: Callable[..., Any]) -> FunctionRef:
     """
     import inspect
 
+    if not callable(function):
+        raise TypeError(f"a transform is a function, not {type(function).__name__}")
     if inspect.iscoroutinefunction(function):
         raise TypeError(f"{function.__qualname__} is async; a transform is synchronous: it works on a batch in memory")
     return FunctionRef(function)
@@ -265,6 +267,8 @@ def hook(function: Callable[..., Any]) -> FunctionRef:
     """
     import inspect
 
+    if not callable(function):
+        raise TypeError(f"a hook is a function, not {type(function).__name__}")
     if inspect.iscoroutinefunction(function):
         raise TypeError(f"{function.__qualname__} is async; a hook is synchronous: it sees every request on its way")
     return FunctionRef(function)

@@ -56,8 +56,8 @@ async def test_the_injected_deployment_runs(tmp_path, network):
             while facts.get("acknowledged", 0) < 20:
                 facts = json.loads(await fetch("http://localhost:9801/status"))["patterns"]["sidecar"]["facts"]
                 await asyncio.sleep(0.1)
-        # The application, as it is, does not handle SIGTERM, and would be waited for.
-        pod.runners[0].end("the test ends", grace=3)
+        await pod.end()
+        assert [verdict.faults for verdict in pod.verdicts() if not verdict.ok] == []
     undone = CliRunner().invoke(main, ["pod", "uninject", str(manifest)])
     assert undone.stdout == (EXAMPLE / "base/deployment.yaml").read_text("utf-8")
 

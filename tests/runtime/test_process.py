@@ -11,6 +11,7 @@ import aiohttp
 import msgspec
 import pytest
 
+import podpatterns
 from podpatterns.errors import ConfigError, StartError
 from podpatterns.runtime import config as configuration
 from podpatterns.runtime.admin import refusal
@@ -385,6 +386,47 @@ def test_a_document_without_a_pattern_is_refused(text, expected):
     with pytest.raises(ConfigError) as caught:
         configuration.loads([("f.yaml", text)])
     assert str(caught.value) == expected
+
+
+def test_what_stands_in_a_file_can_be_given_from_python(monkeypatch):
+    """Text or plain values, with the environment's variables, and refused with the same words."""
+    monkeypatch.setenv("STORE", "store.ndjson")
+    text = 'inputs: [{type: stdin}]\noutputs: [{type: file, path: "${STORE}"}]\n'
+    values = {"inputs": [{"type": "stdin"}], "outputs": [{"type": "file", "path": "${STORE}"}]}
+    config = podpatterns.SidecarConfig.parse(text)
+    assert config == podpatterns.SidecarConfig.parse(values)
+    assert config.outputs[0].path == "store.ndjson"
+    with pytest.raises(ConfigError, match=r"^2:1: inputz: unknown key"):
+        podpatterns.SidecarConfig.parse("outputs: []\ninputz: []\n")
+    with pytest.raises(ConfigError, match=r'^1:1: sidecar: "sidecar" is for files; give what stands below it$'):
+        podpatterns.SidecarConfig.parse("sidecar: {inputs: []}")
+    with pytest.raises(ConfigError, match="holds 0 documents"):
+        podpatterns.SidecarConfig.parse("")
+
+
+@pytest.mark.parametrize("wrong", [None, "sidecar.yaml", {"inputs": []}, podpatterns.RuntimeConfig()])
+def test_a_pattern_says_what_it_takes(wrong):
+    """At once, and how to make one; so does `run`."""
+    with pytest.raises(
+        TypeError, match=r"^Sidecar takes SidecarConfig, not \w+; SidecarConfig\.parse\(\.\.\.\) makes one"
+    ):
+        podpatterns.Sidecar(wrong)
+    with pytest.raises(ConfigError, match="is not the configuration of a pattern; build one"):
+        podpatterns.run(wrong)
+
+
+@pytest.mark.parametrize("mark", [podpatterns.transform, podpatterns.hook])
+def test_only_a_function_can_be_marked(mark):
+    """A value is refused where it is given."""
+    with pytest.raises(TypeError, match="is a function, not int"):
+        mark(3)
+
+
+def test_a_field_that_is_wrong_in_python_is_named():
+    """The exception of a constructor carries the field, as the problem of a file does."""
+    with pytest.raises(ValueError, match="name at least one") as caught:
+        podpatterns.SidecarConfig(inputs=[], outputs=[])
+    assert caught.value.__notes__ == [f"the field: {caught.value.field}"]
 
 
 def test_a_file_that_cannot_be_read_is_a_problem(tmp_path):

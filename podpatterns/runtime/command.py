@@ -13,6 +13,7 @@ import signal
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from podpatterns.errors import PodpatternsError
 
@@ -82,15 +83,8 @@ async def execute(
     """
     async with _pipe() as (out, output), _pipe() as (err, errors):
         try:
-            process = await asyncio.create_subprocess_exec(
-                *argv,
-                env=None if env is None else dict(env),
-                cwd=cwd,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=out,
-                stderr=err,
-                start_new_session=True,
-                pass_fds=pass_fds,
+            process = await _start(
+                argv, env=None if env is None else dict(env), cwd=cwd, stdout=out, stderr=err, pass_fds=pass_fds
             )
         except OSError as error:
             if cwd is not None and not Path(cwd).is_dir():  # noqa: ASYNC240 - a look at one name
@@ -111,6 +105,23 @@ async def execute(
                 await output.ended.wait()
                 await errors.ended.wait()
         return Outcome(code, str(output), str(errors))
+
+
+async def _start(argv: Sequence[str], **how: Any) -> asyncio.subprocess.Process:
+    """Start it in a group of its own.
+
+    Carried through when this task is cancelled: asyncio would kill the program alone, and leave what it has started.
+    """
+    starting = asyncio.ensure_future(
+        asyncio.create_subprocess_exec(*argv, stdin=asyncio.subprocess.DEVNULL, start_new_session=True, **how)
+    )
+    try:
+        return await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        await asyncio.wait([starting])
+        if starting.exception() is None:
+            await _end_group(starting.result())
+        raise
 
 
 class _Tail(asyncio.Protocol):
@@ -162,17 +173,19 @@ async def _end_group(process: asyncio.subprocess.Process) -> None:
 
 
 async def _reap(group: int) -> None:
-    """Take leave of what the program has started and not waited for.
+    """Until what the program has started is gone: killed, it holds its files and locks for a moment more.
 
     Where we are process 1 of a container, as an image's entry point is, orphans are ours, and stay as zombies until
     they are waited for. The program itself has been: what is left in its group are others.
     """
     for _ in range(REAPS):
-        try:
+        with contextlib.suppress(ChildProcessError):  # they may be another process' to wait for
             while os.waitpid(-group, os.WNOHANG)[0]:  # noqa: ASYNC222 - with WNOHANG it does not block
                 pass
-        except ChildProcessError:
-            return  # none is left, or they are another process' to wait for
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return
         await asyncio.sleep(0.01)
 
 

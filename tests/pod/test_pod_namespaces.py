@@ -195,16 +195,19 @@ async def test_a_service_leads_to_the_ready_pods_by_name_and_by_variable(network
         assert local.output("client") == ["one"] * 8 + ["up"]
 
 
-async def test_what_is_outside_can_be_reached_by_tcp():
-    """A pod connects to this machine's address and gets through, though it has a network of its own."""
+@pytest.mark.parametrize("taken", [False, True])
+async def test_what_is_outside_can_be_reached_by_tcp(taken):
+    """A pod connects to this machine's address and gets through, also at a port that a service in the run has."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.connect(("192.0.2.1", 9))
         address = probe.getsockname()[0]
     with socket.create_server((address, 0)) as outside:
+        outside.settimeout(30)
         port = outside.getsockname()[1]
         script = f"import socket; print(socket.create_connection(('{address}', {port}), 10).recv(9).decode())"
         main = {"name": "main", "command": [PYTHON, "-c", script]}
-        async with LocalPod(pod(main, restartPolicy="Never"), network="pod") as local:
+        services = [service("shop", {"port": port})] if taken else []
+        async with LocalPod(*services, pod(main, restartPolicy="Never"), network="pod") as local:
             connection, _ = await asyncio.to_thread(outside.accept)
             with connection:
                 connection.sendall(b"through")

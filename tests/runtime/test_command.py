@@ -1,6 +1,8 @@
 """Running programs: what they start ends with them, and leaves no zombies where we are process 1."""
 
 import asyncio
+import fcntl
+import os
 import subprocess
 import sys
 import textwrap
@@ -82,3 +84,36 @@ def test_the_end_of_the_output_is_kept(run):
             await command.execute(["true"], cwd="/none")
 
     run(main())
+
+
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
+def test_who_is_cancelled_while_a_program_starts_leaves_nothing_of_it(run, monkeypatch, tmp_path):
+    """Neither the program nor what it has started holds the lock that it was given."""
+    start, (heard, said) = asyncio.create_subprocess_exec, os.pipe()
+
+    async def slow(*argv, **how):
+        process = await start(*argv, **how)
+        await asyncio.to_thread(os.read, heard, 1)  # it has a child
+        begun.set()
+        await asyncio.sleep(0)
+        return process
+
+    async def main():
+        with (tmp_path / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            script = f"sleep 60 & echo > /dev/fd/{said}; sleep 60"
+            task = asyncio.ensure_future(command.execute(["sh", "-c", script], pass_fds=(lock.fileno(), said)))
+            await begun.wait()
+            task.cancel()
+            await asyncio.wait([task])
+            assert task.cancelled()
+        with (tmp_path / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    begun = asyncio.Event()
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", slow)
+    try:
+        run(main())
+    finally:
+        os.close(heard)
+        os.close(said)

@@ -140,17 +140,11 @@ class Node:
         """A listening socket of our network, at an address that is given to us if need be."""
         with Netlink() as net, suppress(FileExistsError):
             net.address(BRIDGE, address, 32)
-        listening = _tcp()
-        listening.bind((address, port))
-        listening.listen(128)
-        return listening
+        return _listening(address, port)
 
     def outlet(self, port: int) -> socket.socket:
         """A listening socket that gets the pods' connections to this port of any address."""
-        listening = _tcp()
-        listening.setsockopt(socket.IPPROTO_IP, IP_TRANSPARENT, 1)
-        listening.bind(("0.0.0.0", port))
-        listening.listen(128)
+        listening = _listening("0.0.0.0", port, transparent=True)
         with Netlink() as net:
             net.look_up(OUTLETS, port=port, interface=BRIDGE)
         return listening
@@ -242,8 +236,17 @@ def _aside(work: Callable[[], int]) -> int:
 
 
 def _tcp() -> socket.socket:
-    found = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    return socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+
+
+def _listening(address: str, port: int, *, transparent: bool = False) -> socket.socket:
+    found = _tcp()
+    if transparent:
+        found.setsockopt(socket.IPPROTO_IP, IP_TRANSPARENT, 1)
+    # A service and an outlet may have the same port: the kernel prefers the socket that names the address.
+    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    found.bind((address, port))
+    found.listen(128)
     return found
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import isfinite
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
@@ -11,7 +10,7 @@ import msgspec
 from podpatterns.adapter.health import HealthConfig
 from podpatterns.adapter.inputs import InputConfig
 from podpatterns.adapter.logs import LogConfig
-from podpatterns.adapter.mapping_config import MappingDefaultsConfig, MappingRuleConfig
+from podpatterns.adapter.mapping_config import MappingDefaultsConfig, MappingRuleConfig, check_bounds
 from podpatterns.adapter.outputs import OutputConfig
 from podpatterns.adapter.store import Shape
 from podpatterns.adapter.transforms import TransformConfig
@@ -61,8 +60,7 @@ class SeriesConfig(Config, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if self.expire is not None and self.expire <= 0:
             raise InvalidField("expire", "a series cannot expire at once; leave `expire` out to keep all for ever")
-        if list(self.buckets) != sorted(set(self.buckets)) or not all(map(isfinite, self.buckets)):
-            raise InvalidField("buckets", "the bounds must be finite and ascending; +Inf is added by itself")
+        check_bounds("buckets", self.buckets)
         if self.set_window <= 0:
             raise InvalidField("set_window", "a window must be longer than 0s")
 
@@ -95,7 +93,8 @@ class AdapterConfig(PatternConfig, frozen=True, kw_only=True):
     stays as it is. When the rules change while running, series that are there keep their names."""
 
     mapping_defaults: MappingDefaultsConfig = MappingDefaultsConfig()
-    """What rules of the mapping have that do not say otherwise: what stands under `defaults` in such a file."""
+    """What rules of the mapping have that do not say otherwise, and what becomes of names that no rule matches: what
+    stands under `defaults` in such a file."""
 
     transforms: list[TransformConfig] = []
     """What is changed on the way, in this order. A function marked with `@podpatterns.transform` can stand here."""

@@ -207,7 +207,7 @@ class Intake:
                 continue
             kind = type(slot)
             if not -SURE < x < SURE or odd or UNDERSCORE in value:
-                self._unsure(slot, value)
+                self._unsure(slot, value, line)
             elif kind is Counter and x >= 0.0:
                 slot.value += x  # type: ignore[union-attr]
             elif kind is Distribution:
@@ -234,7 +234,7 @@ class Intake:
             way = self.way(key, noun, read)
             way.take(value, b"=")  # set, whatever the sign: only StatsD's gauges are changed by signed values
         except Refused as refused:
-            self.sink.line_refused(refused.reason, refused.detail or shown(key[1]))
+            self.sink.line_refused(refused.reason, told(refused, key[1]))
 
     def way(self, key: tuple[bytes, K], noun: str, read: Callable[[K], Line]) -> Way:
         """Where the values of a series go; arguments as for `sample`, and what stands for it may be anything hashable.
@@ -263,13 +263,13 @@ class Intake:
             if (way.gauge if isinstance(way, Scaled) else way) in gone:
                 del self._known[key]
 
-    def _unsure(self, slot: Way, value: bytes) -> None:
+    def _unsure(self, slot: Way, value: bytes, line: bytes) -> None:
         """A value of a known series that needs a closer look."""
         text = value.decode("utf-8", "replace")
         try:
             slot.take(0.0 if isinstance(slot, Set) else number(text), value)
         except Refused as refused:
-            self.sink.line_refused(refused.reason, refused.detail or text)
+            self.sink.line_refused(refused.reason, told(refused, line))
 
     def _strange(self, raw: bytes) -> None:
         """A line whose text was never seen, or whose value is not one number: packed values, sets, nonsense."""
@@ -277,7 +277,7 @@ class Intake:
             line = _checked(raw)
             slot, own = self.store.slot(line)
         except Refused as refused:
-            self.sink.line_refused(refused.reason, refused.detail or shown(raw))
+            self.sink.line_refused(refused.reason, told(refused, raw))
             return
         except Skipped as skipped:
             self.sink.line_skipped(skipped.what)
@@ -291,7 +291,7 @@ class Intake:
             try:
                 slot.take(0.0 if line.type == "s" else number(text), text.encode())
             except Refused as refused:
-                self.sink.line_refused(refused.reason, refused.detail or shown(raw))
+                self.sink.line_refused(refused.reason, told(refused, raw))
 
     def _remember(self, raw: bytes, slot: Way) -> None:
         name, _, rest = raw.partition(b":")
@@ -314,6 +314,16 @@ def _checked(raw: bytes) -> Line:
     for value in line.values if line.type != "s" else ():
         number(value)
     return line
+
+
+def told(refused: Refused, raw: bytes) -> str:
+    """What is wrong, and the line that it is in."""
+    line = shown(raw)
+    return (
+        line
+        if not refused.detail or refused.detail in (line, raw.decode("utf-8", "replace"))
+        else f"{refused.detail} in {line}"
+    )
 
 
 def shown(raw: bytes, most: int = 80) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from podpatterns.adapter.mapping_config import GROUP, MappingDefaultsConfig, MappingRuleConfig
+from podpatterns.adapter.mapping_config import GROUP, MappingDefaultsConfig, MappingRuleConfig, Observed
 from podpatterns.adapter.relabelling import expand
 from podpatterns.formats.families import metric_name
 from podpatterns.formats.statsd import Refused, Type
@@ -54,9 +54,10 @@ class Target:
 class Rule:
     """One rule, made ready. `number` is its place in the file, from 1."""
 
-    def __init__(self, number: int, config: MappingRuleConfig) -> None:
-        self.number, self.config = number, config
-        self.glob = config.match_type == "glob"
+    def __init__(self, number: int, config: MappingRuleConfig, defaults: MappingDefaultsConfig) -> None:
+        self.number, self.config = number, config.under(defaults)
+        self.observed = config.observed.under(defaults.observed)
+        self.glob = self.config.match_type == "glob"
         self.segments = config.match.split(".") if self.glob else []
         self._stars = [index for index, segment in enumerate(self.segments) if segment == "*"]
         self._pattern = None if self.glob else re.compile(config.match, re.ASCII)
@@ -130,7 +131,9 @@ class Mapper:
 
     def __init__(self, configs: Sequence[MappingRuleConfig], defaults: MappingDefaultsConfig | None = None) -> None:
         defaults = defaults or MappingDefaultsConfig()
-        rules = [Rule(number, config.under(defaults)) for number, config in enumerate(configs, 1)]
+        rules = [Rule(number, config, defaults) for number, config in enumerate(configs, 1)]
+        self.unmatched = Observed().under(defaults.observed)
+        """What becomes of timers and their kin where no rule matches."""
         self._ordered = not defaults.glob_disable_ordering
         self.rules = sorted(rules, key=lambda rule: not rule.glob)
         """In the order in which they are tried."""

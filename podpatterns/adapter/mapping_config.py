@@ -6,9 +6,10 @@ Source: prometheus/statsd_exporter README.md, "Metric Mapping and Configuration"
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from itertools import pairwise
 from math import isfinite
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 
@@ -24,15 +25,21 @@ VARIABLE = re.compile(r"\$(?:\$|\{(\w+)\}|(\w+))", re.ASCII)
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
 
 
+def check_bounds(field: str, bounds: Sequence[float]) -> None:
+    """Blame `field` if these are no upper bounds of buckets. Raises InvalidField."""
+    if not all(map(isfinite, bounds)) or any(after <= before for before, after in pairwise(bounds)):
+        raise InvalidField(field, "the bounds must be finite and ascending; +Inf is added by itself")
+
+
 class HistogramOptionsConfig(Config, frozen=True, kw_only=True):
     """What a histogram is like."""
 
-    buckets: Annotated[list[float], msgspec.Meta(min_length=1, max_length=200)]
-    """Upper bounds, ascending; +Inf is added by itself. In seconds for timers."""
+    buckets: Annotated[list[float], msgspec.Meta(max_length=200)] = []
+    """Upper bounds, ascending; +Inf is added by itself. In seconds for timers. Empty: as `mapping_defaults` has it, or
+    those of `series`."""
 
     def __post_init__(self) -> None:
-        if not all(map(isfinite, self.buckets)) or any(after <= before for before, after in pairwise(self.buckets)):
-            raise InvalidField("buckets", "the bounds must be finite and ascending; +Inf is added by itself")
+        check_bounds("buckets", self.buckets)
 
 
 class QuantileConfig(Config, frozen=True, kw_only=True):
@@ -48,27 +55,123 @@ class QuantileConfig(Config, frozen=True, kw_only=True):
 class SummaryOptionsConfig(Config, frozen=True, kw_only=True):
     """What a summary is like."""
 
-    quantiles: Annotated[list[QuantileConfig], msgspec.Meta(max_length=20)] = msgspec.field(
-        default_factory=lambda: [QuantileConfig(quantile=each) for each in (0.5, 0.9, 0.99)]
-    )
-    """The quantiles that are shown, each of the last `max_age`."""
+    quantiles: Annotated[list[QuantileConfig], msgspec.Meta(max_length=20)] = []
+    """The quantiles that are shown, each of the last `max_age`. Empty: as `mapping_defaults` has it, or 0.5, 0.9 and
+    0.99."""
 
-    max_age: Duration = Duration("10m")
-    """How far back quantiles look."""
+    max_age: Duration | None = None
+    """How far back quantiles look. None or 0s: as `mapping_defaults` has it, or 10m."""
 
-    age_buckets: Annotated[int, msgspec.Meta(ge=1, le=100)] = 5
-    """In how many steps old samples go."""
+    age_buckets: Annotated[int, msgspec.Meta(ge=0, le=100)] = 0
+    """In how many steps old samples go. 0: as `mapping_defaults` has it, or 5."""
 
-    buf_cap: Annotated[int, msgspec.Meta(ge=0)] = 500
+    buf_cap: Annotated[int, msgspec.Meta(ge=0)] = 0
     """Taken for the sake of files made for statsd_exporter; nothing is buffered here."""
 
+
+class ObserverConfig(Config, frozen=True, kw_only=True):
+    """What timers, histograms and distributions become: the part that rules and their defaults have in common."""
+
+    observer_type: Literal["histogram", "summary"] | None = None
+    """What timers, histograms and distributions become. None: what the options say that stand here; if none do, as
+    `mapping_defaults` has it, and at last `series.timers`."""
+
+    timer_type: Literal["histogram", "summary"] | None = None
+    """The old name of `observer_type`, which comes before it."""
+
+    histogram_options: HistogramOptionsConfig | None = None
+    """Of a histogram. None: as `mapping_defaults` has it, or the buckets of `series`."""
+
+    buckets: Annotated[list[float], msgspec.Meta(max_length=200)] = []
+    """The old place of the buckets in `histogram_options`."""
+
+    summary_options: SummaryOptionsConfig | None = None
+    """Of a summary. None: as `mapping_defaults` has it, or three quantiles of ten minutes."""
+
+    quantiles: Annotated[list[QuantileConfig], msgspec.Meta(max_length=20)] = []
+    """The old place of the quantiles in `summary_options`."""
+
+    ttl: Duration | None = None
+    """How long a series may be without samples before it is dropped, or hidden if it is a counter. None, or 0s as
+    statsd_exporter has it: as `mapping_defaults` says, or `series.expire`."""
+
     def __post_init__(self) -> None:
-        if self.max_age <= 0:
-            raise InvalidField("max_age", "quantiles have to look back some time, such as 10m")
+        for old, new in (("buckets", "histogram_options"), ("quantiles", "summary_options")):
+            if getattr(self, old) and getattr(self, new) is not None:
+                raise InvalidField(old, f"this is the old place of what `{new}` has already; leave one of the two")
+        if self.buckets:
+            check_bounds("buckets", self.buckets)
+
+    @property
+    def observed(self) -> Observed:
+        """The same, as it is said today."""
+        return Observed(
+            self.observer_type or self.timer_type,
+            HistogramOptionsConfig(buckets=self.buckets) if self.buckets else self.histogram_options,
+            SummaryOptionsConfig(quantiles=self.quantiles) if self.quantiles else self.summary_options,
+            self.ttl or None,
+        )
 
 
-class MappingDefaultsConfig(Config, frozen=True, kw_only=True):
-    """What rules have that do not say otherwise: what stands under `defaults` in a file of statsd_exporter."""
+class Summary(NamedTuple):
+    """What a summary is like: the quantiles of the last seconds, which go in so many steps."""
+
+    quantiles: tuple[float, ...]
+    max_age: float
+    age_buckets: int
+
+
+class Observer(NamedTuple):
+    """What timers, histograms and distributions become. None: what `series` says."""
+
+    kind: Literal["histogram", "summary"] | None
+    bounds: tuple[float, ...] | None
+    """Of a histogram's buckets."""
+    summary: Summary | None
+    ttl: float | None
+    """Seconds after which a series without samples expires, whatever it is."""
+
+
+class Observed(NamedTuple):
+    """The same as a rule or its defaults say it, field by field; what they leave open is None, empty or 0."""
+
+    kind: Literal["histogram", "summary"] | None = None
+    histogram: HistogramOptionsConfig | None = None
+    summary: SummaryOptionsConfig | None = None
+    ttl: float | None = None
+
+    def under(self, defaults: Observed) -> Observer:
+        """With what is left open taken from others, as statsd_exporter does it: option by option."""
+        kind = self.kind or self._said or defaults.kind or defaults._said
+        histogram, other = self.histogram or HistogramOptionsConfig(), defaults.histogram or HistogramOptionsConfig()
+        options, usual = self.summary or SummaryOptionsConfig(), defaults.summary or SummaryOptionsConfig()
+        quantiles = [each.quantile for each in options.quantiles or usual.quantiles] or _QUANTILES
+        summary = Summary(
+            tuple(quantiles), options.max_age or usual.max_age or 600.0, options.age_buckets or usual.age_buckets or 5
+        )
+        return Observer(
+            kind,
+            tuple(histogram.buckets or other.buckets) or None,
+            summary if kind == "summary" else None,
+            self.ttl or defaults.ttl,
+        )
+
+    @property
+    def _said(self) -> Literal["histogram", "summary"] | None:
+        """Which of the two has options, if one has."""
+        if (self.histogram is None) == (self.summary is None):
+            return None
+        return "histogram" if self.summary is None else "summary"
+
+
+_QUANTILES = [0.5, 0.9, 0.99]
+
+
+class MappingDefaultsConfig(ObserverConfig, frozen=True, kw_only=True):
+    """What rules have that do not say otherwise, and what becomes of names that no rule matches.
+
+    It is what stands under `defaults` in a file of statsd_exporter.
+    """
 
     match_type: Literal["glob", "regex"] = "glob"
     """How `match` is read."""
@@ -76,20 +179,8 @@ class MappingDefaultsConfig(Config, frozen=True, kw_only=True):
     glob_disable_ordering: bool = False
     """Whether the most specific glob wins instead of the first one: the one whose first segments are no wildcards."""
 
-    observer_type: Literal["histogram", "summary"] | None = None
-    """What timers, histograms and distributions become. None: as `series.timers` has it."""
 
-    histogram_options: HistogramOptionsConfig | None = None
-    """Of histograms. None: the buckets of `series`."""
-
-    summary_options: SummaryOptionsConfig | None = None
-    """Of summaries. None: three quantiles of ten minutes."""
-
-    ttl: Duration | None = None
-    """How long a series may be without samples. None: as `series.expire` has it."""
-
-
-class MappingRuleConfig(Config, frozen=True, kw_only=True):
+class MappingRuleConfig(ObserverConfig, frozen=True, kw_only=True):
     """One rule: which names it is for, and what becomes of them. The fields are statsd_exporter's own."""
 
     match: Annotated[str, msgspec.Meta(min_length=1)]
@@ -125,24 +216,10 @@ class MappingRuleConfig(Config, frozen=True, kw_only=True):
     """What every value is multiplied with, such as 0.000001 for a counter of microseconds that should be one of
     seconds. Timers (`ms`) are in seconds before it. Sets have members instead of values and take no notice of it."""
 
-    observer_type: Literal["histogram", "summary"] | None = None
-    """What timers, histograms and distributions become. None: as `mapping_defaults` has it."""
-
-    histogram_options: HistogramOptionsConfig | None = None
-    """Of a histogram. None: as `mapping_defaults` has it."""
-
-    summary_options: SummaryOptionsConfig | None = None
-    """Of a summary. None: as `mapping_defaults` has it."""
-
-    ttl: Duration | None = None
-    """How long a series may be without samples before it is dropped, or hidden if it is a counter. None: as
-    `mapping_defaults` has it, or `series.expire`."""
-
     def __post_init__(self) -> None:
-        if self.ttl is not None and self.ttl <= 0:
-            raise InvalidField("ttl", "a series cannot expire at once; leave `ttl` out to keep it")
+        super().__post_init__()
         for observer, other in (("histogram", "summary"), ("summary", "histogram")):
-            if self.observer_type == observer and getattr(self, f"{other}_options") is not None:
+            if self.observed.kind == observer and getattr(self, f"{other}_options") is not None:
                 raise InvalidField(f"{other}_options", f"a {observer} has no options of a {other}")
         if self.action == "map" and not self.name:
             raise InvalidField("name", "a rule needs the name of the metric, unless its action is drop")
@@ -176,21 +253,9 @@ class MappingRuleConfig(Config, frozen=True, kw_only=True):
                 raise InvalidField(f"labels.{label}", f'"{label}" cannot be a label; use letters, digits and _')
 
     def under(self, defaults: MappingDefaultsConfig) -> MappingRuleConfig:
-        """The rule with what it leaves open.
+        """The rule, where it leaves open how `match` is read, with what these say.
 
         Raises:
             InvalidField: what it says does not go with that.
         """
-        observer = self.observer_type or defaults.observer_type
-        if observer is None and (self.summary_options or self.histogram_options):
-            observer = "summary" if self.summary_options else "histogram"
-        return msgspec.structs.replace(
-            self,
-            match_type=self.match_type or defaults.match_type,
-            observer_type=observer,
-            histogram_options=None if observer == "summary" else self.histogram_options or defaults.histogram_options,
-            summary_options=None
-            if observer != "summary"
-            else self.summary_options or defaults.summary_options or SummaryOptionsConfig(),
-            ttl=self.ttl if self.ttl is not None else defaults.ttl,
-        )
+        return self if self.match_type else msgspec.structs.replace(self, match_type=defaults.match_type)

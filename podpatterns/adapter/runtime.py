@@ -152,7 +152,8 @@ class Adapter(Pattern[AdapterConfig]):
     async def _expire(self) -> None:
         expiry = Expiry(self.store, self._wiring.intake, self.config.series.expire, time.monotonic)
         while True:
-            spans = [self.config.series.expire, *(rule.config.ttl for rule in self.store.mapper.rules)]
+            mapper = self.store.mapper
+            spans = [self.config.series.expire, mapper.unmatched.ttl, *(rule.observed.ttl for rule in mapper.rules)]
             shortest = min((span for span in spans if span is not None), default=None)
             if shortest is None:
                 await asyncio.sleep(60)  # a change of the mapping may bring one

@@ -115,7 +115,9 @@ class _Bench:
         lines = each.lines(wiring)
         assert lines is not None
         lines.feed(raw)
-        return _Trial(component_type(type(each)), store.asked, events.notes, list(store.families()))
+        # The line stands above its notes.
+        notes = [note.replace(f' in {shown(raw)}"', '"') for note in events.notes]
+        return _Trial(component_type(type(each)), store.asked, notes, list(store.families()))
 
     def page(self, each: FetchConfig, body: str) -> _Trial:
         """A page through an input that fetches some."""

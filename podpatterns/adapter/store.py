@@ -15,7 +15,7 @@ from math import inf
 
 from podpatterns.adapter.budget import OVERFLOW_LABEL, Budget
 from podpatterns.adapter.mapping import Mapper, Target
-from podpatterns.adapter.mapping_config import MappingRuleConfig, SummaryOptionsConfig
+from podpatterns.adapter.mapping_config import Observer, Summary
 from podpatterns.adapter.slots import Counter, Discard, Distribution, Gauge, Scaled, Set, Slot, Way
 from podpatterns.formats.families import Family, Kind, block, metric_name
 from podpatterns.formats.numbers import number
@@ -36,7 +36,7 @@ class Metric:
     series: dict[str, Slot] = field(default_factory=dict)
     bounds: tuple[float, ...] = ()
     """Of a histogram's buckets."""
-    summary: SummaryOptionsConfig | None = None
+    summary: Summary | None = None
     """Of a summary that shows quantiles."""
     ttl: float | None = None
     """Seconds after which its series expire; None where the configuration of all series says it."""
@@ -134,10 +134,10 @@ class Store:
         self, line: Line, name: str, tags: Iterable[tuple[str, str]], target: Target | None, noun: str
     ) -> tuple[Slot, bool]:
         scale = 1.0 if target is None else target.rule.config.scale
+        observed = self.mapper.unmatched if target is None else target.rule.observed
         kind, _, usual = _KINDS[line.type]
         if kind == "histogram":
-            observer = None if target is None else target.rule.config.observer_type
-            kind = observer or ("histogram" if self.shape.histograms else "summary")
+            kind = observed.kind or ("histogram" if self.shape.histograms else "summary")
         metric = self.metrics.get(name)
         if metric is None:
             if not self.budget.allows():
@@ -147,8 +147,7 @@ class Store:
             if target is not None:
                 text = target.rule.config.help or f"{noun or usual} {target.rule.config.match}."
             metric = self.metrics[name] = Metric(name, kind, text, line.name, bounds=self.shape.buckets)
-            if target is not None:
-                _options(metric, target.rule.config)
+            _options(metric, observed)
         elif metric.kind != kind:
             raise Refused("type_conflict", f"{name} is a {metric.kind}")
         labels = block(tags)
@@ -255,7 +254,7 @@ class Store:
             if metric.kind == "histogram":
                 family.values += counts
             elif metric.summary is not None:
-                family.values += slot.quantiles(each.quantile for each in metric.summary.quantiles)  # type: ignore[attr-defined]
+                family.values += slot.quantiles(metric.summary.quantiles)  # type: ignore[attr-defined]
             family.blocks += (labels, labels)
             family.values += (counts[-1], total)
             suffixes += shape
@@ -272,13 +271,13 @@ def _nothing() -> None:
     """Nobody has anything to add."""
 
 
-def _options(metric: Metric, rule: MappingRuleConfig) -> None:
-    """Put in force what the rule says that makes a metric."""
-    metric.ttl = rule.ttl
-    if metric.kind == "histogram" and rule.histogram_options is not None:
-        metric.bounds = tuple(rule.histogram_options.buckets)
+def _options(metric: Metric, observed: Observer) -> None:
+    """Put in force what the mapping says of a metric."""
+    metric.ttl = observed.ttl
+    if metric.kind == "histogram" and observed.bounds is not None:
+        metric.bounds = observed.bounds
     if metric.kind == "summary":
-        metric.summary = rule.summary_options
+        metric.summary = observed.summary
 
 
 def _shown(metric: Metric) -> tuple[list[str], list[str]]:
@@ -286,6 +285,6 @@ def _shown(metric: Metric) -> tuple[list[str], list[str]]:
     if metric.kind == "histogram":
         endings = [f'le="{number(bound)}"}}' for bound in (*metric.bounds, inf)]
         return endings, ["_bucket"] * len(endings) + ["_count", "_sum"]
-    quantiles = metric.summary.quantiles if metric.summary is not None else []
-    endings = [f'quantile="{number(each.quantile)}"}}' for each in quantiles]
+    quantiles = metric.summary.quantiles if metric.summary is not None else ()
+    endings = [f'quantile="{number(each)}"}}' for each in quantiles]
     return endings, [""] * len(endings) + ["_count", "_sum"]

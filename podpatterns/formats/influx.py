@@ -70,11 +70,12 @@ def parse(text: str) -> Iterator[Row | Refused]:
             yield Refused("bad_line", text[at : min(stop, at + 80)])
             at = stop + 1
             continue
-        at = end.end()
+        begin, at = at, end.end()
         try:
             yield _row(series[0], fields[1], end[1])
         except Refused as refused:
-            yield refused
+            line = text[begin : min(at, begin + 80)].rstrip()
+            yield Refused(refused.reason, f"{refused.detail} in {line}")
 
 
 def _row(series: str, fields: str, stamp: str | None) -> Row:

@@ -33,7 +33,8 @@ REASONS = {
     "not_a_number": "the value is not a decimal number",
     "not_finite": "NaN and infinity would spoil the sum for ever",
     "sample_rate": f"the sample rate must lie between {MIN_RATE:g} and 1",
-    "bad_tags": "a tag has no name, or tags of two styles are mixed",
+    "bad_tags": "a tag has no name",
+    "mixed_tags": "tags are written in two styles at once; use one",
     "unknown_section": "a section behind the type is of no known kind",
     "timestamp": "the timestamp is not a whole number of seconds",
     "bad_event": "the event's lengths do not fit its text",
@@ -157,7 +158,7 @@ def parse(raw: bytes) -> Line:
         elif extra and not extra.startswith(("c:", "e:", "card:")):
             raise Refused("unknown_section", extra)
     if dog and tags:
-        raise Refused("bad_tags", "styles are mixed")
+        raise Refused("mixed_tags", text[:80])
     values = (value,) if _TYPES[kind] == "s" else tuple(value.split(":"))
     unique = dict(tags or dog or ())
     return Line(name, _TYPES[kind], values, rate, tuple(unique.items()), stamp)
@@ -196,7 +197,7 @@ def _head(head: str) -> tuple[str, list[tuple[str, str]]]:
     else:
         return _named(head), []
     if any(mark in name for mark in "[#,"):
-        raise Refused("bad_tags", head)
+        raise Refused("mixed_tags", head[:80])
     return _named(name), list(_equal_tags(inside))
 
 

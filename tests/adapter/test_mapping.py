@@ -30,6 +30,8 @@ from podpatterns.adapter.transforms.relabel import RuleConfig
 from podpatterns.errors import ConfigError
 from podpatterns.formats.statsd import Type
 from podpatterns.runtime import config as configuration
+from podpatterns.runtime.decode import decode
+from podpatterns.runtime.nodes import parse as yaml
 from podpatterns.runtime.schema import InvalidField, InvalidFields
 from podpatterns.runtime.service import Request
 from podpatterns.runtime.units import Address, Duration
@@ -45,14 +47,16 @@ def mapped(name: str, *rules: MappingRuleConfig, kind: Type = "c") -> tuple[str,
 
 
 class World:
-    def __init__(self, *rules: MappingRuleConfig, **shape: object) -> None:
+    def __init__(
+        self, *rules: MappingRuleConfig, defaults: MappingDefaultsConfig | None = None, **shape: object
+    ) -> None:
         self.refused: Counter[str] = Counter()
         self.dropped: Counter[str] = Counter()
         self.store = Store(
             Shape(**shape),  # type: ignore[arg-type]
             lambda: 0.0,
             lambda _name: None,
-            Mapper(rules),
+            Mapper(rules, defaults),
             lambda match: self.dropped.update([match]),
         )
         self.intake = Intake(self.store, self)
@@ -236,7 +240,9 @@ MISTAKES = [
     ("{match: a, name: a, labels: {le: x}}", "cannot be a label"),
     ("{match: a, name: a, labels: {a.b: x}}", "cannot be a label"),
     ("{match: a, name: a, scale: 0}", "scale"),
-    ("{match: a, name: a, ttl: 0s}", "ttl"),
+    ("{match: a, name: a, buckets: [2, 1]}", "buckets.*ascending"),
+    ("{match: a, name: a, buckets: [1], histogram_options: {buckets: [1]}}", "buckets.*old place"),
+    ("{match: a, name: a, timer_type: histogram, summary_options: {}}", "no options of a summary"),
 ]
 
 
@@ -366,16 +372,61 @@ def test_rules_have_defaults() -> None:
     mapper = Mapper([rule("a(.)", "m_$1"), rule("b.*", "n", match_type="glob", observer_type="histogram")], defaults)
     found = mapper.find("xab", "ms")
     assert found is not None
-    assert (found.name, found.rule.config.ttl, found.rule.config.observer_type) == ("m_b", 300, "summary")
+    assert (found.name, found.rule.observed.ttl, found.rule.observed.kind) == ("m_b", 300, "summary")
     other = mapper.find("b.x", "ms")
     assert other is not None
-    assert (other.rule.config.observer_type, other.rule.config.summary_options) == ("histogram", None)
+    assert (other.rule.observed.kind, other.rule.observed.summary) == ("histogram", None)
     with pytest.raises(InvalidField, match="no options of a summary"):
         rule("a", "m", observer_type="histogram", summary_options=SummaryOptionsConfig())
     with pytest.raises(InvalidFields, match="whole segment"):
         AdapterConfig(
             inputs=[StatsdConfig()], outputs=[PrometheusConfig()], mapping=[MappingRuleConfig(match="a*", name="b")]
         )
+
+
+OBSERVED = [
+    ("{}", "{}", (None, None, None, None)),
+    ("{observer_type: summary}", "{}", ("summary", None, ((0.5, 0.9, 0.99), 600, 5), None)),
+    ("{timer_type: histogram, buckets: [1, 2]}", "{}", ("histogram", (1, 2), None, None)),
+    ("{observer_type: histogram, timer_type: summary}", "{}", ("histogram", None, None, None)),
+    ("{quantiles: [{quantile: 0.5}]}", "{}", ("summary", None, ((0.5,), 600, 5), None)),
+    ("{}", "{observer_type: histogram, buckets: [1], ttl: 1m}", ("histogram", (1,), None, 60)),
+    ("{ttl: 0s}", "{ttl: 1m}", (None, None, None, 60)),
+    ("{ttl: 5s}", "{ttl: 1m}", (None, None, None, 5)),
+    ("{histogram_options: {buckets: [3]}}", "{observer_type: summary}", ("histogram", (3,), None, None)),
+    ("{histogram_options: {}}", "{histogram_options: {buckets: [4]}}", ("histogram", (4,), None, None)),
+    (
+        "{summary_options: {max_age: 1m}}",
+        "{summary_options: {quantiles: [{quantile: 1}], age_buckets: 2, max_age: 0s}}",
+        ("summary", None, ((1,), 60, 2), None),
+    ),
+]
+
+
+@pytest.mark.holds("StatsD mapping")
+@pytest.mark.parametrize(("own", "defaults", "expected"), OBSERVED)
+def test_options_are_taken_one_by_one(own: str, defaults: str, expected: tuple[object, ...]) -> None:
+    """What a rule says comes first, then `mapping_defaults`; old names of options mean what they meant."""
+    config = decode(yaml(f"{{match: a, name: a, {own[1:]}")[0], MappingRuleConfig)
+    found = decode(yaml(defaults)[0], MappingDefaultsConfig)
+    assert config.observed.under(found.observed) == expected
+
+
+@pytest.mark.holds("StatsD mapping")
+def test_defaults_are_also_for_names_that_no_rule_matches() -> None:
+    """As in statsd_exporter: their timers are what the defaults say, and their series live as long."""
+    now = [0.0]
+    defaults = MappingDefaultsConfig(
+        observer_type="summary", quantiles=[QuantileConfig(quantile=1)], ttl=Duration("5s")
+    )
+    world = World(rule("a", "a", observer_type="histogram", ttl=Duration("1m")), defaults=defaults)
+    world.feed("a:1|h", "b:2|h", "c:1|c")
+    assert world.samples()['b{quantile="1"}'] == pytest.approx(2, rel=0.01)
+    assert 'a_bucket{le="1"}' in world.samples()
+    expiry = Expiry(world.store, world.intake, None, lambda: now[0])
+    for now[0] in (0.0, 4.0, 10.0):
+        expiry.sweep()
+    assert {name.partition("_")[0] for name in world.samples()} == {"a"}
 
 
 @pytest.mark.holds("StatsD mapping")

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from podpatterns.adapter.framing import ByLength, Lines
 from podpatterns.adapter.inputs import Input, InputConfig, Wiring
-from podpatterns.adapter.intake import MAX_LINE, Intake, Sink, shown
+from podpatterns.adapter.intake import MAX_LINE, Intake, Sink, shown, told
 from podpatterns.adapter.receiving import Connections, Datagrams
 from podpatterns.formats import graphite
 from podpatterns.formats.statsd import Line, Refused, number
@@ -79,7 +79,7 @@ class GraphiteLines:
                 key, value, _ = graphite.split(raw)
                 self._intake.sample((b"\ngraphite\n", key), number(value), "Graphite metric", _line)
             except Refused as refused:
-                self._sink.line_refused(refused.reason, refused.detail or shown(raw))
+                self._sink.line_refused(refused.reason, told(refused, raw))
         self._sink.lines_taken(count)
 
 

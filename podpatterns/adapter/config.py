@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 import msgspec
 
@@ -152,6 +152,11 @@ class AdapterConfig(PatternConfig, frozen=True, kw_only=True):
         from podpatterns.adapter.explain import warnings
 
         return warnings(self)
+
+    def with_input(self, name: str) -> Self | None:
+        """One input alone, and no logs beside it."""
+        found = super().with_input(name)
+        return None if found is None else msgspec.structs.replace(found, logs=[])
 
     def explain(self, sample: str | None = None) -> Iterator[str]:
         """What would become of a sample: lines that the inputs take, or a page (None: some lines of StatsD)."""

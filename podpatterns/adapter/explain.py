@@ -26,7 +26,11 @@ def explain(config: AdapterConfig, sample: str | None) -> Iterator[str]:
     if not config.inputs and not config.mapping:
         return
     yield from warnings(config)
-    yield from samples.explain(config, sample)
+    try:
+        yield from samples.explain(config, sample)
+    except samples.Untaken:
+        if not config.logs:  # which have taken it
+            raise
 
 
 def warnings(config: AdapterConfig) -> Iterator[str]:

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from podpatterns.adapter.events import AdapterEvents
-from podpatterns.adapter.inputs import InputConfig, PullInput
+from podpatterns.adapter.inputs import Document, InputConfig, PullInput, Wiring
 from podpatterns.formats.families import Family, block, labels_of
 from podpatterns.runtime.schema import InvalidField
 from podpatterns.runtime.service import Deadline
@@ -38,6 +38,11 @@ class SourceConfig(InputConfig, frozen=True, kw_only=True):
     """Whether the source may be elsewhere than on this pod's loopback. Off, so that a typing error does not make the
     adapter a way into the network."""
 
+    def document(self, wiring: Wiring) -> Document | None:
+        """What reads the source's answer."""
+        source = self.build(wiring)
+        return source if isinstance(source, Asked) else None
+
 
 class FetchConfig(SourceConfig, frozen=True, kw_only=True):
     """What all sources over HTTP have in common."""
@@ -58,7 +63,7 @@ def refuse_elsewhere(field: str, host: str, *, remote: bool) -> None:
         raise InvalidField(field, f'"{host}" is not this pod; set "remote: true" if that is meant')
 
 
-class Unusable(Exception):  # noqa: N818 - named after what the source has answered
+class Unusable(ValueError):  # noqa: N818 - named after what the source has answered
     """The source answered, but with nothing that can be used."""
 
 
@@ -71,7 +76,15 @@ class Asked(PullInput):
 
     @abstractmethod
     async def ask(self) -> list[Family]:
-        """Everything that the source says, which may be nothing. Raises Unusable, OSError or EOFError."""
+        """Everything that the source says, which may be nothing. Raises ValueError, OSError or EOFError."""
+
+    @abstractmethod
+    def read(self, body: bytes, content_type: str) -> list[Family]:
+        """The families of an answer. Raises ValueError where it is not what was asked for, Unusable among them."""
+
+    def take(self, body: bytes, content_type: str) -> list[Family]:
+        """The families of an answer that somebody else has got, with the labels of the source."""
+        return self._with_labels(self.read(body, content_type))
 
     async def collect(self, deadline: Deadline) -> list[Family]:
         """The source's families, and whether it answered."""
@@ -85,13 +98,17 @@ class Asked(PullInput):
             answered = 1.0
         except TimeoutError:
             self._events.collect_failed(self._called, f"no answer within {within:.3g} s")
-        except (OSError, EOFError, Unusable) as error:
+        except (OSError, EOFError, ValueError, RecursionError) as error:  # the last: nested a thousand levels deep
             self._events.collect_failed(self._called, _reason(error))
         up.add(answered)
+        return [*self._with_labels(families), up]
+
+    def _with_labels(self, families: list[Family]) -> list[Family]:
+        """Those that have samples, with the source's labels."""
         if self._settings.labels:
             for family in families:
                 family.blocks = [self._labelled.get(text) or self._label(text) for text in family.blocks]
-        return [*(family for family in families if family.values), up]
+        return [family for family in families if family.values]
 
     def _label(self, text: str) -> str:
         if len(self._labelled) > 200_000:
@@ -111,10 +128,6 @@ class Fetch(Asked):
         self._fetch = config
         self._session: ClientSession | None = None
 
-    @abstractmethod
-    def read(self, body: bytes, content_type: str) -> list[Family]:
-        """The families of a page. Raises Unusable, or ValueError where it is not the page that was asked for."""
-
     async def start(self) -> None:
         """Prepare the client; the source itself may come up later."""
         from aiohttp import ClientSession
@@ -131,7 +144,7 @@ class Fetch(Asked):
         return self.read(*await self.get(self._fetch.url))
 
     async def ask(self) -> list[Family]:
-        """The same, with one error for all that can be wrong."""
+        """The same; what the client raises becomes Unusable."""
         from aiohttp import ClientConnectorError, ClientError
 
         try:
@@ -141,8 +154,6 @@ class Fetch(Asked):
             raise Unusable(f"cannot connect to {where}: {_reason(error.os_error)}") from None
         except ClientError as error:
             raise Unusable(str(error) or type(error).__name__) from None
-        except (ValueError, RecursionError) as error:  # the latter: nested a thousand levels deep
-            raise Unusable(str(error)) from None
 
     async def get(
         self, url: str, *, data: bytes | None = None, also: frozenset[int] = frozenset()

@@ -47,7 +47,7 @@ def compose(families: Iterable[Family], transforms: Sequence[tuple[str, Transfor
     page = Page()
     found = list(families)
     for name, transform in transforms:
-        found = _transformed(found, name, transform, page)
+        found = transformed(found, name, transform, page)
     merged: dict[str, Family] = {}
     for family in found:
         reason = _defect(family, blocks)
@@ -70,7 +70,7 @@ def compose(families: Iterable[Family], transforms: Sequence[tuple[str, Transfor
     return page
 
 
-def _transformed(families: list[Family], name: str, transform: Transform, page: Page) -> list[Family]:
+def transformed(families: list[Family], name: str, transform: Transform, page: Page) -> list[Family]:
     """The whole at once; if that fails, one by one, so that only the families that make it fail are lost."""
     try:
         return list(transform.apply(list(families)))

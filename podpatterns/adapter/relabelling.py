@@ -1,4 +1,4 @@
-"""What a relabelling rule does to the labels of one series, action by action.
+"""What a relabelling rule does to the labels of one series, action by action, and why.
 
 Source: prometheus/prometheus model/relabel. Regular expressions are anchored at both ends and their dot matches a
 newline; `$1x` is the variable `1x`, which no group bears, so it expands to nothing. Pure.
@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from podpatterns.adapter.reasons import Tried, quoted
 from podpatterns.formats.families import is_utf8_name
 
 if TYPE_CHECKING:
@@ -115,3 +116,64 @@ def step(rule: RuleConfig) -> Step:
         "uppercase": cased(_upper),
     }
     return steps[rule.action]
+
+
+class Rule:
+    """A rule, made ready. `number` is its place among the rules, from 1."""
+
+    def __init__(self, number: int, config: RuleConfig) -> None:
+        self.number, self.config = number, config
+        self.step = step(config)
+
+    def __str__(self) -> str:
+        config = self.config
+        sources, target = ",".join(config.source_labels), config.target_label
+        what = {
+            "replace": f"{target} from {sources} {config.regex}" if sources else f"{target}: {config.replacement}",
+            "keep": f"{sources} {config.regex}",
+            "drop": f"{sources} {config.regex}",
+            "hashmod": f"{target} from {sources} mod {config.modulus}",
+            "labelmap": config.regex,
+            "labeldrop": config.regex,
+            "labelkeep": config.regex,
+        }
+        return f"rule {self.number} ({config.action} {what.get(config.action, f'{target} from {sources}')})"
+
+    def joined(self, labels: Mapping[str, str]) -> str:
+        """What the expression is compared with, where it is not the names of labels."""
+        return self.config.separator.join([labels.get(name, "") for name in self.config.source_labels])
+
+    def tried(self, labels: Labels) -> tuple[Tried, bool]:
+        """For people: do the step, and say what came of it and why; False where the sample is dropped."""
+        config, before, joined = self.config, dict(labels), self.joined(labels)
+        kept = self.step(labels)
+        changes = ", ".join(_changes(before, labels))
+        sources = f"{','.join(config.source_labels) or 'what is joined of no label'} is {quoted(joined)}"
+        if config.action in _FILTERS:
+            matches = kept == config.action.startswith("keep")
+            if config.action.endswith("equal"):
+                sources += f", {config.target_label} is {quoted(before.get(config.target_label, ''))}"
+            why = sources if kept else f"{sources}; the sample is dropped"
+        elif config.action == "replace":
+            matches = compiled(config.regex).fullmatch(joined) is not None
+            why = (changes or "it changes nothing") if matches else sources
+        elif config.action in ("labelmap", "labeldrop", "labelkeep"):
+            matches = bool(changes)
+            why = changes or f"{'every' if config.action == 'labelkeep' else 'no'} name of a label matches"
+        else:
+            matches, why = True, changes or "it changes nothing"
+        if kept and not labels.get("__name__"):
+            why, kept = f"{why}; a sample without a name is dropped", False
+        return Tried("matched" if matches else "no match", str(self), why), kept
+
+
+_FILTERS = ("keep", "drop", "keepequal", "dropequal")
+
+
+def _changes(before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[str]:
+    for name, value in after.items():
+        if before.get(name) != value:
+            yield f"{name} is {quoted(value)} now"
+    for name in before:
+        if name not in after:
+            yield f"{name} is gone"

@@ -1,31 +1,25 @@
-"""What becomes of a sample of metrics: line by line, or page by page, by the very code that runs.
+"""What becomes of a sample of metrics, for people: what was read, the rules that were tried, and what comes of it.
 
-Each line goes through the inputs of the configuration that take lines, into an empty store: so a gauge's change starts
-from zero here. The first input that does not refuse it is the one that is shown. A sample of which no line can be read
-is tried as a page by the inputs that fetch one.
+A sample is lines, each of which may be for another input, or a document: a page, a request of OTLP, a pickle. It is a
+document where an input reads it as one and its lines mean nothing by themselves; one in each line will do, too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from copy import deepcopy
 
 from podpatterns.adapter.config import AdapterConfig
-from podpatterns.adapter.events import AdapterEvents
-from podpatterns.adapter.fetching import Fetch, FetchConfig, Unusable
-from podpatterns.adapter.inputs import InputConfig, Wiring
+from podpatterns.adapter.inputs.logs import LogsConfig
 from podpatterns.adapter.inputs.statsd import StatsdConfig
-from podpatterns.adapter.intake import Intake, shown
-from podpatterns.adapter.log_events import LogEvents
-from podpatterns.adapter.mapping import Mapper
-from podpatterns.adapter.page import Transform, compose
-from podpatterns.adapter.slots import Way
-from podpatterns.adapter.store import Shape, Store
+from podpatterns.adapter.intake import shown
+from podpatterns.adapter.page import Page, compose, transformed
+from podpatterns.adapter.transforms import Explained, Tried
+from podpatterns.adapter.trials import Candidate, Trial, Trials, is_text
+from podpatterns.errors import PodpatternsError
 from podpatterns.formats import prometheus
 from podpatterns.formats.families import Blocks, Family
-from podpatterns.formats.statsd import REASONS, Line
-from podpatterns.runtime.schema import component_type
-from podpatterns.runtime.telemetry import Telemetry
+from podpatterns.formats.statsd import Line
 
 SAMPLE = """\
 shop.orders:1|c|#country:ch
@@ -38,185 +32,207 @@ shop.orders:NaN|c
 """
 """What is explained where no sample is given."""
 
+UNREAD = 5
+"""Lines whose reasons are told where no line of a sample is any input's."""
+
 _NO_RULE = "its expression is found nowhere in the line, or a field is missing or has another value"
 
 _NOUN = {"c": "counter", "g": "gauge", "ms": "timer (ms)", "h": "histogram", "d": "distribution", "s": "set"}
 
 
-class _Seen(AdapterEvents):
-    """Keeps what is told about lines, instead of counting it."""
-
-    def __init__(self) -> None:
-        super().__init__(Telemetry())
-        self.notes: list[str] = []
-
-    def line_refused(self, reason: str, detail: str) -> None:
-        """A line or value was refused."""
-        self.notes.append(f"refused   {reason}: {REASONS.get(reason, reason)}" + (f': "{detail}"' if detail else ""))
-
-    def line_skipped(self, what: str) -> None:
-        """A line is no metric."""
-        self.notes.append(f"skipped   {what.replace('_', ' ')}s are no metrics; this one is counted and skipped")
-
-    def sample_dropped(self, match: str) -> None:  # noqa: ARG002 - the rule stands there already
-        """A rule of the mapping drops it."""
-        self.notes.append("dropped   by the rule")
-
-    def collect_failed(self, source: str, error: str) -> None:
-        """A page has mistakes."""
-        self.notes.append(f"refused   {source}: {error}")
-
-
-class _Watched(Store):
-    """Remembers which lines asked for a series."""
-
-    def __init__(self, shape: Shape, events: AdapterEvents, mapper: Mapper) -> None:
-        super().__init__(shape, lambda: 0.0, events.overflowed, mapper, events.sample_dropped)
-        self.asked: list[Line] = []
-
-    def slot(self, line: Line, noun: str = "") -> tuple[Way, bool]:
-        """As in any store."""
-        self.asked.append(line)
-        return super().slot(line, noun)
-
-
-@dataclass(slots=True)
-class _Trial:
-    """One line or page, tried by one input."""
-
-    called: str
-    lines: list[Line] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    families: list[Family] = field(default_factory=list)
-
-    @property
-    def read(self) -> bool:
-        """Whether the input understood it."""
-        return bool(self.lines or self.families) or any(not note.startswith("refused") for note in self.notes)
-
-
-@dataclass(frozen=True, slots=True)
-class _Bench:
-    """What every trial needs."""
-
-    config: AdapterConfig
-    mapper: Mapper
-    transforms: list[tuple[str, Transform]]
-
-    def wiring(self) -> tuple[Wiring, _Watched, _Seen]:
-        """An empty store, and what is told."""
-        events = _Seen()
-        store = _Watched(self.config.series.shape, events, self.mapper)
-        return Wiring(store, Intake(store, events), Blocks(), events, LogEvents(Telemetry())), store, events
-
-    def line(self, each: InputConfig, raw: bytes) -> _Trial:
-        """One line through an input that takes lines."""
-        wiring, store, events = self.wiring()
-        lines = each.lines(wiring)
-        assert lines is not None
-        lines.feed(raw)
-        # The line stands above its notes.
-        notes = [note.replace(f' in {shown(raw)}"', '"') for note in events.notes]
-        return _Trial(component_type(type(each)), store.asked, notes, list(store.families()))
-
-    def page(self, each: FetchConfig, body: str) -> _Trial:
-        """A page through an input that fetches some."""
-        wiring, _, events = self.wiring()
-        source = each.build(wiring)
-        assert isinstance(source, Fetch)
-        kind = "application/openmetrics-text" if body.rstrip().endswith("# EOF") else "text/plain"
-        try:
-            families = source.read(body.encode(), kind)
-        except (ValueError, RecursionError, Unusable) as error:
-            return _Trial(source.name, notes=[f"refused   {error}"])
-        return _Trial(source.name, notes=events.notes, families=[family for family in families if family.values])
+class Untaken(PodpatternsError):  # noqa: N818 - named after what happened to the sample
+    """No input of a configuration takes a sample."""
 
 
 def explain(config: AdapterConfig, sample: str | None) -> Iterator[str]:
-    """Each line or page with what was read, the rules that were tried, and what comes of it."""
-    transforms = [(component_type(type(each)), each.build()) for each in config.transforms]
-    bench = _Bench(config, Mapper(config.mapping, config.mapping_defaults), transforms)
-    wiring, _, _ = bench.wiring()
-    takers = [each for each in config.inputs if each.lines(wiring) is not None]
-    pages = [each for each in config.inputs if isinstance(each, FetchConfig)]
-    if not takers and not pages:
-        takers = [StatsdConfig()]
+    """Each line or document with what was read, the rules that were tried, and what comes of it.
+
+    Raises:
+        Untaken: why no input takes the sample has been said before.
+    """
+    trials = Trials(config)
     if sample is None:
-        sample = SAMPLE if any(isinstance(each, StatsdConfig) for each in takers) else ""
+        sample = SAMPLE if any(isinstance(each.config, StatsdConfig) for each in trials.takers) else ""
         if not sample:
             yield "give a sample of what the inputs take with --sample, such as lines or a page"
-    raws = [raw for raw in sample.splitlines() if raw.strip()]
-    trials = [[bench.line(each, raw.encode("utf-8", "replace")) for each in takers] for raw in raws]
-    if pages and not any(trial.read for tried in trials for trial in tried):
-        for source in pages:
-            yield from _page(bench, bench.page(source, sample))
+            return
+    body = sample.encode("utf-8", "surrogateescape")
+    raws = [raw for raw in body.split(b"\n") if raw.strip()] if is_text(body) else []
+    lines = [[trials.line(each, raw) for each in trials.takers] for raw in raws]
+    documents = [trials.document(each, body) for each in trials.readers]
+    document = _document(lines, documents)
+    if document is None and not any(trial.read for tried in lines for trial in tried):
+        # Perhaps there is a document in each line.
+        for raw, tried in zip(raws, lines, strict=True):
+            tried += [trials.document(each, raw) for each in trials.readers]
+    if document is not None:
+        yield from _whole(trials, document)
+        yield from _others(document, documents)
+    elif any(trial.read for tried in lines for trial in tried):
+        for raw, tried in zip(raws, lines, strict=True):
+            yield from _one(trials, raw, tried)
+    else:
+        yield from _nobody(trials, documents, raws, lines)
+        inputs = ", ".join(each.called for each in (*trials.takers, *trials.readers))
+        raise Untaken(f"no input of the configuration takes this sample; there is: {inputs}")
+
+
+def _document(lines: Sequence[Sequence[Trial]], documents: Iterable[Trial]) -> Trial | None:
+    """The input that reads the sample as a whole; None where it is lines, or nothing."""
+    read = [any(trial.read for trial in tried) for tried in lines]
+    if read and all(any(trial.whole for trial in tried) for tried in lines):
+        return None
+    best = sorted((each for each in documents if each.read), key=lambda each: not each.whole)
+    # A page with mistakes may have some lines that, alone, mean something elsewhere; and lines that are fine no page.
+    return best[0] if best and (best[0].whole or sum(read) <= len(read) / 2) else None
+
+
+# --- lines ------------------------------------------------------------------------------------------------------------
+
+
+def _one(trials: Trials, raw: bytes, tried: Sequence[Trial]) -> Iterator[str]:
+    yield shown(raw)
+    chosen = next((trial for trial in tried if trial.read), None)
+    if chosen is None:
+        yield from _unread(trials, tried, raw)
         return
-    for raw, tried in zip(raws, trials, strict=True):
-        yield shown(raw.encode("utf-8", "replace"))
-        chosen = next((trial for trial in tried if trial.read), None)
-        if chosen is None:
-            yield from _unread(config, tried, raw)
-        else:
-            yield from _line(bench, chosen, raw, name=len(takers) > 1)
+    if len(tried) > 1:
+        yield f"    input     {chosen.by.called}"
+    if isinstance(chosen.by.config, LogsConfig):
+        yield from _rules_of_logs(trials, chosen.by.config, raw)
+    yield from _asked(trials, chosen)
+    if chosen.by in trials.readers:
+        yield from _families(trials, chosen)
+    elif chosen.families:
+        yield from _becomes(trials, chosen.families)
+    yield from _others(chosen, tried)
 
 
-def _unread(config: AdapterConfig, tried: list[_Trial], raw: str) -> Iterator[str]:
+def _unread(trials: Trials, tried: Sequence[Trial], raw: bytes) -> Iterator[str]:
     """Why no input takes a line."""
     for trial in tried:
-        where = f"{trial.called}: " if len(tried) > 1 else ""
-        for note in trial.notes:
-            kind, _, text = note.partition("   ")
-            yield f"    {kind}   {where}{text}"
-    for rule, _ in _rules_of_logs(config, raw):
-        yield f"    no match  {rule}: {_NO_RULE}"
-    if not tried or not any(trial.notes for trial in tried):
-        yield "    nothing   comes of it"
+        where = f"{trial.by.called}: " if len(tried) > 1 else ""
+        for reason in trial.refused:
+            yield f"    refused   {where}{reason}"
+        if isinstance(trial.by.config, LogsConfig):
+            yield from _rules_of_logs(trials, trial.by.config, raw)
 
 
-def _rules_of_logs(config: AdapterConfig, raw: str) -> Iterator[tuple[str, bool]]:
+def _rules_of_logs(trials: Trials, config: LogsConfig, raw: bytes) -> Iterator[str]:
     """Each rule for log lines, and whether it matches."""
-    for each in config.inputs:
-        alone: Callable[[], Iterable[tuple[str, InputConfig]]] | None = getattr(each, "alone", None)
-        if alone is not None:
-            for rule, single in alone():
-                trial = _Bench(config, Mapper(()), []).line(single, raw.encode("utf-8", "replace"))
-                yield rule, bool(trial.lines)
+    for rule, single in config.alone():
+        matches = trials.line(Candidate(single, 0), raw).lines
+        yield f"    matched   {rule}" if matches else f"    no match  {rule}: {_NO_RULE}"
 
 
-def _line(bench: _Bench, trial: _Trial, raw: str, *, name: bool) -> Iterator[str]:
-    if name:
-        yield f"    input     {trial.called}"
-    if trial.called == "logs":
-        for rule, matches in _rules_of_logs(bench.config, raw):
-            yield f"    matched   {rule}" if matches else f"    no match  {rule}: {_NO_RULE}"
+# --- documents --------------------------------------------------------------------------------------------------------
+
+
+def _whole(trials: Trials, trial: Trial) -> Iterator[str]:
+    yield f"{trial.by.called}, the whole sample"
+    yield from _asked(trials, trial)
+    yield from _families(trials, trial)
+
+
+def _families(trials: Trials, trial: Trial) -> Iterator[str]:
+    """Each family of a document by itself; and what is wrong with them together."""
+    told = set[tuple[str, str]]()
+    everything = deepcopy(trial.families)
+    for family in trial.families:
+        if not trial.lines:
+            count = len(family.values)
+            yield f"    read as   {family.kind} {family.name}, {count} sample{'s'[: count != 1]}"
+        yield from _becomes(trials, [family], told)
+    for item in compose(everything, list(trials.transforms()), Blocks()).quarantined:
+        if (item.family, item.reason) not in told:
+            yield f"    left out  {item.family}: {item.reason}, beside the other families"
+
+
+def _nobody(
+    trials: Trials, documents: Sequence[Trial], raws: Sequence[bytes], lines: Sequence[Sequence[Trial]]
+) -> Iterator[str]:
+    """Why no input takes a sample."""
+    for trial in documents:
+        yield f"{trial.by.called}, the whole sample"
+        for reason in trial.refused:
+            yield f"    refused   {reason}"
+    of_lines = {each.place for each in trials.takers}
+    for raw, tried in list(zip(raws, lines, strict=True))[:UNREAD]:
+        alone = [trial for trial in tried if trial.by.place in of_lines]
+        if alone:
+            yield shown(raw)
+            yield from _unread(trials, alone, raw)
+    if len(raws) > UNREAD and trials.takers:
+        yield f"and so on for {len(raws) - UNREAD} lines more"
+
+
+# --- what both have in common -----------------------------------------------------------------------------------------
+
+
+def _asked(trials: Trials, trial: Trial) -> Iterator[str]:
     for line in trial.lines:
         yield f"    read as   {_described(line)}"
-        for text in bench.mapper.tried(line.name, line.type):
+        for text in trials.mapper.tried(line.name, line.type):
             yield f"    {text}"
     for note in trial.notes:
         yield f"    {note}"
-    if trial.families:
-        yield from _becomes(bench, trial.families)
+    for reason in dict.fromkeys(trial.refused):
+        yield f"    refused   {reason}"
 
 
-def _page(bench: _Bench, trial: _Trial) -> Iterator[str]:
-    yield trial.called
-    for note in trial.notes:
-        yield f"    {note}"
-    for family in trial.families:
-        yield f"    read as   {family.kind} {family.name}, {len(family.values)} sample{'s'[: len(family.values) != 1]}"
-        yield from _becomes(bench, [family])
+def _others(chosen: Trial, tried: Iterable[Trial]) -> Iterator[str]:
+    """Which other inputs would have taken it."""
+    for trial in tried:
+        if trial is not chosen and trial.whole:
+            yield f"    also      taken by {trial.by.called}; --input inputs[{trial.by.place}] shows what comes of it"
 
 
-def _becomes(bench: _Bench, families: list[Family]) -> Iterator[str]:
-    page = compose(families, bench.transforms, Blocks())
+def _becomes(trials: Trials, families: list[Family], told: set[tuple[str, str]] | None = None) -> Iterator[str]:
+    """What each transform does and why, and what is on the page in the end."""
+    for called, transform in trials.transforms():
+        before, page = deepcopy(families), Page()
+        explained = isinstance(transform, Explained)
+        if isinstance(transform, Explained):
+            for family in families:
+                for each in transform.tried(family):
+                    yield _said(called, each)
+        families = transformed(families, called, transform, page)
+        for item in page.quarantined:
+            yield _said(called, Tried("failed", item.family, f"{item.reason}; it is left out"))
+        if not explained and not page.quarantined:
+            for each in _changed(before, families):
+                yield _said(called, each)
+        if not families:
+            break
+    page = compose(families, [], Blocks())
     for item in page.quarantined:
+        if told is not None:
+            told.add((item.family, item.reason))
         yield f"    left out  {item.family}: {item.reason}"
     if not page.families and not page.quarantined:
         yield "    dropped   by the transforms"
     for text in prometheus.render(page.families).decode().splitlines():
         if not text.startswith("# HELP"):
             yield f"    becomes   {text}"
+
+
+def _said(called: str, each: Tried) -> str:
+    what = each.what if each.happened == "samples" else f"{called} {each.what}"
+    return f"    {each.happened:<10}{what}{': ' if each.why else ''}{each.why}"
+
+
+def _changed(before: Sequence[Family], after: Sequence[Family]) -> Iterator[Tried]:
+    """What a transform has done that does not say it itself."""
+    old, new = {each.name: each for each in before}, {each.name: each for each in after}
+    for name, family in old.items():
+        if name not in new:
+            yield Tried("dropped", name)
+        elif new[name] == family:
+            yield Tried("no match", name, "it is as it was")
+        else:
+            yield Tried("matched", name, "it is changed")
+    for name in new.keys() - old.keys():
+        yield Tried("matched", name, "it is new")
 
 
 def _described(line: Line) -> str:

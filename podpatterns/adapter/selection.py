@@ -24,5 +24,8 @@ class Selection:
     def __init__(self, expressions: Sequence[str]) -> None:
         self._patterns = [re.compile(each) for each in expressions]
 
+    def __str__(self) -> str:
+        return ", ".join(pattern.pattern for pattern in self._patterns) or "all metrics"
+
     def __contains__(self, name: str) -> bool:
         return not self._patterns or any(pattern.fullmatch(name) for pattern in self._patterns)

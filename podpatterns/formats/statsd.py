@@ -27,7 +27,7 @@ or an attack, and a single line with it would drown every other."""
 REASONS = {
     "not_utf8": "the line is not UTF-8 text",
     "no_name": "no name stands before the colon",
-    "no_value": 'no value: a line reads "name:value|type"',
+    "no_value": 'there is no value; a line of StatsD reads "name:value|type"',
     "no_type": 'no type: a line reads "name:value|type"',
     "unknown_type": "the type is none of c, g, ms, h, d, s",
     "not_a_number": "the value is not a decimal number",

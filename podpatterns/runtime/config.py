@@ -20,7 +20,7 @@ import msgspec
 from podpatterns.errors import ConfigError, Problem
 from podpatterns.runtime.decode import Decoder, decode, suggest, validated
 from podpatterns.runtime.nodes import KIND, MapNode, Mark, from_python, parse
-from podpatterns.runtime.schema import Config
+from podpatterns.runtime.schema import ComponentConfig, Config, component_type
 from podpatterns.runtime.units import Address, Duration
 
 if TYPE_CHECKING:
@@ -73,8 +73,32 @@ class PatternConfig(Config, frozen=True, kw_only=True):
         yield from ()
 
     def explain(self, sample: str | None) -> Iterator[str]:
-        """Lines of text: what would be done with this sample (None: with one of its own). Opens and sends nothing."""
+        """Lines of text: what would be done with this sample (None: with one of its own). Opens and sends nothing.
+
+        A sample that is no text has surrogate escapes (PEP 383) for the bytes that are not UTF-8. Raises
+        PodpatternsError where nothing in the configuration takes such a sample.
+        """
         raise NotImplementedError
+
+    def with_input(self, name: str) -> Self | None:
+        """The same with one of its inputs alone: by its name, its type, or its place, `inputs[0]`. None: no such one.
+
+        Raises:
+            ConfigError: several have this name.
+        """
+        inputs: Sequence[ComponentConfig] = getattr(self, "inputs", ())
+        for place, each in enumerate(inputs):
+            if name == f"inputs[{place}]":
+                return msgspec.structs.replace(self, inputs=[each])
+        found = [
+            place
+            for place, each in enumerate(inputs)
+            if name in (getattr(each, "name", None), component_type(type(each)))
+        ]
+        if len(found) > 1:
+            places = " or ".join(f"inputs[{place}]" for place in found)
+            raise ConfigError([Problem(f"several inputs are called {name}; say {places}")])
+        return msgspec.structs.replace(self, inputs=[inputs[found[0]]]) if found else None
 
 
 class RuntimeConfig(Config, frozen=True, kw_only=True):

@@ -10,6 +10,7 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Protocol
 
 from podpatterns.adapter.events import AdapterEvents
 from podpatterns.adapter.framing import Lines
@@ -74,6 +75,13 @@ class PullInput(Input):
         """Everything there is, within the deadline; a failure is part of the answer (`<name>_up 0`), never raised."""
 
 
+class Document(Protocol):
+    """What understands something whole that an input takes: a page, a request, a pickle."""
+
+    def take(self, body: bytes, content_type: str) -> list[Family]:
+        """Take it in. Returns families that do not come out of the store. Raises ValueError where it is none."""
+
+
 class InputConfig(ComponentConfig, frozen=True, kw_only=True):
     """Base of the adapter's inputs."""
 
@@ -83,4 +91,8 @@ class InputConfig(ComponentConfig, frozen=True, kw_only=True):
 
     def lines(self, wiring: Wiring) -> Lines | None:  # noqa: ARG002 - for those that have some
         """What understands the lines that the input takes; None where it takes no lines. `explain` asks it as well."""
+        return None
+
+    def document(self, wiring: Wiring) -> Document | None:  # noqa: ARG002 - for those that have some
+        """What understands a whole page or request; None where the input takes lines. `explain` asks it."""
         return None

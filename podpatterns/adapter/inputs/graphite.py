@@ -5,11 +5,12 @@ from __future__ import annotations
 from functools import partial
 from typing import ClassVar, Literal
 
-from podpatterns.adapter.framing import ByLength, Lines
-from podpatterns.adapter.inputs import Input, InputConfig, Wiring
+from podpatterns.adapter.framing import ByLength, Lines, Overlong
+from podpatterns.adapter.inputs import Document, Input, InputConfig, Wiring
 from podpatterns.adapter.intake import MAX_LINE, Intake, Sink, shown, told
 from podpatterns.adapter.receiving import Connections, Datagrams
 from podpatterns.formats import graphite
+from podpatterns.formats.families import Family
 from podpatterns.formats.statsd import Line, Refused, number
 from podpatterns.runtime.units import Address, Size
 
@@ -39,17 +40,20 @@ class GraphiteConfig(InputConfig, frozen=True, kw_only=True):
     """The kernel's receive buffer that is asked for with `udp`; datagrams beyond it are dropped by the kernel, and
     counted."""
 
-    def lines(self, wiring: Wiring) -> Lines:
-        """Graphite's plaintext."""
-        return GraphiteLines(wiring.intake, wiring.events)
+    def lines(self, wiring: Wiring) -> Lines | None:
+        """Graphite's plaintext, unless there are pickles."""
+        return None if self.protocol == "pickle" else GraphiteLines(wiring.intake, wiring.events)
+
+    def document(self, wiring: Wiring) -> Document | None:
+        """Pickles."""
+        return GraphitePickles(wiring.intake, wiring.events) if self.protocol == "pickle" else None
 
     def build(self, wiring: Wiring) -> Input:
         """The input."""
         lines = self.lines(wiring)
-        if self.protocol == "pickle":
+        if lines is None:
             pickles = GraphitePickles(wiring.intake, wiring.events)
-            framing = partial(ByLength, order="big", most=MAX_PICKLE, joined=False)
-            return Connections("graphite", self.listen, pickles, wiring.events, framing)
+            return Connections("graphite", self.listen, pickles, wiring.events, _BY_LENGTH)
         if self.protocol == "tcp":
             return Connections("graphite", self.listen, lines, wiring.events)
         return Datagrams("graphite", self.listen, self.buffer, lines, wiring.events)
@@ -57,6 +61,9 @@ class GraphiteConfig(InputConfig, frozen=True, kw_only=True):
 
 MAX_PICKLE = 1 << 20
 """Bytes of one pickle, which is Carbon's own limit."""
+
+
+_BY_LENGTH = partial(ByLength, order="big", most=MAX_PICKLE, joined=False)
 
 
 class GraphiteLines:
@@ -88,6 +95,17 @@ class GraphitePickles:
 
     def __init__(self, intake: Intake, sink: Sink) -> None:
         self._intake, self._sink = intake, sink
+
+    def take(self, body: bytes, content_type: str) -> list[Family]:  # noqa: ARG002 - there is one kind
+        """Take in one pickle, or several behind their lengths as a connection has them."""
+        if body[:1] != b"\0":  # as every length begins, and no pickle
+            self.feed(body)
+            return []
+        try:
+            _BY_LENGTH(self).feed(body)
+        except Overlong as error:
+            raise ValueError(str(error)) from None
+        return []
 
     def feed(self, data: bytes) -> None:
         """Take in one pickle."""

@@ -9,7 +9,7 @@ from typing import ClassVar
 import msgspec
 
 from podpatterns.adapter.events import AdapterEvents
-from podpatterns.adapter.inputs import Input, InputConfig, PullInput, Wiring
+from podpatterns.adapter.inputs import Document, Input, InputConfig, PullInput, Wiring
 from podpatterns.adapter.posted import Posted
 from podpatterns.adapter.streams import Streams
 from podpatterns.formats import otlp_messages, otlp_points
@@ -67,6 +67,10 @@ class OtlpConfig(InputConfig, frozen=True, kw_only=True):
         if self.expire is not None and self.expire <= 0:
             raise InvalidField("expire", "a series cannot expire at once; null keeps all for ever")
 
+    def document(self, wiring: Wiring) -> Document:
+        """Requests."""
+        return Otlp(self, wiring)
+
     def build(self, wiring: Wiring) -> Input:
         """The input."""
         return Otlp(self, wiring)
@@ -89,6 +93,11 @@ class Otlp(Posted, PullInput):
     def sizes(self) -> Iterable[tuple[str, int]]:
         """How many series each metric has."""
         return self._streams.sizes()
+
+    def take(self, body: bytes, content_type: str) -> list[Family]:
+        """Take in a request, and give every series. Raises ValueError where it is none."""
+        self._take(otlp_messages.read(body, json=content_type == _JSON))
+        return list(self._streams.families(time.monotonic()))
 
     async def stop(self) -> None:
         """Answer what is under way, close, and give the room of the series back."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from podpatterns.adapter.events import AdapterEvents
-from podpatterns.adapter.fetching import Asked, SourceConfig, Unusable, refuse_elsewhere
+from podpatterns.adapter.fetching import Asked, SourceConfig, refuse_elsewhere
 from podpatterns.adapter.inputs import Input, Wiring
 from podpatterns.adapter.redis_client import ask
 from podpatterns.formats import server_status
@@ -56,7 +56,8 @@ class Redis(Asked):
         """INFO, perhaps with AUTH before it."""
         config = self.config
         answer = await ask(config.address, b"INFO", b"all", user=config.user, password=config.password)
-        try:
-            return server_status.redis(answer.decode("utf-8", "replace") if isinstance(answer, bytes) else "")
-        except ValueError as error:
-            raise Unusable(str(error)) from None
+        return self.read(answer if isinstance(answer, bytes) else b"", "")
+
+    def read(self, body: bytes, content_type: str) -> list[Family]:  # noqa: ARG002 - Redis has no types
+        """The families of what INFO says. Raises ValueError where it is something else."""
+        return server_status.redis(body.decode("utf-8", "replace"))

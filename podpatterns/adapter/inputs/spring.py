@@ -10,7 +10,7 @@ from urllib.parse import quote
 import msgspec
 
 from podpatterns.adapter.events import AdapterEvents
-from podpatterns.adapter.fetching import Fetch, FetchConfig, Unusable
+from podpatterns.adapter.fetching import Fetch, FetchConfig
 from podpatterns.adapter.inputs import Input, Wiring
 from podpatterns.adapter.selection import Selection, check_selection
 from podpatterns.formats import actuator
@@ -88,7 +88,7 @@ class Spring(Fetch):
     async def _meter(self, base: str, name: str) -> Iterable[tuple[Mapping[str, str], actuator.Meter]]:
         try:
             return await self._parts(base, name)
-        except (Unusable, ValueError) as error:  # one that is gone meanwhile spoils no other
+        except ValueError as error:  # one that is gone meanwhile spoils no other
             self._events.collect_failed("spring", f"{name}: {error}")
             return ()
 

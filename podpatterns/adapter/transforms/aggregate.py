@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import repeat
 from typing import ClassVar, Literal
 
+from podpatterns.adapter.reasons import Tried
 from podpatterns.adapter.selection import Selection, check_selection
 from podpatterns.adapter.transforms import Transform, TransformConfig
 from podpatterns.formats.families import Family, Rewritten, block, labels_of
@@ -70,11 +71,25 @@ class Aggregate:
         self._wanted = Selection(config.metrics)
         self._without, self._by = frozenset(config.without), frozenset((*config.by, *_BOUNDS)) if config.by else None
         self._gauges = _COMBINE[config.gauges]
+        self._config = config
         self._known = Rewritten(self._text)
 
     def apply(self, families: list[Family]) -> list[Family]:
         """The families, those that are wanted with fewer series."""
         return [self._family(each) if each.name in self._wanted else each for each in families]
+
+    def tried(self, family: Family) -> Iterator[Tried]:
+        """For people: whether the metric is wanted, and how many series are left."""
+        if family.name not in self._wanted:
+            yield Tried("no match", f"metrics {self._wanted}", f"the name is {family.name}")
+            return
+        config, kind = self._config, family.kind
+        what = f"without {', '.join(config.without)}" if config.without else f"by {', '.join(config.by)}"
+        how = config.gauges if kind in ("gauge", "unknown") else "max" if kind in ("info", "stateset") else "sum"
+        why = f"samples: {len(family.values)}, then {len(self._family(family).values)} by their {how}"
+        if kind == "summary":
+            why += "; quantiles, which cannot be added up, are left out"
+        yield Tried("matched", what, why)
 
     def _text(self, text: str) -> str:
         labels = labels_of(text)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
+from podpatterns.adapter.reasons import Tried
 from podpatterns.adapter.selection import Selection, check_selection
 from podpatterns.adapter.transforms import Transform, TransformConfig
 from podpatterns.formats.families import Family, Rewritten, block, labels_of
@@ -105,15 +107,33 @@ class Convert:
                     break
         return families
 
+    def tried(self, family: Family) -> Iterator[Tried]:
+        """For people: each conversion up to the one that is for the metric."""
+        for place, conversion in enumerate(self._conversions, 1):
+            what = f"conversion {place} ({conversion})"
+            if conversion.wants(family.name):
+                becomes = f"{family.name} becomes {conversion.name(family.name)}"
+                yield Tried("matched", what, f"a {family.kind} has no unit" if family.kind in UNITLESS else becomes)
+                return
+            yield Tried("no match", what, f"the name is {family.name}")
+
+
+UNITLESS = ("info", "stateset")
+"""Kinds that are never converted."""
+
 
 class Conversion:
     """Remembers what becomes of each label text with a bound."""
 
     def __init__(self, config: ConversionConfig) -> None:
+        self._text = f"{', '.join(config.metrics)}, {config.unit} to {config.to}"
         self._wanted = Selection(config.metrics)
         self._from, self._to = UNITS[config.unit], UNITS[config.to]
         self._scale = self._from.factor / self._to.factor
         self._known = Rewritten(self._bound)
+
+    def __str__(self) -> str:
+        return self._text
 
     def wants(self, name: str) -> bool:
         """Whether it is for a metric."""
@@ -121,7 +141,7 @@ class Conversion:
 
     def convert(self, family: Family) -> None:
         """Change a family in place. States and counts of samples have no unit and stay."""
-        if family.kind in ("info", "stateset"):
+        if family.kind in UNITLESS:
             return
         family.name = self.name(family.name)
         family.unit = self._to.endings[0] if family.unit else ""

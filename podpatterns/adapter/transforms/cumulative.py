@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from math import isfinite
 from typing import ClassVar
 
 from podpatterns.adapter.budget import OVERFLOW_LABEL
+from podpatterns.adapter.reasons import Tried
 from podpatterns.adapter.selection import Selection, check_selection
 from podpatterns.adapter.transforms import Transform, TransformConfig
 from podpatterns.formats.families import Family, block
@@ -54,6 +56,13 @@ class Cumulative:
     def apply(self, families: list[Family]) -> list[Family]:
         """The families, those that are wanted as counters of all that has been added so far."""
         return [self._family(each) if self._wants(each) else each for each in families]
+
+    def tried(self, family: Family) -> Iterator[Tried]:
+        """For people: whether it is wanted."""
+        if self._wants(family):
+            yield Tried("matched", f"metrics {self._wanted}", "each value is added to a sum, which begins at 0 here")
+        else:
+            yield Tried("no match", f"metrics {self._wanted}", f"{family.name} is a {family.kind}")
 
     def _wants(self, family: Family) -> bool:
         plain = family.kind in ("gauge", "unknown", "counter") and family.suffixes is None

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from math import inf
 from typing import ClassVar
 
 from podpatterns.adapter.deltas import Deltas
+from podpatterns.adapter.reasons import Tried
 from podpatterns.adapter.selection import Selection, check_selection
 from podpatterns.adapter.transforms import Transform, TransformConfig
 from podpatterns.formats.families import Family
@@ -45,9 +47,20 @@ class Delta:
 
     def apply(self, families: list[Family]) -> list[Family]:
         """The families, counters with their changes; those of which no change is known are left out."""
-        chosen = [each for each in families if each.kind == "counter" and each.name in self._wanted]
+        chosen = [each for each in families if self._wants(each)]
         rest = [each for each in families if not any(each is other for other in chosen)]
         changed = self._deltas.changes(chosen, inf)
         for family in changed:
             family.kind, family.name = "gauge", family.name.removesuffix("_total")
         return [*rest, *changed]
+
+    def tried(self, family: Family) -> Iterator[Tried]:
+        """For people: whether it is a counter that is wanted."""
+        if self._wants(family):
+            why = "what was added since the time before, which the first time is not known: so nothing is shown here"
+            yield Tried("matched", f"metrics {self._wanted}", why)
+        else:
+            yield Tried("no match", f"metrics {self._wanted}", f"{family.name} is a {family.kind}")
+
+    def _wants(self, family: Family) -> bool:
+        return family.kind == "counter" and family.name in self._wanted

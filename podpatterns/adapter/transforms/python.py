@@ -24,6 +24,11 @@ class PythonConfig(TransformConfig, frozen=True, kw_only=True):
     function: FunctionRef
     """`package.module:function`. It takes `list[podpatterns.formats.families.Family]` and returns the same."""
 
+    @property
+    def label(self) -> str:
+        """With the function."""
+        return f"python {self.function}"
+
     def build(self) -> Transform:
         """The transform."""
         return Python(self.function)

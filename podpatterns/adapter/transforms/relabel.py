@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, ClassVar, Literal
 
 import msgspec
 
-from podpatterns.adapter.relabelling import Labels, compiled, step
+from podpatterns.adapter.reasons import Tried, by_outcome
+from podpatterns.adapter.relabelling import Labels, Rule, compiled
 from podpatterns.adapter.transforms import Transform, TransformConfig
 from podpatterns.formats.families import SUFFIXES, Family, Rewritten, block, labels_of
 from podpatterns.runtime.regex import check_regex
@@ -118,7 +119,8 @@ class Relabel:
     """Remembers, for each name, what becomes of each label text; a page of known series is one look-up per sample."""
 
     def __init__(self, rules: Sequence[RuleConfig]) -> None:
-        self._steps = [step(rule) for rule in rules]
+        self._rules = [Rule(number, rule) for number, rule in enumerate(rules, 1)]
+        self._steps = [rule.step for rule in self._rules]
         self._known: dict[str, Rewritten[tuple[str, str]]] = {}
         """By name of sample: name and block by block; no name where the sample is dropped."""
 
@@ -136,6 +138,18 @@ class Relabel:
         for family in families:
             done += self._family(family)
         return done
+
+    def tried(self, family: Family) -> Iterator[Tried]:
+        """For people: every rule with its reason, for all samples that fare alike together."""
+        return by_outcome(family, self._tried)
+
+    def _tried(self, name: str, text: str) -> Iterator[Tried]:
+        labels = {"__name__": name, **dict(labels_of(text))}
+        for rule in self._rules:
+            outcome, kept = rule.tried(labels)
+            yield outcome
+            if not kept:
+                return
 
     def _family(self, family: Family) -> list[Family]:
         if not family.values:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import ClassVar
 
+from podpatterns.adapter.reasons import Tried
 from podpatterns.adapter.transforms import Transform, TransformConfig
 from podpatterns.formats.families import Family, is_metric_name
 from podpatterns.runtime.schema import InvalidField
@@ -47,8 +49,27 @@ class Rename:
     def apply(self, families: list[Family]) -> list[Family]:
         """The same families under their new names."""
         for family in families:
-            new = self._names.get(family.name)
-            if new is None:
-                new = family.name if family.name.startswith(self._prefix) else self._prefix + family.name
-            family.name = new
+            family.name = self._new(family.name)
         return families
+
+    def tried(self, family: Family) -> Iterator[Tried]:
+        """For people: the table, then the prefix."""
+        name = family.name
+        becomes = f"{name} becomes {self._new(name)}"
+        if name in self._names:
+            yield Tried("matched", "names", becomes)
+            return
+        if self._names:
+            yield Tried("no match", "names", f"{name} is not among them")
+        if self._prefix:
+            what = f"prefix {self._prefix}"
+            if name.startswith(self._prefix):
+                yield Tried("no match", what, f"{name} begins with it already")
+            else:
+                yield Tried("matched", what, becomes)
+
+    def _new(self, name: str) -> str:
+        new = self._names.get(name)
+        if new is not None:
+            return new
+        return name if name.startswith(self._prefix) else self._prefix + name

@@ -10,7 +10,7 @@ from array import array
 from contextlib import suppress
 from pathlib import Path
 
-from podpatterns.errors import StartError
+from podpatterns.runtime.listening import cannot_listen
 from podpatterns.runtime.units import Address
 
 BACKLOG = 1024
@@ -100,10 +100,7 @@ def listening(address: Address, *, reuse: bool = False) -> list[socket.socket]:
     except OSError as error:
         for sock in found:
             sock.close()
-        raise StartError(
-            f"the listener cannot listen on {address}: {(error.strerror or str(error)).lower()}; "
-            f"end what uses it (ss -ltnp shows it), or set another address"
-        ) from None
+        raise cannot_listen("the listener", address, error, "set another address") from None
     return found
 
 

@@ -6,6 +6,10 @@ output belongs to the data.
 
 from __future__ import annotations
 
+import errno
+import os
+import sys
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -28,6 +32,18 @@ class _Main(Verbs):
         except PodpatternsError as error:
             click.echo(f"podpatterns: {error}", err=True)
             ctx.exit(1)
+        except OSError as error:
+            if error.errno == errno.EPIPE:
+                raise  # whoever has read enough, as `head` does; click ends quietly
+            _give_up_stdout()
+            click.echo(f"podpatterns: {': '.join(filter(None, (error.filename, error.strerror)))}", err=True)
+            ctx.exit(1)
+
+
+def _give_up_stdout() -> None:
+    """What is left in its buffer would be tried again at the exit, with a traceback if the disk is still full."""
+    with suppress(OSError, ValueError):  # a test's has no descriptor
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @click.group(

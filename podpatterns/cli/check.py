@@ -6,9 +6,11 @@ from pathlib import Path
 
 import click
 
+from podpatterns.cli._files import FILE
+
 
 @click.command("check", short_help="Check configuration files; list every problem.")
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("files", nargs=-1, required=True, type=FILE)
 @click.option("--print", "show", is_flag=True, help="Print the effective configuration, defaults included, as JSON.")
 def command(files: tuple[Path, ...], show: bool) -> None:
     """Check FILES, which together configure one process; exit 2 with every problem, its line and a suggestion."""

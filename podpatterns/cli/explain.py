@@ -8,6 +8,7 @@ from typing import IO, TYPE_CHECKING
 
 import click
 
+from podpatterns.cli._files import FILE
 from podpatterns.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @click.command("explain", short_help="Say what would be done with a sample request, line or metric.")
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("files", nargs=-1, required=True, type=FILE)
 @click.option("--sample", type=click.File("rb"), help="The sample: a file, or - for standard input.")
 @click.option(
     "--input", "source", metavar="NAME", help="The input that it is for: its name, its type, or its place, inputs[0]."

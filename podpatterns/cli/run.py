@@ -9,9 +9,11 @@ from pathlib import Path
 
 import click
 
+from podpatterns.cli._files import FILE
+
 
 @click.command("run", short_help="Run what the files configure, until SIGTERM.")
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("files", nargs=-1, required=True, type=FILE)
 def command(files: tuple[Path, ...]) -> None:
     """Run the patterns that FILES configure, in one process, until SIGTERM or SIGINT.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import socket
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,7 +10,9 @@ from dataclasses import dataclass, field
 
 from podpatterns.errors import ConfigError, Problem
 from podpatterns.pod.model import LOOPBACK, PodSpec
+from podpatterns.runtime.listening import advice, reason
 from podpatterns.runtime.nodes import Mark
+from podpatterns.runtime.units import Address
 
 _FORM = re.compile(
     r"(?:(?:(?P<host>\[[0-9a-fA-F:.]+\]|[0-9.]+):)?(?P<near>[0-9]{1,5}):)?"
@@ -105,11 +108,14 @@ def listen(published: Sequence[Published]) -> list[socket.socket]:
             family = socket.AF_INET6 if ":" in each.host else socket.AF_INET
             opened.append(socket.create_server((each.host, each.port), family=family))
         except OSError as error:
-            why = "is taken by another program" if error.errno == 98 else f"cannot be had: {error.strerror}"
+            why = (
+                "is taken by another program" if error.errno == errno.EADDRINUSE else f"cannot be had: {reason(error)}"
+            )
+            remedy = advice(Address(f":{each.port}"), error)
             problems.append(
                 each.mark.problem(
                     f"port {each.port} of {each.host}, which is to lead to {each.target} of pod {each.pod}, {why}; "
-                    "end that program, or choose another port"
+                    f"{remedy}choose another port"
                 )
             )
     if problems:

@@ -181,7 +181,16 @@ def load(files: Sequence[str | Path], env: Mapping[str, str] | None = None) -> P
     Raises:
         ConfigError: with every problem in all the files.
     """
-    return loads([(str(path), read(path)) for path in files], env)
+    texts: list[tuple[str, str]] = []
+    problems: list[Problem] = []
+    for path in files:
+        try:
+            texts.append((str(path), read(path)))
+        except ConfigError as error:
+            problems += error.problems
+    if problems:
+        raise ConfigError(problems)
+    return loads(texts, env)
 
 
 def loads(texts: Sequence[tuple[str, str]], env: Mapping[str, str] | None = None) -> ProcessConfig:

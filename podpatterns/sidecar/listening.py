@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 
-from podpatterns.errors import StartError
+from podpatterns.runtime.listening import listening
 from podpatterns.runtime.units import Address
 
 MAX_CLIENTS = 256
@@ -35,15 +34,13 @@ class Listener:
     async def start(self) -> None:
         """Listen. Raises StartError."""
         address = self._address
-        try:
+        with listening("the input", address, "set its `listen` to a free address"):
             if address.path is not None:
                 self._server = await asyncio.start_unix_server(self._client, make_way(address.path), limit=LIMIT)
                 open_to_all(address.path)
             else:
                 self._server = await asyncio.start_server(self._client, address.host or None, address.port, limit=LIMIT)
                 self.port = self._server.sockets[0].getsockname()[1]
-        except OSError as error:
-            raise cannot_listen(address, error) from None
 
     def close(self) -> None:
         """Take no more connections."""
@@ -90,9 +87,3 @@ def make_way(path: str) -> str:
 def open_to_all(path: str) -> None:
     """Let everybody connect who can reach the socket: the application runs as another user."""
     Path(path).chmod(0o666)
-
-
-def cannot_listen(address: Address, error: OSError) -> StartError:
-    """What to say when the address is not to be had."""
-    hint = f"its directory must be writable for uid {os.getuid()}" if address.path else "is another process there?"
-    return StartError(f"cannot listen on {address}: {error.strerror or error}; {hint}")

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -52,6 +53,27 @@ def test_a_missing_file_is_named(tmp_path):
     result = podpatterns("check", tmp_path / "missing.yaml")
     assert result.exit_code == 2
     assert "missing.yaml: cannot be read: No such file or directory" in result.stderr
+
+
+def test_several_missing_files_are_all_named(tmp_path):
+    """One run shows all mistakes, also of this kind."""
+    result = podpatterns("check", tmp_path / "one.yaml", tmp_path / "two.yaml")
+    assert result.stderr.splitlines() == [
+        f"{tmp_path}/{name}.yaml: cannot be read: No such file or directory" for name in ("one", "two")
+    ]
+
+
+def test_a_full_disk_is_a_message():
+    """And exit 1: no traceback, neither at once nor at the exit; a reader that has enough is no failure."""
+    command = [sys.executable, "-m", "podpatterns", "list"]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=30)
+    assert (done.returncode, done.stderr) == (1, "podpatterns: No space left on device\n")
+    quiet = subprocess.run(
+        ["sh", "-c", f"{sys.executable} -m podpatterns schema | head -1"],
+        check=True, timeout=30, capture_output=True, text=True,
+    )  # fmt: skip
+    assert (quiet.stdout, quiet.stderr) == ("{\n", "")
 
 
 def test_a_mistyped_verb_is_suggested():

@@ -101,4 +101,4 @@ def test_a_port_of_this_machine_that_is_taken(tmp_path):
         (tmp_path / "published").mkdir()
         errors = refused(tmp_path / "published", manifest, "--publish", f"{port}:{port}")
         assert f"port {port}" in errors
-        assert "taken by another program; end that program, or choose another port" in errors
+        assert "taken by another program; end the process that has it (ss -lntup shows it), or choose" in errors

@@ -537,7 +537,7 @@ async def test_an_address_that_is_taken(tmp_path: Path, item: str) -> None:
             other.listen()
         address = f"127.0.0.1:{other.getsockname()[1]}"
         config = decode(parse(item % address)[0], InputConfig)
-        with pytest.raises(StartError, match=f"cannot listen on {address}: .*another process"):
+        with pytest.raises(StartError, match=f"cannot listen on {address}: .*process that has it"):
             async with shipping(tmp_path, config):
                 pytest.fail("it has started")
 

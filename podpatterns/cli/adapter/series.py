@@ -9,11 +9,12 @@ from pathlib import Path
 import click
 
 from podpatterns.cli import _admin
+from podpatterns.cli._files import FILE
 from podpatterns.errors import PodpatternsError
 
 
 @click.command("series", short_help="Show the largest metrics, and what was refused or dropped.")
-@click.argument("files", nargs=-1, type=click.Path(path_type=Path))
+@click.argument("files", nargs=-1, type=FILE)
 @click.option(
     "--admin",
     metavar="ADDRESS",

@@ -14,11 +14,12 @@ from typing import Any
 import click
 
 from podpatterns.cli import _admin
+from podpatterns.cli._files import FILE
 from podpatterns.cli.ambassador import _asking
 
 
 @click.command("status", short_help="Show versions, shares, success, latencies and ramps.")
-@click.argument("files", nargs=-1, type=click.Path(path_type=Path))
+@click.argument("files", nargs=-1, type=FILE)
 @_asking.admin_option
 @click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.option("--watch", is_flag=True, help="Show it anew every second, until Ctrl-C.")

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import click
 
+from podpatterns.cli._files import FILE
+
 
 @click.command("replay", short_help="Send a sidecar's dead letters once more.")
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("files", nargs=-1, required=True, type=FILE)
 @click.option(
     "--letters", type=click.Path(dir_okay=False, path_type=Path), help="The file; by default the configuration's."
 )

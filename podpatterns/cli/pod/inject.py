@@ -6,15 +6,17 @@ from pathlib import Path
 
 import click
 
+from podpatterns.cli._files import FILE
+
 
 @click.command("inject", short_help="Add our containers to a workload, without touching its own.")
-@click.argument("manifest", type=click.Path(path_type=Path))
+@click.argument("manifest", type=FILE)
 @click.option(
     "--config",
     "configs",
     multiple=True,
     required=True,
-    type=click.Path(path_type=Path),
+    type=FILE,
     help="A configuration: one container for each; may be given several times.",
 )
 @click.option("--only", multiple=True, metavar="NAME", help="The workload, where the file has several of them.")

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from podpatterns.cli._files import FILE
+
 if TYPE_CHECKING:
     from podpatterns.pod.lint import Finding, Linter
 
 
 @click.command("lint", short_help="Say what is wrong with manifests, and what will go wrong with their pods.")
-@click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
+@click.argument("paths", nargs=-1, type=FILE)
 @click.option("--fix", "fixing", is_flag=True, help="Mend what can be mended safely, in the files themselves.")
 @click.option("--output", type=click.Choice(["text", "json", "sarif"]), default="text", show_default=True)
 @click.option(

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from podpatterns.cli._files import FILE
+
 if TYPE_CHECKING:
     from podpatterns.pod.model import Manifest
     from podpatterns.pod.opening import Options
@@ -16,9 +18,13 @@ if TYPE_CHECKING:
 
 
 @click.command("run", short_help="Run pods from their manifests, as local processes.")
-@click.argument("manifests", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("manifests", nargs=-1, required=True, type=FILE)
 @click.option(
-    "--with", "extra", multiple=True, type=click.Path(path_type=Path), help="Take ConfigMaps and Secrets from FILE."
+    "--with",
+    "extra",
+    multiple=True,
+    type=FILE,
+    help="Take ConfigMaps and Secrets from FILE.",
 )
 @click.option("--for", "duration", metavar="TIME", help="End the pods after this time, such as 20s.")
 @click.option("--strict", is_flag=True, help="Refuse a manifest with fields that have no effect here.")
@@ -46,7 +52,7 @@ if TYPE_CHECKING:
 @click.option(
     "--speed", type=click.FloatRange(0.1, 1000), default=1.0, help="Let back-off, graces, probes pass faster."
 )
-@click.option("--keep", metavar="DIR", type=click.Path(path_type=Path), help="Keep the volumes' folders there.")
+@click.option("--keep", metavar="DIR", type=FILE, help="Keep the volumes' folders there.")
 def command(
     *,
     manifests: tuple[Path, ...],

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import click
 
+from podpatterns.cli._files import FILE
+
 
 @click.command("uninject", short_help="Take out what inject has added, to the byte.")
-@click.argument("manifest", type=click.Path(path_type=Path))
+@click.argument("manifest", type=FILE)
 @click.option("--in-place", is_flag=True, help="Write the file itself.")
 def command(*, manifest: Path, in_place: bool) -> None:
     """Print MANIFEST as it was before `pod inject`."""

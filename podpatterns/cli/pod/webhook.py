@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from podpatterns.cli._files import FILE
+
 if TYPE_CHECKING:
     from podpatterns.pod.webhook.server import Webhook
 
 
 @click.command("webhook", short_help="Serve an admission webhook that injects.")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=FILE)
 @click.option("--log-format", type=click.Choice(["auto", "json", "console"]), default="auto", show_default=True)
 def command(*, file: Path, log_format: Literal["auto", "json", "console"]) -> None:
     """Answer the API server's reviews by the profiles in FILE, over HTTPS, until SIGTERM.

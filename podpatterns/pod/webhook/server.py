@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 from podpatterns.errors import ConfigError, StartError
 from podpatterns.pod.webhook import config, review
 from podpatterns.pod.webhook.events import WebhookEvents
+from podpatterns.runtime.listening import cannot_listen
 from podpatterns.runtime.telemetry import Telemetry
 from podpatterns.runtime.watch import Watch
 
@@ -62,7 +63,7 @@ class Webhook:
             await site.start()
         except OSError as error:
             await self._runner.cleanup()
-            raise StartError(f"the webhook cannot listen on {listen}: {error.strerror or error}") from None
+            raise cannot_listen("the webhook", listen, error, "set `listen` to another address") from None
         self.port = self._runner.addresses[0][1]
         self.events.listening(f"{listen.host}:{self.port}", sorted(self._profiles))
         return self

@@ -9,10 +9,10 @@ import msgspec
 
 from podpatterns.formats.content_encoding import TooLarge, unpacked
 from podpatterns.runtime.http_server import HttpReply, HttpRequest, HttpServer
+from podpatterns.runtime.listening import listening
 from podpatterns.runtime.schema import InvalidField
 from podpatterns.runtime.units import Address, SecretFile, Size
 from podpatterns.sidecar.inputs import InputConfig, InputContext
-from podpatterns.sidecar.listening import cannot_listen
 from podpatterns.sidecar.pushed import PushedInput, Refused
 
 MAX_WAITING = 32
@@ -72,10 +72,8 @@ class Http(PushedInput):
     async def start(self, entries: Any) -> None:
         """Listen. Raises StartError."""
         await super().start(entries)
-        try:
+        with listening("the input", self.config.listen, "set its `listen` to a free address"):
             self.port = await self._server.start(self.config.listen)
-        except OSError as error:
-            raise cannot_listen(self.config.listen, error) from None
 
     async def _answer(self, request: HttpRequest) -> HttpReply:
         if request.path != self.config.path:

@@ -9,10 +9,11 @@ from collections.abc import Coroutine
 from typing import Any, ClassVar, Literal
 
 from podpatterns.formats import syslog
+from podpatterns.runtime.listening import listening
 from podpatterns.runtime.schema import InvalidField
 from podpatterns.runtime.units import Address, Size
 from podpatterns.sidecar.inputs import Emit, InputConfig, InputContext
-from podpatterns.sidecar.listening import Listener, cannot_listen, make_way, open_to_all
+from podpatterns.sidecar.listening import Listener, make_way, open_to_all
 from podpatterns.sidecar.pushed import PushedInput, Refused
 
 READ = 64 * 1024
@@ -82,10 +83,8 @@ class Syslog(PushedInput):
         if self._listener is not None:
             await self._listener.start()
             return
-        try:
+        with listening("the input", self.config.listen, "set its `listen` to a free address"):
             self._socket = _bound(self.config.listen)
-        except OSError as error:
-            raise cannot_listen(self.config.listen, error) from None
 
     # --- streams ---------------------------------------------------------------------------------------------------
 

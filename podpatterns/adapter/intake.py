@@ -174,7 +174,7 @@ class Intake:
         if kind is Counter and x >= 0:
             self._deeds.append((slot, x, None))  # type: ignore[arg-type]
         elif kind is Distribution:
-            x *= slot.scale  # type: ignore[union-attr]
+            x /= slot.divisor  # type: ignore[union-attr]
             self._deeds.append((slot, x, bisect_left(slot.bounds, x)))  # type: ignore[arg-type, union-attr]
         elif kind is Gauge and value[0] > SIGNS and len(value) <= SHORT:
             self._deeds.append(None)
@@ -211,7 +211,7 @@ class Intake:
             elif kind is Counter and x >= 0.0:
                 slot.value += x  # type: ignore[union-attr]
             elif kind is Distribution:
-                x *= slot.scale  # type: ignore[union-attr]
+                x /= slot.divisor  # type: ignore[union-attr]
                 slot.total += x  # type: ignore[union-attr]
                 slot.counts[bisect_left(slot.bounds, x)] += 1.0  # type: ignore[union-attr]
                 slot.touched = True  # type: ignore[union-attr]

@@ -27,9 +27,9 @@ class Quantiles(Distribution):
     __slots__ = ("_began", "_clock", "_length", "_windows")
 
     def __init__(
-        self, weight: float, scale: float, since: float | None, *, span: float, steps: int, clock: Callable[[], float]
+        self, weight: float, divisor: float, since: float | None, *, span: float, steps: int, clock: Callable[[], float]
     ) -> None:
-        super().__init__((), weight, scale, since)
+        super().__init__((), weight, divisor, since)
         self._length, self._clock = span / steps, clock
         self._began = clock()
         self._windows: list[Tally[int]] = [Tally() for _ in range(steps)]
@@ -38,7 +38,7 @@ class Quantiles(Distribution):
         """Observe one value."""
         super().take(value, text)
         self._turn()
-        self._windows[0][bucket(value * self.scale)] += 1
+        self._windows[0][bucket(value / self.divisor)] += 1
 
     def quantiles(self, wanted: Iterable[float]) -> list[float]:
         """The quantiles over all sample rates; NaN where nothing came within the span."""

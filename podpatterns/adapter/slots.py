@@ -107,12 +107,15 @@ class Discard:
 
 
 class Distribution:
-    """Counts by bucket, and the sum; upper bounds are inclusive, as in Prometheus."""
+    """Counts by bucket, and the sum; upper bounds are inclusive, as in Prometheus.
 
-    __slots__ = ("bounds", "counts", "more", "scale", "since", "total", "touched", "weight")
+    Values are divided, not multiplied: 9 / 1000 is 0.009, and 9 * 0.001 as floats go is a little more.
+    """
 
-    def __init__(self, bounds: Sequence[float], weight: float, scale: float, since: float | None = None) -> None:
-        self.bounds, self.weight, self.scale, self.since = bounds, weight, scale, since
+    __slots__ = ("bounds", "counts", "divisor", "more", "since", "total", "touched", "weight")
+
+    def __init__(self, bounds: Sequence[float], weight: float, divisor: float, since: float | None = None) -> None:
+        self.bounds, self.weight, self.divisor, self.since = bounds, weight, divisor, since
         self.counts = array("d", bytes(8 * (len(bounds) + 1)))
         self.total = 0.0
         self.more: Distribution | None = None
@@ -120,7 +123,7 @@ class Distribution:
 
     def take(self, value: float, text: bytes) -> None:  # noqa: ARG002
         """Observe one value."""
-        value *= self.scale
+        value /= self.divisor
         total = self.total + value
         if total - total != 0.0:  # true for infinity, without a call
             raise Refused("not_finite")

@@ -64,8 +64,8 @@ _KINDS: dict[str, tuple[Kind, str, str]] = {
 }
 """By StatsD type: kind, the suffix that Prometheus' conventions ask for, what the help text calls it."""
 
-_SCALES: dict[str, float] = {"ms": 0.001}
-"""By StatsD type, what its values are multiplied with."""
+_DIVISORS: dict[str, float] = {"ms": 1000.0}
+"""By StatsD type, what its values are divided by."""
 
 
 class Store:
@@ -176,15 +176,15 @@ class Store:
             return Gauge()
         if line.type == "s":
             return Set(self.shape.set_window, self._clock)
-        scale *= _SCALES.get(line.type, 1.0)
+        divisor = _DIVISORS.get(line.type, 1.0) / scale
         options = metric.summary
         if options is not None:
             from podpatterns.adapter.quantiles import Quantiles
 
             span, steps = options.max_age, options.age_buckets
-            return Quantiles(line.weight, scale, self._now(), span=span, steps=steps, clock=self._clock)
+            return Quantiles(line.weight, divisor, self._now(), span=span, steps=steps, clock=self._clock)
         bounds = metric.bounds if metric.kind == "histogram" else ()
-        return Distribution(bounds, line.weight, scale, self._now())
+        return Distribution(bounds, line.weight, divisor, self._now())
 
     def _now(self) -> float | None:
         """When a series begins, in whole seconds: those that begin in the same one share the object."""
@@ -198,8 +198,8 @@ class Store:
     def _weighted(self, metric: Metric, part: Counter | Distribution, line: Line, scale: float) -> Slot:
         """The part of a series for the line's sample rate; the list of parts is as short as there are rates."""
         weight = line.weight * scale if line.type == "c" else line.weight
-        inner = _SCALES.get(line.type, 1.0) * scale
-        while part.weight != weight or (isinstance(part, Distribution) and part.scale != inner):
+        divisor = _DIVISORS.get(line.type, 1.0) / scale
+        while part.weight != weight or (isinstance(part, Distribution) and part.divisor != divisor):
             if part.more is None:
                 part.more = self._new(metric, line, scale)  # type: ignore[assignment]  # the same kind as `part`
             part = part.more  # type: ignore[assignment]

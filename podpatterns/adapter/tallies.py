@@ -19,7 +19,7 @@ from podpatterns.adapter.intake import Intake
 from podpatterns.adapter.slots import Distribution, Way
 from podpatterns.formats.json_text import text
 from podpatterns.formats.line_rows import Row
-from podpatterns.formats.numbers import floats
+from podpatterns.formats.numbers import floats, scaled
 from podpatterns.formats.statsd import Line, Refused, number
 
 Kind = Literal["counter", "gauge", "histogram"]
@@ -126,7 +126,7 @@ class Tallies:
         alike = (
             all(type(way) is Distribution and way.bounds is first.bounds for way in ways.values()) if first else False
         )
-        if first is None or first.scale != 1.0 or not alike:  # left out by a mapping, or changed by it
+        if first is None or first.divisor != 1.0 or not alike:  # left out by a mapping, or changed by it
             for key, value in zip(keys, values, strict=True):
                 self._take(ways[key], value, measure)
             return
@@ -164,7 +164,7 @@ class Tallies:
             found = [(row, self._value(measure, each)) for row, each in zip(rows, texts, strict=True)]
             rows = [row for row, value in found if value is not None]
             values = [value for _, value in found if value is not None]
-        return rows, values if measure.scale == 1 else [value * measure.scale for value in values]
+        return rows, scaled(values, measure.scale)
 
     def _value(self, measure: Measure, value: Any) -> float | None:
         try:

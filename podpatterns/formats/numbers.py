@@ -74,6 +74,19 @@ def canonical(value: float) -> str:
     return f"{text}.0" if text.lstrip("-").isdigit() else text
 
 
+def scaled(values: Sequence[float], factor: float) -> Sequence[float]:
+    """Each value times a factor. Where that is a division by a whole number it is done as one.
+
+    9 * 0.001 is more than 0.009, as floats go, and would belong in the next bucket; 9 / 1000 is 0.009.
+    """
+    if factor == 1:
+        return values
+    divisor = 1 / factor if factor else 0.5
+    if divisor.is_integer():
+        return [value / divisor for value in values]
+    return [value * factor for value in values]
+
+
 def floats(texts: Iterable[str]) -> list[float]:
     """A column of texts as floats.
 

@@ -448,6 +448,17 @@ def test_observers_are_histograms_or_summaries_rule_by_rule() -> None:
     assert 'plain_bucket{le="1"}' not in found
 
 
+@pytest.mark.holds("StatsD lines")
+@given(st.integers(1, 1_000_000))
+def test_milliseconds_are_in_the_bucket_of_their_seconds(milliseconds: int) -> None:
+    """Known or new, a timer on a bound is within it: 9 ms are 0.009 s, and not a little more."""
+    buckets = HistogramOptionsConfig(buckets=[milliseconds / 1000])
+    world = World(rule("h", "h", histogram_options=buckets))
+    for _ in range(3):
+        world.feed(f"h:{milliseconds}|ms", f"h:{milliseconds}.0|ms")
+    assert [value for name, value in world.samples().items() if "_bucket" in name] == [6, 6]
+
+
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=50), st.floats(0, 1))
 def test_quantiles_are_off_by_one_percent_at_most(values: list[float], wanted: float) -> None:
     """The value of the rank that is asked for, or its neighbour in a bucket."""

@@ -14,7 +14,7 @@ from podpatterns.formats import openmetrics, prometheus
 from podpatterns.formats.accept import OPENMETRICS, PROTOBUF, TEXT, TEXT_1, negotiate
 from podpatterns.formats.exposition import Malformed
 from podpatterns.formats.families import Blocks, Family, block, labels_of, metric_name, parsed
-from podpatterns.formats.numbers import canonical, column, floats, number
+from podpatterns.formats.numbers import canonical, column, floats, number, scaled
 
 NUMBERS = {
     0.0: "0",
@@ -48,6 +48,13 @@ def test_nan_and_bounds() -> None:
     """NaN is a word; a whole bound keeps its fraction in OpenMetrics."""
     assert column([math.nan, 1.0, -0.0]) == ["NaN", "1", "-0"]
     assert (canonical(1.0), canonical(0.5), canonical(math.inf)) == ("1.0", "0.5", "+Inf")
+
+
+@given(st.lists(st.integers(-(10**9), 10**9).map(float), min_size=1), st.sampled_from([1, 10, 1000, 10**6, 1024]))
+def test_scaling_by_a_share_is_a_division(values: list[float], divisor: int) -> None:
+    """Nothing is added by the share's own error: thousandths of a number are what it is divided by a thousand."""
+    assert list(scaled(values, 1 / divisor)) == [value / divisor for value in values]
+    assert list(scaled(values, divisor)) == [value * divisor for value in values]
 
 
 @given(st.lists(st.floats()))

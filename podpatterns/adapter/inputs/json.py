@@ -16,6 +16,7 @@ from podpatterns.adapter.inputs import Input, Wiring
 from podpatterns.formats.families import Family, is_metric_name, label_name
 from podpatterns.formats.json_path import Path
 from podpatterns.formats.json_text import text
+from podpatterns.formats.numbers import scaled
 from podpatterns.runtime.schema import Config, InvalidField
 from podpatterns.runtime.units import Duration, Size
 
@@ -153,7 +154,7 @@ class Extraction:
             self._refused("bad_path", f"{self._config.name}: {error}")
             return
         try:
-            found = number(value, self._config) * self._config.scale
+            (found,) = scaled((number(value, self._config),), self._config.scale)
         except (ValueError, OverflowError):
             self._refused("not_a_number", f"{self._config.name}: {str(value)[:60]!r}")
             return

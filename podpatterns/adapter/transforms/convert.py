@@ -10,7 +10,7 @@ from podpatterns.adapter.reasons import Tried
 from podpatterns.adapter.selection import Selection, check_selection
 from podpatterns.adapter.transforms import Transform, TransformConfig
 from podpatterns.formats.families import Family, Rewritten, block, labels_of
-from podpatterns.formats.numbers import number
+from podpatterns.formats.numbers import number, scaled
 from podpatterns.runtime.decode import suggest
 from podpatterns.runtime.schema import Config, InvalidField
 
@@ -64,9 +64,8 @@ class ConversionConfig(Config, frozen=True, kw_only=True):
             if unit not in UNITS:
                 raise InvalidField(field, f'"{unit}" is no unit that is known here{suggest(unit, UNITS)}')
         if UNITS[self.unit].measure != UNITS[self.to].measure:
-            raise InvalidField(
-                "to", f"{self.unit} is a {UNITS[self.unit].measure}, {self.to} a {UNITS[self.to].measure}"
-            )
+            measures = f"{self.unit} measures {UNITS[self.unit].measure}, {self.to} {UNITS[self.to].measure}"
+            raise InvalidField("to", f"{measures}: neither can be converted into the other")
         if not self.metrics:
             raise InvalidField("metrics", "name the metrics that are in this unit")
         check_selection("metrics", self.metrics)
@@ -147,11 +146,13 @@ class Conversion:
         family.unit = self._to.endings[0] if family.unit else ""
         family.exemplars = {}  # their values are in the old unit
         if family.suffixes is None:
-            family.values = [self._value(value) for value in family.values]
+            family.values = list(scaled(family.values, self._scale))
             return
         family.values = [
-            self._value(value) if suffix in ("", "_sum", "_gsum") else value
-            for suffix, value in zip(family.suffixes, family.values, strict=True)
+            new if suffix in ("", "_sum", "_gsum") else value
+            for suffix, value, new in zip(
+                family.suffixes, family.values, scaled(family.values, self._scale), strict=True
+            )
         ]
         family.blocks = [
             self._known[text] if suffix == "_bucket" else text
@@ -167,9 +168,6 @@ class Conversion:
                 base = base.removesuffix(f"_{ending}")
                 break
         return f"{base}_{self._to.endings[0]}{total}"
-
-    def _value(self, value: float) -> float:
-        return value * self._scale
 
     def _bound(self, text: str) -> str:
         # Twelve digits: bounds are labels, and 0.1 ms must not become 0.00010000000000000001 s.

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 from podpatterns.adapter.standard_output import LineWriter
 from podpatterns.errors import Rejected, Retryable
+from podpatterns.runtime.schema import InvalidField
 from podpatterns.runtime.units import Address
 
 DATAGRAM = 1432
@@ -20,8 +21,17 @@ UNIX_DATAGRAM = 8192
 """The same over a unix socket, where the usual clients send as much."""
 
 
+def check_destination(address: Address | None, example: str) -> None:
+    """Blame the field `address` if it is one to listen at, and none to connect to. Raises InvalidField."""
+    if address is not None and address.path is None and not (address.host and address.port):
+        raise InvalidField("address", f'"{address}" must name host and port, such as "{example}"')
+
+
 class Carrier(ABC):
     """Takes bodies to one place, in order."""
+
+    where: str
+    """Which place, for people."""
 
     @abstractmethod
     async def send(self, body: bytes) -> None:
@@ -46,6 +56,7 @@ class Stream(Carrier):
     """
 
     def __init__(self, address: Address, noun: str, *, repeatable: bool) -> None:
+        self.where = str(address)
         self._address, self._noun, self._repeatable = address, noun, repeatable
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
@@ -86,6 +97,7 @@ class Datagrams(Carrier):
     """
 
     def __init__(self, address: Address, size: int | None = None) -> None:
+        self.where = str(address)
         self._address = address
         self._size = size or (DATAGRAM if address.path is None else UNIX_DATAGRAM)
         self._socket: socket.socket | None = None
@@ -146,14 +158,14 @@ class File(Carrier):
     """Appends to a file, which is opened for each body: whoever rotates it need tell nobody."""
 
     def __init__(self, path: str) -> None:
-        self._path = path
+        self.where = path
 
     async def send(self, body: bytes) -> None:
         """Append it."""
         await asyncio.to_thread(self._append, body)
 
     def _append(self, body: bytes) -> None:
-        descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        descriptor = os.open(self.where, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             size = os.fstat(descriptor).st_size
             rest = memoryview(body)
@@ -174,6 +186,8 @@ class StandardOutput(Carrier):
     In a thread, for a pipe that nobody reads holds up whoever writes. A body whose deadline passes meanwhile is not
     begun anew but waited for by its next try.
     """
+
+    where = "standard output"
 
     def __init__(self) -> None:
         self._lines = LineWriter()

@@ -11,6 +11,7 @@ from podpatterns.adapter.health import HealthConfig
 from podpatterns.adapter.inputs import InputConfig
 from podpatterns.adapter.logs import LogConfig
 from podpatterns.adapter.mapping_config import MappingDefaultsConfig, MappingRuleConfig, check_bounds
+from podpatterns.adapter.naming import check_names
 from podpatterns.adapter.outputs import OutputConfig
 from podpatterns.adapter.store import Shape
 from podpatterns.adapter.transforms import TransformConfig
@@ -122,6 +123,12 @@ class AdapterConfig(PatternConfig, frozen=True, kw_only=True):
             raise InvalidField("inputs", 'at least one is needed, such as "- type: statsd"')
         if self.inputs and not (self.outputs or self.health):
             raise InvalidField("outputs", 'at least one is needed, such as "- type: prometheus"')
+
+        check_names("logs", self.logs)
+        check_names("outputs", self.outputs)
+        alone = [index for index, log in enumerate(self.logs) if log.ALONE]
+        if len(alone) > 1:
+            raise InvalidField(f"logs[{alone[1]}]", "is a second one on standard input, of which each would get a part")
 
         wrong = []
         for index, rule in enumerate(self.mapping):

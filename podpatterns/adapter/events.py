@@ -61,6 +61,7 @@ class AdapterEvents:
         )
         self._waiting = gauge(f"{_PREFIX}waiting_bytes", "Bytes that wait to be delivered, by output.", ["output"])
         self._lasting: set[Quarantined] = set()
+        self._last_errors: dict[str, str] = {}
 
     # --- lines ----------------------------------------------------------------------------------------------------
 
@@ -153,12 +154,18 @@ class AdapterEvents:
         self._delivered.add(output)
         self._log.debug("adapter.delivery.done", output=output)
 
-    def delivery_failed(self, output: str, error: str) -> None:
-        """A push was not taken; it is tried again unless it is counted as lost as well."""
+    def delivery_failed(self, output: str, to: str, error: str) -> None:
+        """A push was not taken; it is tried again unless it is counted as lost as well.
+
+        Logged at the 1st, 10th, 100th, … time, and whenever the error is another one than the time before.
+        """
         cell = self._delivery_failures.cell(output)
         cell.value += 1
-        if _round(cell.value):
-            self._log.warning("adapter.delivery.failed", output=output, error=error, failures_so_far=int(cell.value))
+        if _round(cell.value) or self._last_errors.get(output) != error:
+            self._log.warning(
+                "adapter.delivery.failed", output=output, to=to, error=error, failures_so_far=int(cell.value)
+            )
+        self._last_errors[output] = error
 
     def deliveries_lost(self, output: str, reason: str, count: int) -> None:
         """Pushes were given up: refused for good, too old where too many waited, or left over at the end."""

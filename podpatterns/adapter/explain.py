@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from podpatterns.adapter import samples
 from podpatterns.adapter.config import AdapterConfig
 from podpatterns.adapter.intake import shown
-from podpatterns.adapter.logs import LogConfig, named
+from podpatterns.adapter.logs import LogConfig
 from podpatterns.adapter.mapping import Mapper
+from podpatterns.adapter.naming import named
 from podpatterns.adapter.normaliser import Normaliser
 from podpatterns.formats.lines import clean
 
@@ -44,7 +45,7 @@ def _log(name: str, config: LogConfig, sample: str) -> Iterator[str]:
     output = config.output
     yield f"log {name} from {config.where}: {config.format}, as {output.form} to {output.path or 'standard output'}"
     normaliser = Normaliser(config, time.time)
-    lines = clean(sample.rstrip("\n").encode("utf-8", "replace"), 0, limit=config.max_line).text.split(b"\n")
+    lines = clean(sample.rstrip("\n").encode("utf-8", "surrogateescape"), 0, limit=config.max_line).text.split(b"\n")
     at = 0
     for count in normaliser.normalise(lines, final=True).lines:
         mine = lines[at : at + count]

@@ -21,7 +21,7 @@ from podpatterns.runtime.units import Duration, Size, Url
 if TYPE_CHECKING:
     from aiohttp import ClientSession
 
-Name = Annotated[str, msgspec.Meta(pattern="^[a-z_][a-z0-9_]*$")]
+Name = Annotated[str, msgspec.Meta(pattern="^[a-z_][a-z0-9_]*$", extra={"is": "small letters, digits and _"})]
 """The beginning of a metric's name."""
 
 

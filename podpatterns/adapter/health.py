@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import ssl  # which asyncio has imported already
 import time
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -18,11 +18,12 @@ import msgspec
 
 from podpatterns.adapter.checks import Check, CheckConfig, CheckContext, Failed
 from podpatterns.adapter.health_events import HealthEvents
+from podpatterns.adapter.naming import check_names, named
 from podpatterns.adapter.verdict import Overall, State, Verdict, overall
 from podpatterns.formats.timestamps import rfc3339
 from podpatterns.runtime.http_server import HttpReply, HttpRequest, HttpServer, url
 from podpatterns.runtime.listening import listening
-from podpatterns.runtime.schema import Config, InvalidField, component_type
+from podpatterns.runtime.schema import Config
 from podpatterns.runtime.service import Deadline
 from podpatterns.runtime.units import Address, Duration
 
@@ -41,7 +42,10 @@ class HealthConfig(Config, frozen=True, kw_only=True):
     """Where the endpoint is: all interfaces by default, because the kubelet asks at the pod's address. Since all
     containers of a pod share that, a probe of *any* of them can ask here."""
 
-    path: Annotated[str, msgspec.Meta(pattern="^/[!-~]*[!-.0-~]$")] = "/health"
+    path: Annotated[
+        str,
+        msgspec.Meta(pattern="^/[!-~]*[!-.0-~]$", extra={"is": "a path that begins with / and does not end with one"}),
+    ] = "/health"
     """The path for all checks; below it each check has one of its own, such as `/health/redis`."""
 
     match: Literal["all", "any"] = "all"
@@ -55,27 +59,12 @@ class HealthConfig(Config, frozen=True, kw_only=True):
     """What is asked."""
 
     def __post_init__(self) -> None:
-        seen: set[str] = set()
-        for index, (name, _) in enumerate(self.named()):
-            if name in seen:
-                raise InvalidField(f"checks[{index}].name", f'"{name}" is the name of two checks; give each its own')
-            seen.add(name)
-
-    def named(self) -> Iterator[tuple[str, CheckConfig]]:
-        """Each check with its name: the type, with a number from the second of a type on."""
-        seen: Counter[str] = Counter()
-        for each in self.checks:
-            kind = component_type(type(each))
-            if each.name is not None:
-                yield each.name, each
-                continue
-            seen[kind] += 1
-            yield kind if seen[kind] == 1 else f"{kind}-{seen[kind]}", each
+        check_names("checks", self.checks)
 
     def explain(self) -> Iterator[str]:
         """What would be asked, and how often."""
         yield f"health at {self.listen}{self.path}: {self.match} of the critical checks must pass"
-        for name, each in self.named():
+        for name, each in named(self.checks):
             yield f"check {name}: {each.asks()}"
             yield f"    every {each.interval}, for at most {each.timeout}"
             then = "the endpoint answers 503" if each.critical else "the endpoint says degraded, with 200"
@@ -108,7 +97,7 @@ class Health:
             name: Watched(
                 name, each, each.build(context), Verdict(each.failures, each.successes, now, now + config.startup)
             )
-            for name, each in config.named()
+            for name, each in named(config.checks)
         }
         self._server = HttpServer(self._answer)
 
@@ -148,7 +137,7 @@ class Health:
         reason = await self._reason(each)
         now = time.monotonic()
         before, held = each.verdict.state, now - each.verdict.since
-        each.checked, each.took, each.reason = now, now - began, reason[:REASON]
+        each.checked, each.took, each.reason = now, now - began, " ".join(reason.split())[:REASON]
         changed = each.verdict.judge(passed=not reason, now=now)
         self._events.checked(each.name, each.took, passed=not reason, state=each.verdict.state)
         if changed:
@@ -221,8 +210,14 @@ def _written(seconds: float) -> str:
 
 def _said(error: Exception) -> str:
     """The system's own words, which asyncio covers with the address."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"the certificate is refused: {error.verify_message}"
+    if isinstance(error, ssl.SSLError):
+        return f"no TLS: {(error.reason or str(error)).replace('_', ' ').lower()}"
     number = getattr(error, "errno", None)
-    return os.strerror(number).lower() if isinstance(number, int) and number > 0 else str(error) or type(error).__name__
+    if isinstance(number, int) and number > 0:
+        return os.strerror(number).lower()
+    return (getattr(error, "strerror", None) or str(error) or type(error).__name__).lower()
 
 
 def _times(count: int, noun: str) -> str:

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from podpatterns.adapter.events import AdapterEvents
-from podpatterns.adapter.outputs import Source
+from podpatterns.adapter.outputs import OutputContext
 from podpatterns.adapter.pushing import Push, PushConfig
 from podpatterns.errors import Rejected, Retryable
 from podpatterns.runtime.schema import InvalidField
@@ -76,10 +75,8 @@ class Post(Push):
             raise Retryable(str(answer), after=_seconds(answer.fields.get("Retry-After", "")))
         raise Rejected(str(answer))
 
-    def __init__(
-        self, noun: str, config: PostConfig, fields: dict[str, str], source: Source, events: AdapterEvents
-    ) -> None:
-        super().__init__(noun, config, source, events)
+    def __init__(self, config: PostConfig, fields: dict[str, str], context: OutputContext) -> None:
+        super().__init__(config, config.url.redacted, context)
         self._post = config
         self._fields = {"User-Agent": "podpatterns-adapter", **fields, **config.headers}
         self._session: ClientSession | None = None
@@ -114,10 +111,7 @@ class Post(Push):
 
 
 def _token(file: SecretFile) -> str:
-    try:
-        token = file.read()
-    except UnicodeDecodeError:
-        token = ""
+    token = file.read()
     if not token or not token.isascii() or not token.isprintable():
         raise Retryable(f"{file} must hold a token: one line of ASCII")  # without what it holds: it may be a secret
     return token

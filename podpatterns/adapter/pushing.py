@@ -15,8 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 
 from podpatterns.adapter.carriers import Carrier
-from podpatterns.adapter.events import AdapterEvents
-from podpatterns.adapter.outputs import Output, OutputConfig, Source
+from podpatterns.adapter.outputs import Output, OutputConfig, OutputContext
 from podpatterns.errors import Rejected, Retryable
 from podpatterns.formats.families import Family
 from podpatterns.runtime.backoff import Backoff
@@ -108,9 +107,9 @@ class Waiting:
 class Push(Output):
     """Two tasks: one takes metrics at each interval, one delivers. Neither waits for the other."""
 
-    def __init__(self, noun: str, config: PushConfig, source: Source, events: AdapterEvents) -> None:
-        self.name, self._noun = f"{noun} output", noun
-        self._settings, self._source, self._events = config, source, events
+    def __init__(self, config: PushConfig, where: str, context: OutputContext) -> None:
+        self.name, self.called, self._where = f"output {context.name}", context.name, where
+        self._settings, self._source, self._events = config, context.source, context.events
         self._waiting = Waiting(config.max_waiting)
         self._more = asyncio.Event()
         self._sending, self._taking = asyncio.Lock(), asyncio.Lock()
@@ -154,7 +153,16 @@ class Push(Output):
     async def stop(self) -> None:
         """Give up what is left, and count it."""
         if self._waiting:
-            self._events.deliveries_lost(self._noun, "shutdown", self._waiting.clear())
+            self.lost("shutdown", self._waiting.clear())
+        self._events.deliveries_waiting(self.called, 0)
+
+    def failed(self, why: str) -> None:
+        """A delivery was not taken, or not as a whole."""
+        self._events.delivery_failed(self.called, self._where, why)
+
+    def lost(self, reason: str, count: int) -> None:
+        """Deliveries are given up."""
+        self._events.deliveries_lost(self.called, reason, count)
 
     async def _take_always(self) -> None:
         loop = asyncio.get_running_loop()
@@ -185,8 +193,8 @@ class Push(Output):
     def _put(self, bodies: Sequence[bytes]) -> None:
         for body in bodies:
             if gone := self._waiting.put(body):
-                self._events.deliveries_lost(self._noun, "max_waiting", gone)
-        self._events.deliveries_waiting(self._noun, self._waiting.size)
+                self.lost("max_waiting", gone)
+        self._events.deliveries_waiting(self.called, self._waiting.size)
         if self._waiting:
             self._more.set()
 
@@ -211,26 +219,26 @@ class Push(Output):
                 async with asyncio.timeout(self._settings.timeout):
                     await self.deliver(body)
             except Rejected as error:
-                self._events.delivery_failed(self._noun, str(error))
-                self._events.deliveries_lost(self._noun, "rejected", 1)
+                self.failed(str(error))
+                self.lost("rejected", 1)
             except (Retryable, OSError, TimeoutError) as error:
-                self._events.delivery_failed(self._noun, str(error) or f"no answer within {self._settings.timeout}")
+                self.failed(str(error) or f"no answer within {self._settings.timeout}")
                 after = error.after if isinstance(error, Retryable) else None
                 if after is not None:
                     return min(after, _LONGEST_PAUSE)
                 return self._backoff.delay(failures, random.random())  # noqa: S311 - jitter
             else:
-                self._events.delivered(self._noun)
+                self._events.delivered(self.called)
             self._waiting.drop(body)
-            self._events.deliveries_waiting(self._noun, self._waiting.size)
+            self._events.deliveries_waiting(self.called, self._waiting.size)
             return None
 
 
 class Carried(Push):
     """Bodies of lines, to wherever a carrier takes them."""
 
-    def __init__(self, noun: str, config: PushConfig, carrier: Carrier, source: Source, events: AdapterEvents) -> None:
-        super().__init__(noun, config, source, events)
+    def __init__(self, config: PushConfig, carrier: Carrier, context: OutputContext) -> None:
+        super().__init__(config, carrier.where, context)
         self._carrier = carrier
 
     async def deliver(self, body: bytes) -> None:

@@ -7,10 +7,10 @@ import contextlib
 
 from podpatterns.adapter.fetching import Unusable
 from podpatterns.formats.resp import BadReply, ErrorReply, Replies, Value, command
-from podpatterns.runtime.units import Address, SecretFile
+from podpatterns.runtime.units import Address
 
 
-async def ask(address: Address, *words: bytes, user: str, password: SecretFile | None) -> Value:
+async def ask(address: Address, *words: bytes, user: str, password: str | None) -> Value:
     """The reply to one command, which is sent behind AUTH where there is a password.
 
     Raises:
@@ -19,7 +19,7 @@ async def ask(address: Address, *words: bytes, user: str, password: SecretFile |
     """
     commands = [command(*words)]
     if password is not None:
-        commands.insert(0, command(b"AUTH", user.encode(), password.read().encode()))
+        commands.insert(0, command(b"AUTH", user.encode(), password.encode()))
     if address.path is not None:
         reader, writer = await asyncio.open_unix_connection(address.path)
     else:

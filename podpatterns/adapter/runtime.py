@@ -18,9 +18,10 @@ from podpatterns.adapter.health_events import HealthEvents
 from podpatterns.adapter.inputs import Input, InputConfig, PullInput, Wiring
 from podpatterns.adapter.intake import Intake
 from podpatterns.adapter.log_events import LogEvents
-from podpatterns.adapter.logs import Log, LogConfig, LogContext, named
+from podpatterns.adapter.logs import Log, LogConfig, LogContext
 from podpatterns.adapter.mapping import Mapper
-from podpatterns.adapter.outputs import Output, OutputConfig
+from podpatterns.adapter.naming import named
+from podpatterns.adapter.outputs import Output, OutputConfig, OutputContext
 from podpatterns.adapter.page import Page, Transform, compose
 from podpatterns.adapter.parts import Kind, Parts
 from podpatterns.adapter.store import Store
@@ -62,7 +63,7 @@ class Adapter(Pattern[AdapterConfig]):
         self._inputs = Kind(self._feeding, self.config.inputs)
         self._logs = Kind(self._normalising, list(named(self.config.logs)))
         self._health = Kind(self._checking, _given(self.config.health))
-        self._outputs = Kind(self._showing, self.config.outputs)
+        self._outputs = Kind(self._showing, list(named(self.config.outputs)))
         self._parts = Parts(self._inputs, self._logs, self._health, self._outputs)
         # Without anything else to do, an adapter of logs that have ended has ended.
         others = self.inputs or self.health or self.outputs
@@ -190,8 +191,9 @@ class Adapter(Pattern[AdapterConfig]):
     def _checking(self, config: HealthConfig) -> Health:
         return Health(config, CheckContext(self.collect), self._health_events)
 
-    def _showing(self, config: OutputConfig) -> Output:
-        return config.build(self, self.events)
+    def _showing(self, config: tuple[str, OutputConfig]) -> Output:
+        name, output = config
+        return output.build(OutputContext(name, self, self.events))
 
     async def reload(self, config: AdapterConfig) -> None:
         """Put changed inputs, transforms and outputs in force; the store and its counters survive.
@@ -205,7 +207,9 @@ class Adapter(Pattern[AdapterConfig]):
             raise StartError("adapter.series cannot change while running: counters would lose what they hold; restart")
         transforms = _transforms(config)
         await self._parts.exchange(
-            (self._inputs, config.inputs), (self._health, _given(config.health)), (self._outputs, config.outputs)
+            (self._inputs, config.inputs),
+            (self._health, _given(config.health)),
+            (self._outputs, list(named(config.outputs))),
         )
         # From here on nothing waits: the new configuration is in force as a whole.
         old, self.config, self._transforms = self.config, config, transforms

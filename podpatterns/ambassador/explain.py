@@ -38,7 +38,7 @@ def explain(config: AmbassadorConfig, sample: str | None) -> Iterator[str]:
     lines = text.partition("\n\n")[0].split("\n")
     if re.fullmatch(r"[A-Z]+ \S+", lines[0]):
         lines[0] += " HTTP/1.1"  # people who type a sample leave it out; whoever sends one does not
-    head = "\r\n".join(lines).encode() + b"\r\n\r\n"
+    head = "\r\n".join(lines).encode("utf-8", "surrogateescape") + b"\r\n\r\n"
     for listener in config.listeners:
         if isinstance(listener, TcpConfig):
             yield f"{listener.title}: each connection, whatever it carries"

@@ -216,6 +216,9 @@ class Decoder:
         try:
             msgspec.convert(value, Annotated[(plain, *metas)], dec_hook=_passed)
         except msgspec.ValidationError as error:
+            said = next((meta.extra["is"] for meta in metas if meta.extra and "is" in meta.extra), None)
+            if said is not None and "regex" in str(error):  # which says nothing to whoever has not written it
+                return self._fail(node.mark, path, f"must be {said}, not {_found(node)}")
             return self._fail(node.mark, path, _constraint(str(error)))
         return value
 

@@ -81,7 +81,7 @@ def is_slot(cls: Any) -> bool:
     return isinstance(cls, type) and ComponentConfig in cls.__bases__
 
 
-def component_type(cls: type[ComponentConfig]) -> str:
+def component_type(cls: type[Config]) -> str:
     """The `type` by which a configuration names this class."""
     return str(cls.__struct_config__.tag)
 

@@ -7,6 +7,7 @@ message that shows the right form; `SCHEMA` is its JSON Schema; `str()` gives th
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import re
 from collections.abc import Callable
@@ -193,8 +194,15 @@ class SecretFile(str):
     SCHEMA: ClassVar[dict[str, Any]] = {"type": "string", "minLength": 1, "examples": ["/var/run/secrets/token"]}
 
     def read(self) -> str:
-        """The secret as it is now, without the final newline that editors add. Raises OSError."""
-        return Path(self).read_text("utf-8").removesuffix("\n").removesuffix("\r")
+        """The secret as it is now, without the final newline that editors add.
+
+        Raises:
+            OSError: the file cannot be read, or does not hold text in UTF-8.
+        """
+        try:
+            return Path(self).read_text("utf-8").removesuffix("\n").removesuffix("\r")
+        except UnicodeDecodeError:  # which would show what the file holds
+            raise OSError(errno.EILSEQ, "does not hold text in UTF-8", str(self)) from None
 
 
 class FunctionRef:

@@ -6,6 +6,8 @@ import asyncio
 import json
 import os
 import sqlite3
+import ssl
+import subprocess
 import time
 from contextlib import closing
 from pathlib import Path
@@ -115,6 +117,49 @@ async def test_http(answer, more, expected):
     assert "hunter2" not in said
 
 
+async def test_tls_that_fails_says_why(tmp_path):
+    """The number of such an error is none of the system's, whose words for it would be about something else."""
+    words = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj", "/CN=shop"]
+    files = ["-keyout", str(tmp_path / "key"), "-out", str(tmp_path / "crt")]
+    subprocess.run(["openssl", *words, *files], check=True, capture_output=True)  # noqa: ASYNC221 - before anything runs
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(tmp_path / "crt", tmp_path / "key")
+    server = await asyncio.start_server(lambda r, w: w.close(), "127.0.0.1", 0, ssl=context)
+    async with server:
+        url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        said = await reason(configured(type="http", url=url))
+        assert said == "the certificate is refused: self-signed certificate"
+        assert "closed without an answer" in await reason(configured(type="http", url=url, verify=False))
+
+    async def greet(reader, writer):
+        writer.write(b"220 shop ESMTP\r\n")
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(greet, "127.0.0.1", 0) as server:
+        url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        assert await reason(configured(type="http", url=url)) == "no TLS: wrong version number"
+
+
+@pytest.mark.parametrize("check", ["redis", "postgresql"])
+async def test_a_password_that_cannot_be_read_is_told_from_a_server_that_cannot_be_reached(check, tmp_path):
+    """The path is not told, nor what the file holds."""
+    secret = tmp_path / "password"
+    config = configured(type=check, address=f"unix:{tmp_path}/server", password=str(secret))
+    assert await reason(config) == "the password cannot be read: no such file or directory"
+    secret.write_bytes(b"hunter2\xff")
+    assert await reason(config) == "the password cannot be read: does not hold text in utf-8"
+    secret.write_bytes(b"hunter2")
+    assert await reason(config) == "no such file or directory"
+
+
+async def test_a_name_that_is_not_known():
+    """In words, without the number that the resolver gives it."""
+    said = await reason(configured(type="tcp", address="nowhere.invalid:1", remote=True, timeout="5s"))
+    assert said
+    assert "[" not in said
+
+
 async def test_redis(tmp_path, unused_tcp_port):
     """PONG passes; a password that is wrong and a server that is loading do not."""
     secret = tmp_path / "password"
@@ -176,7 +221,7 @@ async def test_metric_of_a_page():
         assert await reason(configured(**ask, labels={"queue": "a"}, max=10)) == ""
         assert await reason(configured(**ask, labels={"queue": "b"}, max=10)) == "70 is more than 10"
         assert await reason(configured(**ask, labels={"queue": "a"}, min=5, max=10)) == "3 is less than 5"
-        assert await reason(configured(**ask, max=100)) == "it is not a number"
+        assert await reason(configured(**ask, max=100)) == "the value is not a number"
         assert await reason(configured(**ask, labels={"queue": "d"}, max=10)) == "there is no such series"
         assert await reason(configured(**ask, labels={"queue": "d"}, max=10, absent=True)) == ""
 
@@ -216,8 +261,11 @@ async def test_metric_that_the_adapter_holds():
         ({"type": "postgresql", "address": "db:5432"}, "is not this pod"),
         ({"type": "metric", "metric": "x", "max": 1, "url": "http://example.org/"}, "is not this pod"),
         ({"type": "metric", "metric": "x"}, "needs a limit"),
+        ({"type": "metric", "metric": "x", "min": 3, "max": 1}, "max: is less than min, 3"),
+        ({"type": "http", "url": "http://127.0.0.1/", "status": "399-200"}, '"399-200" ends before it begins'),
+        ({"type": "http", "url": "http://127.0.0.1/", "status": "2xx"}, 'a range, such as .*, not "2xx"'),
         ({"type": "command", "command": []}, "at least 1"),
-        ({"type": "sqlite", "path": "/x", "query": "DELETE FROM x"}, "query"),
+        ({"type": "sqlite", "path": "/x", "query": "DELETE FROM x"}, "query: must be a statement that reads: SELECT"),
         ({"type": "postgresql", "query": "EXPLAIN ANALYZE CREATE TABLE x AS SELECT 1"}, "query"),
         ({"type": "file", "path": "/x", "max_age": "0s"}, "longer than"),
         ({"type": "tcp", "address": "127.0.0.1:1", "interval": "0s"}, "longer than"),

@@ -15,6 +15,7 @@ from podpatterns.adapter.checks.file import FileConfig
 from podpatterns.adapter.checks.tcp import TcpConfig
 from podpatterns.adapter.config import AdapterConfig
 from podpatterns.adapter.health import Health, HealthConfig
+from podpatterns.adapter.naming import named
 from podpatterns.adapter.outputs.prometheus import PrometheusConfig
 from podpatterns.adapter.runtime import Adapter
 from podpatterns.adapter.verdict import State
@@ -146,8 +147,8 @@ async def test_only_reading():
 def test_the_names_of_checks_are_their_own():
     """Two of a type are told apart; a name that is there twice is refused where it stands."""
     one = TcpConfig(address=Address("127.0.0.1:1"))
-    named = HealthConfig(checks=[one, TcpConfig(address=Address("127.0.0.1:2"), name="b"), one])
-    assert [name for name, _ in named.named()] == ["tcp", "b", "tcp-2"]
+    config = HealthConfig(checks=[one, TcpConfig(address=Address("127.0.0.1:2"), name="b"), one])
+    assert [name for name, _ in named(config.checks)] == ["tcp", "b", "tcp-2"]
     text = "adapter:\n  health:\n    checks:\n    - {type: file, path: /x, max_age: 1m, name: a}\n"
     text += "    - {type: file, path: /y, max_age: 1m, name: a}\n"
     with pytest.raises(ConfigError, match=r'f\.yaml:5:\d+: adapter.health.checks\[1\].name: "a" is the name of two'):

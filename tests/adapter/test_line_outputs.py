@@ -362,6 +362,7 @@ async def test_a_full_disk_leaves_nothing_by_halves(tmp_path: Path, monkeypatch:
         (lambda: CloudwatchConfig(namespace="x", address=Address(":1")), "address"),
         (lambda: CloudwatchConfig(namespace="x", labels={"_aws": "b"}), "labels._aws"),
         (lambda: JsonConfig(path="a", address=Address("b:1")), "path"),
+        (lambda: JsonConfig(address=Address(":1")), "address"),
         (lambda: StatsdOutputConfig(address=Address(":1")), "address"),
     ],
 )

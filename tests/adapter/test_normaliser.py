@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from podpatterns.adapter.config import AdapterConfig
 from podpatterns.adapter.logs import Format, LogConfig
 from podpatterns.adapter.normaliser import LONGEST, Normaliser
 from podpatterns.errors import ConfigError
@@ -199,8 +200,8 @@ def test_no_line_is_too_odd(name, unparsed, data):
     ("more", "message"),
     [
         ({}, "format"),
-        ({"format": "regex"}, "stands with format: regex"),
-        ({"format": "json", "pattern": "x"}, "stands with format: regex"),
+        ({"format": "regex"}, "is needed by format: regex"),
+        ({"format": "json", "pattern": "x"}, "json has one of its own"),
         ({"format": "regex", "pattern": "("}, "not a regular expression"),
         ({"format": "regex", "pattern": "x"}, "no named group"),
         ({"format": "regex", "pattern": "(?P<x>(a+)+)b"}, "can take forever"),
@@ -219,6 +220,13 @@ def test_what_is_refused(more, message):
     """With what to do about it."""
     with pytest.raises(ConfigError, match=message):
         configured(**more)
+
+
+def test_standard_input_is_read_by_one_log():
+    """Each of two would get a part of it."""
+    log = configured(format="json")
+    with pytest.raises(ValueError, match="second one on standard input"):
+        AdapterConfig(logs=[log, log])
 
 
 def test_logfmt_as_output():

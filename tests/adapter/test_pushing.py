@@ -16,16 +16,17 @@ from aiohttp import web
 from podpatterns.adapter.config import AdapterConfig
 from podpatterns.adapter.events import AdapterEvents
 from podpatterns.adapter.inputs.statsd import StatsdConfig
-from podpatterns.adapter.outputs import OutputConfig
+from podpatterns.adapter.outputs import OutputConfig, OutputContext
 from podpatterns.adapter.outputs.graphite import GraphiteConfig as GraphiteOutputConfig
 from podpatterns.adapter.outputs.influx import InfluxConfig as InfluxOutputConfig
 from podpatterns.adapter.outputs.otlp import OtlpConfig
 from podpatterns.adapter.outputs.remote_write import RemoteWriteConfig
 from podpatterns.adapter.pushing import Push, PushConfig, Waiting
 from podpatterns.adapter.runtime import Adapter
-from podpatterns.errors import Retryable
+from podpatterns.errors import ConfigError, Retryable
 from podpatterns.formats import remote_write
 from podpatterns.formats.families import Family
+from podpatterns.runtime import config as configuration
 from podpatterns.runtime.service import Deadline
 from podpatterns.runtime.telemetry import Telemetry
 from podpatterns.runtime.units import Address, Duration, SecretFile, Size, Url
@@ -177,6 +178,46 @@ async def test_samples_that_were_not_written_are_counted() -> None:
         assert adapter.events.lost == {"remote_write: partly_written": 2}
 
 
+async def test_two_outputs_of_a_type_are_told_apart(capsys: pytest.CaptureFixture[str], unused_tcp_port: int) -> None:
+    """Each has figures of its own under its name; where a delivery was to go stands in the log, without a password."""
+    text = f"""
+    adapter:
+      inputs: [{{type: statsd, listen: "127.0.0.1:0"}}]
+      outputs:
+      - {{type: graphite, address: "127.0.0.1:{unused_tcp_port}", interval: 20ms, final_delivery: 0s}}
+      - {{type: influx, url: "http://me:s3cret@127.0.0.1:{unused_tcp_port}/write", interval: 20ms, final_delivery: 0s}}
+      - {{type: graphite, address: "127.0.0.1:{unused_tcp_port}", interval: 20ms, final_delivery: 0s}}
+      - {{type: graphite, name: attic, address: "127.0.0.1:{unused_tcp_port}", interval: 1h, final_delivery: 0s}}
+    """
+    config = configuration.loads([("f.yaml", text)]).patterns["adapter"]
+    async with Adapter(config) as adapter:
+        adapter.feed(b"a:1|c")
+        failures = adapter.context.telemetry.families["podpatterns_adapter_delivery_failures"]
+        await until(lambda: {("graphite",), ("graphite-2",), ("influx",)} == set(failures.series))
+    assert adapter.events.lost.keys() == {f"{name}: shutdown" for name in ("graphite", "graphite-2", "influx", "attic")}
+    said = capsys.readouterr()
+    assert "s3cret" not in said.err + said.out
+    assert f"http://***@127.0.0.1:{unused_tcp_port}/write" in said.err + said.out
+
+
+def test_two_outputs_of_a_name_are_refused() -> None:
+    """Where the second one stands: its figures would be those of both."""
+    text = "adapter:\n  inputs: [{type: statsd}]\n  outputs:\n  - {type: json, name: a}\n  - {type: json, name: a}\n"
+    with pytest.raises(
+        ConfigError, match=r'f\.yaml:5:\d+: adapter\.outputs\[1\]\.name: "a" is the name of two outputs'
+    ):
+        configuration.loads([("f.yaml", text)])
+
+
+async def test_another_error_is_logged_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    """One that goes on is logged at its 1st, 10th and 100th time, lest it flood the log."""
+    events = AdapterEvents(Telemetry())
+    for error in ["refused"] * 9 + ["answered 401", "answered 401", "refused"]:
+        events.delivery_failed("otlp", "http://x/", error)
+    said = capsys.readouterr()
+    assert (said.err + said.out).count("adapter.delivery.failed") == 3  # the 10th is another one as well
+
+
 async def test_a_token_that_is_none_is_waited_for(tmp_path: Path) -> None:
     """A file that is missing, empty or no line of text stops deliveries, not the adapter, until it is right."""
     token = tmp_path / "token"
@@ -188,7 +229,7 @@ async def test_a_token_that_is_none_is_waited_for(tmp_path: Path) -> None:
                 if wrong is not None:
                     token.write_bytes(wrong)
                 output = adapter.outputs[0]
-                with pytest.raises((Retryable, FileNotFoundError), match="token"):
+                with pytest.raises((Retryable, OSError), match=re.escape(str(token))):
                     await output.deliver(b"")  # type: ignore[attr-defined]
                 assert not receiver.requests, count
             token.write_text("s3cret")
@@ -258,7 +299,8 @@ class Numbers(Push):
             async def collect(self, within: float) -> list[Family]:
                 return []
 
-        super().__init__("numbers", config, Nothing(), AdapterEvents(Telemetry()))
+        context = OutputContext("numbers", Nothing(), AdapterEvents(Telemetry()))
+        super().__init__(config, "nowhere", context)
         self.down, self.taken, self.tries, self.number = down, list[int](), 0, 0
         self.most = 0
 

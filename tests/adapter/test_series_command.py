@@ -94,6 +94,9 @@ async def test_the_command_asks_the_admin_endpoint() -> None:
             data = await answer(adapter, **request.query)
             return HttpReply(200, json.dumps(data).encode(), "application/json")
 
+        async def somebody_else(_request: HttpRequest) -> HttpReply:
+            return HttpReply(200, b"<html>", "text/html")
+
         async def missing(_request: HttpRequest) -> HttpReply:
             return HttpReply(404, b"", "text/plain")
 
@@ -108,6 +111,8 @@ async def test_the_command_asks_the_admin_endpoint() -> None:
         assert (code, text.splitlines()[0]) == (0, "series 1 of 10 (10 %), metrics 1, lines 1")
         code, text = await asked(HttpServer(handle), "--output", "json", "--top", "1")
         assert (code, json.loads(text)["top"]) == (0, [{"metric": "a_total", "series": 1}])
+        code, text = await asked(HttpServer(somebody_else))
+        assert (code, text) == (1, "podpatterns: what answers is no admin endpoint; name another one with --admin\n")
         code, text = await asked(HttpServer(missing))
         assert code == 1
         assert "not that of an adapter" in text

@@ -107,6 +107,17 @@ def test_a_secret_is_read_anew_without_its_final_newline(tmp_path):
     assert secret.read() == "two"
 
 
+def test_a_secret_that_is_no_text_is_an_error_that_does_not_show_it(tmp_path):
+    """Like a file that cannot be read: whoever reads secrets expects that one."""
+    path = tmp_path / "token"
+    path.write_bytes(b"hunter2\xff")
+    with pytest.raises(OSError, match="does not hold text in UTF-8") as caught:
+        SecretFile(path).read()
+    assert caught.value.filename == str(path)
+    assert "hunter2" not in str(caught.value)
+    assert caught.value.__suppress_context__
+
+
 def test_a_transform_is_a_plain_function():
     """The decorator marks a function, which still can be called; a coroutine function is refused."""
 

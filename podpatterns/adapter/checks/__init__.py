@@ -13,13 +13,22 @@ from typing import Annotated
 import msgspec
 
 from podpatterns.adapter.fetching import refuse_elsewhere
+from podpatterns.adapter.naming import NamedConfig
 from podpatterns.formats.families import Family
 from podpatterns.runtime.schema import ComponentConfig, InvalidField
-from podpatterns.runtime.units import Address, Duration
+from podpatterns.runtime.units import Address, Duration, SecretFile
 
 
 class Failed(Exception):  # noqa: N818 - what the check has found
     """Not well, and why: in a few words that anybody may read, for the endpoint is public."""
+
+
+def secret(file: SecretFile) -> str:
+    """What a file holds. Raises Failed, which names the setting: the endpoint shows no paths."""
+    try:
+        return file.read()
+    except OSError as error:
+        raise Failed(f"the password cannot be read: {(error.strerror or str(error)).lower()}") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +51,8 @@ class Check(ABC):
         """
 
 
-class CheckConfig(ComponentConfig, frozen=True, kw_only=True):
-    """Base of the checks' configurations."""
-
-    name: Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")] | None = None
-    """What the check is called in the answer, in metrics and in the path of its own (`/health/<name>`). None: its type,
-    with a number from the second of a type on."""
+class CheckConfig(ComponentConfig, NamedConfig, frozen=True, kw_only=True):
+    """Base of the checks' configurations. The name of a check is also the path of its own, `/health/<name>`."""
 
     interval: Duration = Duration("10s")
     """How long after the beginning of one check the next one begins; the same default as the kubelet's `periodSeconds`.

@@ -9,7 +9,14 @@ import msgspec
 
 from podpatterns.adapter.checks import Failed
 
-Query = Annotated[str, msgspec.Meta(min_length=1, pattern=r"(?is)^\s*(select|with|values|show|pragma)\b")]
+Query = Annotated[
+    str,
+    msgspec.Meta(
+        min_length=1,
+        pattern=r"(?is)^\s*(select|with|values|show|pragma)\b",
+        extra={"is": "a statement that reads: SELECT, WITH, VALUES, SHOW or PRAGMA"},
+    ),
+]
 """A statement that reads. PostgreSQL is asked in a transaction in which it refuses to write (but for what `EXPLAIN`
 makes it do, which is not taken here for that), and SQLite opens the file for reading."""
 

@@ -10,6 +10,7 @@ import msgspec
 from podpatterns.adapter.checks import Check, CheckContext, ConnectingConfig, Failed
 from podpatterns.adapter.fetching import refuse_elsewhere
 from podpatterns.runtime import http_get
+from podpatterns.runtime.schema import InvalidField
 from podpatterns.runtime.units import Url
 
 
@@ -21,7 +22,12 @@ class HttpConfig(ConnectingConfig, frozen=True, kw_only=True):
     url: Url
     """What is asked for."""
 
-    status: Annotated[str, msgspec.Meta(pattern=r"^[1-5][0-9]{2}(-[1-5][0-9]{2})?$")] = "200-399"
+    status: Annotated[
+        str,
+        msgspec.Meta(
+            pattern=r"^[1-5][0-9]{2}(-[1-5][0-9]{2})?$", extra={"is": "a status or a range, such as 204 or 200-299"}
+        ),
+    ] = "200-399"
     """The status that passes, or the first and the last of a range. The default is the kubelet's."""
 
     contains: Annotated[str, msgspec.Meta(min_length=1)] | None = None
@@ -33,7 +39,15 @@ class HttpConfig(ConnectingConfig, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if not self.statuses:
+            raise InvalidField("status", f'"{self.status}" ends before it begins')
         refuse_elsewhere("url", urlsplit(self.url).hostname or "", remote=self.remote)
+
+    @property
+    def statuses(self) -> range:
+        """Those that pass."""
+        first, _, last = self.status.partition("-")
+        return range(int(first), int(last or first) + 1)
 
     def build(self, context: CheckContext) -> Check:  # noqa: ARG002 - it needs nothing of the adapter
         """The check."""
@@ -49,8 +63,6 @@ class Http(Check):
 
     def __init__(self, config: HttpConfig) -> None:
         self._config = config
-        first, _, last = config.status.partition("-")
-        self._range = range(int(first), int(last or first) + 1)
 
     async def probe(self) -> None:
         """Ask."""
@@ -59,7 +71,7 @@ class Http(Check):
             status, body = await http_get.get_url(config.url, verify=config.verify, body=config.contains is not None)
         except http_get.BadAnswer as error:
             raise Failed(str(error)) from None
-        if status not in self._range:
+        if status not in config.statuses:
             raise Failed(f"status {status}")
         if config.contains is not None and config.contains.encode() not in body:
             raise Failed("the page lacks the text that it should contain")

@@ -15,6 +15,7 @@ from podpatterns.formats import prometheus
 from podpatterns.formats.exposition import Malformed
 from podpatterns.formats.families import Family, labels_of
 from podpatterns.runtime import http_get
+from podpatterns.runtime.schema import InvalidField
 from podpatterns.runtime.units import Size, Url
 
 
@@ -49,6 +50,8 @@ class MetricConfig(ConnectingConfig, frozen=True, kw_only=True):
         super().__post_init__()
         if self.min is None and self.max is None:
             raise ValueError("needs a limit: min, max or both")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise InvalidField("max", f"is less than min, {self.min:g}; no value lies between")
         if self.url is not None:
             refuse_elsewhere("url", urlsplit(self.url).hostname or "", remote=self.remote)
 
@@ -79,7 +82,7 @@ class Metric(Check):
             raise Failed("there is no such series")
         for value in values:
             if isnan(value):
-                raise Failed("it is not a number")
+                raise Failed("the value is not a number")
             if config.max is not None and value > config.max:
                 raise Failed(f"{value:g} is more than {config.max:g}")
             if config.min is not None and value < config.min:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import ssl  # which asyncio has imported already
 from typing import Annotated, ClassVar, Literal
 
 import msgspec
 
-from podpatterns.adapter.checks import AddressedConfig, Check, CheckContext, Failed
+from podpatterns.adapter.checks import AddressedConfig, Check, CheckContext, Failed, secret
 from podpatterns.adapter.checks._query import Query, judge
 from podpatterns.errors import StartError
 from podpatterns.runtime.units import Address, SecretFile
@@ -49,7 +50,8 @@ password: /var/run/secrets/postgresql/password
     """What the first value of the first row must be, as text. None: any answer passes, as long as there is no error."""
 
     tls: Literal["disable", "prefer", "require", "verify-full"] = "prefer"
-    """As `sslmode` of PostgreSQL's own clients: `verify-full` checks the certificate and its name."""
+    """As `sslmode` of PostgreSQL's own clients: `verify-full` checks the certificate and its name, against the
+    authorities that the system knows, or those in the file that `SSL_CERT_FILE` names."""
 
     def build(self, context: CheckContext) -> Check:  # noqa: ARG002 - it needs nothing of the adapter
         """The check. Raises StartError where the client is not installed."""
@@ -71,11 +73,17 @@ class Postgresql(Check):
                 "the postgresql check needs a client that is not installed: pip install 'podpatterns[postgresql]'"
             ) from None
         self._config, self._client = config, asyncpg
+        # asyncpg would look for authorities in ~/.postgresql, which no container has.
+        self._tls: str | ssl.SSLContext = config.tls
+        if config.address.path:
+            self._tls = "disable"
+        elif config.tls == "verify-full":
+            self._tls = ssl.create_default_context()
 
     async def probe(self) -> None:
         """Connect, ask, hang up."""
         config = self._config
-        password = None if config.password is None else config.password.read()
+        password = None if config.password is None else secret(config.password)
         try:
             connection = await self._client.connect(
                 host=config.address.path or config.address.host or "localhost",
@@ -83,7 +91,7 @@ class Postgresql(Check):
                 user=config.user,
                 password=password,
                 database=config.database,
-                ssl="disable" if config.address.path else config.tls,
+                ssl=self._tls,
                 timeout=config.timeout,
                 server_settings={
                     "application_name": "podpatterns",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from podpatterns.adapter.checks import AddressedConfig, Check, CheckContext, Failed
+from podpatterns.adapter.checks import AddressedConfig, Check, CheckContext, Failed, secret
 from podpatterns.adapter.fetching import Unusable
 from podpatterns.adapter.redis_client import ask
 from podpatterns.runtime.units import Address, SecretFile
@@ -42,8 +42,9 @@ class Redis(Check):
     async def probe(self) -> None:
         """PING, perhaps with AUTH before it."""
         config = self._config
+        password = None if config.password is None else secret(config.password)
         try:
-            reply = await ask(config.address, b"PING", user=config.user, password=config.password)
+            reply = await ask(config.address, b"PING", user=config.user, password=password)
         except (Unusable, EOFError) as error:
             raise Failed(str(error)) from None
         if reply != b"PONG":

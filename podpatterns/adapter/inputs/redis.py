@@ -55,7 +55,8 @@ class Redis(Asked):
     async def ask(self) -> list[Family]:
         """INFO, perhaps with AUTH before it."""
         config = self.config
-        answer = await ask(config.address, b"INFO", b"all", user=config.user, password=config.password)
+        password = None if config.password is None else config.password.read()
+        answer = await ask(config.address, b"INFO", b"all", user=config.user, password=password)
         return self.read(answer if isinstance(answer, bytes) else b"", "")
 
     def read(self, body: bytes, content_type: str) -> list[Family]:  # noqa: ARG002 - Redis has no types

@@ -8,18 +8,18 @@ from __future__ import annotations
 import re
 import time
 from abc import ABC, abstractmethod
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import tzinfo
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from podpatterns.adapter.events import AdapterEvents
 from podpatterns.adapter.log_events import LogEvents
 from podpatterns.adapter.log_output import LogOutputConfig
+from podpatterns.adapter.naming import NamedConfig
 from podpatterns.formats.layouts import LAYOUTS
 from podpatterns.runtime.regex import check_regex
-from podpatterns.runtime.schema import ComponentConfig, InvalidField, component_type
+from podpatterns.runtime.schema import ComponentConfig, InvalidField
 from podpatterns.runtime.service import Deadline
 from podpatterns.runtime.units import Duration, Size
 
@@ -53,7 +53,7 @@ class LogContext:
     """What a log is given beside its configuration."""
 
     name: str
-    """What it is called in metrics and events: the type, with a number from the second of a type on."""
+    """What it is called in metrics and events."""
     events: LogEvents
     receiving: AdapterEvents
     """For what is received, as metrics are."""
@@ -83,12 +83,15 @@ class Log(ABC):
         """Close everything."""
 
 
-class LogConfig(ComponentConfig, frozen=True, kw_only=True):
+class LogConfig(ComponentConfig, NamedConfig, frozen=True, kw_only=True):
     """Base of the logs: how the application writes its lines, and how they are written anew.
 
     Each record has `time` (RFC 3339, in UTC), `level` (one vocabulary) and `message`, as far as the line has them, and
     then all its other fields as they were.
     """
+
+    ALONE: ClassVar[bool] = False
+    """Whether a configuration can have no more than one of the type."""
 
     format: Format
     """How the lines are written: `json`, `logfmt`, `combined` (access logs), `syslog`, `cri`, `docker`; the usual
@@ -161,7 +164,11 @@ class LogConfig(ComponentConfig, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         if (self.format == "regex") != (self.pattern is not None):
-            raise InvalidField("pattern", "stands with format: regex, and only there")
+            if self.pattern is not None:
+                raise InvalidField("pattern", f'is for "format: regex", and {self.format} has one of its own')
+            raise InvalidField(
+                "pattern", "is needed by format: regex; it matches a line, as (?P<level>\\w+) (?P<message>.*)"
+            )
         for name in ("pattern", "start", "more"):
             check_regex(getattr(self, name) or "", name)
         if self.pattern is not None and not re.compile(self.pattern).groupindex:
@@ -199,15 +206,6 @@ class LogConfig(ComponentConfig, frozen=True, kw_only=True):
         """Some lines in the format, for `explain`."""
         layout = LAYOUTS.get(self.format)
         return "\n".join(layout.samples if layout else SAMPLES.get(self.format, ()))
-
-
-def named(configs: Iterable[LogConfig]) -> Iterator[tuple[str, LogConfig]]:
-    """Logs with a name each: the type, with a number from the second of a type on."""
-    seen: Counter[str] = Counter()
-    for config in configs:
-        kind = component_type(type(config))
-        seen[kind] += 1
-        yield kind if seen[kind] == 1 else f"{kind}-{seen[kind]}", config
 
 
 SAMPLES = {

@@ -15,6 +15,7 @@ class StdinConfig(LogConfig, frozen=True, kw_only=True):
     When the writer has closed it and all is written, the adapter ends, unless it has something else to do.
     """
 
+    ALONE: ClassVar[bool] = True
     EXAMPLE: ClassVar[str] = "{type: stdin, format: java, unparsed: join}"
 
     def build(self, context: LogContext) -> Stdin:

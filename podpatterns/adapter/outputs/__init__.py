@@ -8,9 +8,11 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from podpatterns.adapter.events import AdapterEvents
+from podpatterns.adapter.naming import NamedConfig
 from podpatterns.formats.families import Family
 from podpatterns.runtime.schema import ComponentConfig
 from podpatterns.runtime.service import Deadline
@@ -21,6 +23,16 @@ class Source(Protocol):
 
     async def collect(self, within: float) -> list[Family]:
         """Every family, transformed and checked, within so many seconds; late sources are left out and say so."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutputContext:
+    """What an output is given beside its configuration."""
+
+    name: str
+    """What it is called in metrics and events."""
+    source: Source
+    events: AdapterEvents
 
 
 class Output(ABC):
@@ -48,9 +60,9 @@ class Output(ABC):
         """Families in the form that `accept` (an Accept header; "" for the usual one) prefers, and its type."""
 
 
-class OutputConfig(ComponentConfig, frozen=True, kw_only=True):
+class OutputConfig(ComponentConfig, NamedConfig, frozen=True, kw_only=True):
     """Base of the adapter's outputs."""
 
-    def build(self, source: Source, events: AdapterEvents) -> Output:
+    def build(self, context: OutputContext) -> Output:
         """The output; nothing is opened before its `start`."""
         raise NotImplementedError

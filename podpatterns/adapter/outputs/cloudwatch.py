@@ -8,10 +8,9 @@ from typing import Annotated, ClassVar, Literal
 
 import msgspec
 
-from podpatterns.adapter.carriers import Carrier, Datagrams, File, StandardOutput, Stream
+from podpatterns.adapter.carriers import Carrier, Datagrams, File, StandardOutput, Stream, check_destination
 from podpatterns.adapter.deltas import Deltas, adds_up
-from podpatterns.adapter.events import AdapterEvents
-from podpatterns.adapter.outputs import Output, Source
+from podpatterns.adapter.outputs import Output, OutputContext
 from podpatterns.adapter.pushing import Carried, PushConfig, bodies
 from podpatterns.formats import emf
 from podpatterns.formats.families import Family, label_name
@@ -43,13 +42,19 @@ class CloudwatchConfig(PushConfig, frozen=True, kw_only=True):
     """
     WRITES: ClassVar[frozenset[str]] = frozenset({"path"})
 
-    namespace: Annotated[str, msgspec.Meta(pattern=r"^[0-9A-Za-z./_#:-]{1,255}$")]
+    namespace: Annotated[
+        str,
+        msgspec.Meta(
+            pattern=r"^[0-9A-Za-z./_#:-]{1,255}$",
+            extra={"is": "up to 255 letters, digits and the characters . - _ / # :"},
+        ),
+    ]
     """Where CloudWatch shows the metrics."""
 
     labels: dict[str, str] = {}
     """Dimensions that all metrics get, unless they have them already. CloudWatch takes 30 altogether."""
 
-    path: str | None = None
+    path: Annotated[str, msgspec.Meta(min_length=1)] | None = None
     """A file that events are appended to. None, and no `address`: standard output."""
 
     address: Address | None = None
@@ -68,13 +73,12 @@ class CloudwatchConfig(PushConfig, frozen=True, kw_only=True):
         super().__post_init__()
         if self.path is not None and self.address is not None:
             raise InvalidField("path", "events go to one place: `path` or `address`")
-        if self.address is not None and self.address.path is None and not (self.address.host and self.address.port):
-            raise InvalidField("address", f'"{self.address}" must name host and port, such as "127.0.0.1:25888"')
+        check_destination(self.address, "127.0.0.1:25888")
         for name in self.labels:
             if not name or label_name(name) != name or name.startswith("_"):
                 raise InvalidField(f"labels.{name}", f'"{name}" cannot be a label; use letters, digits and _')
 
-    def build(self, source: Source, events: AdapterEvents) -> Output:
+    def build(self, context: OutputContext) -> Output:
         """The output."""
         carrier: Carrier = StandardOutput()
         if self.path is not None:
@@ -83,14 +87,14 @@ class CloudwatchConfig(PushConfig, frozen=True, kw_only=True):
             carrier = Datagrams(self.address, LARGEST)
         elif self.address is not None:
             carrier = Stream(self.address, "the CloudWatch agent", repeatable=False)
-        return Cloudwatch(self, carrier, source, events)
+        return Cloudwatch(self, carrier, context)
 
 
 class Cloudwatch(Carried):
     """Remembers what was sent, so that the next time only the difference is."""
 
-    def __init__(self, config: CloudwatchConfig, carrier: Carrier, source: Source, events: AdapterEvents) -> None:
-        super().__init__("cloudwatch", config, carrier, source, events)
+    def __init__(self, config: CloudwatchConfig, carrier: Carrier, context: OutputContext) -> None:
+        super().__init__(config, carrier, context)
         self.config = config
         self._deltas = Deltas(time.time())
         about = {"LogGroupName": config.log_group, "LogStreamName": config.log_stream}
@@ -100,7 +104,7 @@ class Cloudwatch(Carried):
         """Bodies of up to 500 events."""
         events, left_out = self._events_of(self._deltas.changes(families, now), now)
         for reason, count in left_out.items():
-            self._events.samples_left_out("cloudwatch", reason, count)
+            self._events.samples_left_out(self.called, reason, count)
         return bodies(events, EVENTS)
 
     def render(self, families: Sequence[Family], accept: str) -> tuple[bytes, str]:  # noqa: ARG002 - it has one form

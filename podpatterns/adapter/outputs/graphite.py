@@ -8,9 +8,8 @@ from typing import Annotated, ClassVar
 
 import msgspec
 
-from podpatterns.adapter.carriers import Stream
-from podpatterns.adapter.events import AdapterEvents
-from podpatterns.adapter.outputs import Output, Source
+from podpatterns.adapter.carriers import Stream, check_destination
+from podpatterns.adapter.outputs import Output, OutputContext
 from podpatterns.adapter.pushing import Carried, PushConfig, bodies
 from podpatterns.formats import graphite
 from podpatterns.formats.families import Family
@@ -53,19 +52,18 @@ class GraphiteConfig(PushConfig, frozen=True, kw_only=True):
             raise InvalidField(
                 "prefix", f'"{self.prefix}" cannot begin a name in Graphite; use letters, digits and dots'
             )
-        if self.address.path is None and not (self.address.host and self.address.port):
-            raise InvalidField("address", f'"{self.address}" must name host and port, such as "graphite:2003"')
+        check_destination(self.address, "graphite:2003")
 
-    def build(self, source: Source, events: AdapterEvents) -> Output:
+    def build(self, context: OutputContext) -> Output:
         """The output."""
-        return Graphite(self, source, events)
+        return Graphite(self, context)
 
 
 class Graphite(Carried):
     """Names as Graphite has them."""
 
-    def __init__(self, config: GraphiteConfig, source: Source, events: AdapterEvents) -> None:
-        super().__init__("graphite", config, Stream(config.address, "Carbon", repeatable=True), source, events)
+    def __init__(self, config: GraphiteConfig, context: OutputContext) -> None:
+        super().__init__(config, Stream(config.address, "Carbon", repeatable=True), context)
         self.config = config
 
     def encode(self, families: Sequence[Family], now: float) -> list[bytes]:

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 from urllib.parse import parse_qs, urlsplit
 
-from podpatterns.adapter.events import AdapterEvents
-from podpatterns.adapter.outputs import Output, Source
+from podpatterns.adapter.outputs import Output, OutputContext
 from podpatterns.adapter.posting import Post, PostConfig
 from podpatterns.adapter.pushing import bodies
 from podpatterns.formats import influx
@@ -38,9 +37,9 @@ class InfluxConfig(PostConfig, frozen=True, kw_only=True):
         if parse_qs(urlsplit(self.url).query).get("precision", ["ns"])[-1] not in ("ns", "n"):
             raise InvalidField("url", "lines are written with nanoseconds; leave `precision` out")
 
-    def build(self, source: Source, events: AdapterEvents) -> Output:
+    def build(self, context: OutputContext) -> Output:
         """The output."""
-        return Influx(self, source, events)
+        return Influx(self, context)
 
 
 class Influx(Post):
@@ -48,8 +47,8 @@ class Influx(Post):
 
     scheme = "Token"
 
-    def __init__(self, config: InfluxConfig, source: Source, events: AdapterEvents) -> None:
-        super().__init__("influx", config, {"Content-Type": CONTENT_TYPE}, source, events)
+    def __init__(self, config: InfluxConfig, context: OutputContext) -> None:
+        super().__init__(config, {"Content-Type": CONTENT_TYPE}, context)
 
     def encode(self, families: Sequence[Family], now: float) -> list[bytes]:
         """Bodies of up to 5,000 lines."""

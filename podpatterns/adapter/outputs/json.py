@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
-from podpatterns.adapter.carriers import Carrier, File, StandardOutput, Stream
-from podpatterns.adapter.events import AdapterEvents
-from podpatterns.adapter.outputs import Output, Source
+import msgspec
+
+from podpatterns.adapter.carriers import Carrier, File, StandardOutput, Stream, check_destination
+from podpatterns.adapter.outputs import Output, OutputContext
 from podpatterns.adapter.pushing import Carried, PushConfig, bodies
 from podpatterns.formats import json_samples
 from podpatterns.formats.families import Family
@@ -33,7 +34,7 @@ class JsonConfig(PushConfig, frozen=True, kw_only=True):
     """
     WRITES: ClassVar[frozenset[str]] = frozenset({"path"})
 
-    path: str | None = None
+    path: Annotated[str, msgspec.Meta(min_length=1)] | None = None
     """A file that lines are appended to. None, and no `address`: standard output."""
 
     address: Address | None = None
@@ -43,22 +44,23 @@ class JsonConfig(PushConfig, frozen=True, kw_only=True):
         super().__post_init__()
         if self.path is not None and self.address is not None:
             raise InvalidField("path", "lines go to one place: `path` or `address`")
+        check_destination(self.address, "127.0.0.1:9000")
 
-    def build(self, source: Source, events: AdapterEvents) -> Output:
+    def build(self, context: OutputContext) -> Output:
         """The output."""
         carrier: Carrier = StandardOutput()
         if self.path is not None:
             carrier = File(self.path)
         elif self.address is not None:
             carrier = Stream(self.address, "whoever takes JSON", repeatable=True)
-        return Json(self, carrier, source, events)
+        return Json(self, carrier, context)
 
 
 class Json(Carried):
     """Samples as they are."""
 
-    def __init__(self, config: JsonConfig, carrier: Carrier, source: Source, events: AdapterEvents) -> None:
-        super().__init__("json", config, carrier, source, events)
+    def __init__(self, config: JsonConfig, carrier: Carrier, context: OutputContext) -> None:
+        super().__init__(config, carrier, context)
         self.config = config
 
     def encode(self, families: Sequence[Family], now: float) -> list[bytes]:

@@ -9,8 +9,7 @@ from typing import Any, ClassVar, Literal
 import msgspec
 
 from podpatterns.adapter.deltas import Deltas
-from podpatterns.adapter.events import AdapterEvents
-from podpatterns.adapter.outputs import Output, Source
+from podpatterns.adapter.outputs import Output, OutputContext
 from podpatterns.adapter.posting import Answer, Post, PostConfig
 from podpatterns.formats import otlp_messages, otlp_metrics
 from podpatterns.formats.families import Family
@@ -43,16 +42,16 @@ class OtlpConfig(PostConfig, frozen=True, kw_only=True):
     """Whether sums and histograms tell all that was counted, or what was added since the last interval, as some stores
     ask for. What a source had counted before the adapter looked for the first time is then not sent."""
 
-    def build(self, source: Source, events: AdapterEvents) -> Output:
+    def build(self, context: OutputContext) -> Output:
         """The output."""
-        return Otlp(self, source, events)
+        return Otlp(self, context)
 
 
 class Otlp(Post):
     """One request for each interval."""
 
-    def __init__(self, config: OtlpConfig, source: Source, events: AdapterEvents) -> None:
-        super().__init__("otlp", config, {"Content-Type": CONTENT_TYPES[config.encoding]}, source, events)
+    def __init__(self, config: OtlpConfig, context: OutputContext) -> None:
+        super().__init__(config, {"Content-Type": CONTENT_TYPES[config.encoding]}, context)
         self._resource, self._encoding = config.resource, config.encoding
         self._began = self._before = time.time()
         self._deltas = Deltas(self._began) if config.temporality == "delta" else None
@@ -84,10 +83,8 @@ class Otlp(Post):
         super().judge(answer, body)
         partial = _response(answer).partial_success
         if partial is not None and partial.rejected_data_points:
-            self._events.deliveries_lost("otlp", "partly_rejected", 1)
-            self._events.delivery_failed(
-                "otlp", f"{partial.rejected_data_points} points rejected: {partial.error_message[:300]}"
-            )
+            self.lost("partly_rejected", 1)
+            self.failed(f"{partial.rejected_data_points} points rejected: {partial.error_message[:300]}")
 
     def _written(self, request: dict[str, Any]) -> bytes:
         if self._encoding == "json":

@@ -8,8 +8,7 @@ from typing import Annotated, ClassVar
 
 import msgspec
 
-from podpatterns.adapter.events import AdapterEvents
-from podpatterns.adapter.outputs import Output, OutputConfig, Source
+from podpatterns.adapter.outputs import Output, OutputConfig, OutputContext
 from podpatterns.formats.accept import Form, negotiate
 from podpatterns.formats.families import Family
 from podpatterns.runtime.http_server import HttpReply, HttpRequest, HttpServer, url
@@ -34,7 +33,7 @@ class PrometheusConfig(OutputConfig, frozen=True, kw_only=True):
     """Where the page is served: all interfaces by default, since Prometheus scrapes the pod's address; 9102 is the
     port that exporters of StatsD metrics have by custom."""
 
-    path: Annotated[str, msgspec.Meta(pattern="^/[!-~]*$")] = "/metrics"
+    path: Annotated[str, msgspec.Meta(pattern="^/[!-~]*$", extra={"is": "a path that begins with /"})] = "/metrics"
     """The path of the page."""
 
     collect_timeout: Duration = Duration("9s")
@@ -45,17 +44,17 @@ class PrometheusConfig(OutputConfig, frozen=True, kw_only=True):
     """How long a drain waits for one more scrape, so that the last samples are seen. Waited only if somebody has
     scraped before; at most half of what is left of the grace. `0s`: not at all."""
 
-    def build(self, source: Source, events: AdapterEvents) -> Output:
+    def build(self, context: OutputContext) -> Output:
         """The output."""
-        return Prometheus(self, source, events)
+        return Prometheus(self, context)
 
 
 class Prometheus(Output):
     """Serves the page; answers 200 whatever one family or source does."""
 
-    def __init__(self, config: PrometheusConfig, source: Source, events: AdapterEvents) -> None:
+    def __init__(self, config: PrometheusConfig, context: OutputContext) -> None:
         self.config, self.name = config, f"prometheus page on {config.listen}"
-        self._source, self._events = source, events
+        self._called, self._source, self._events = context.name, context.source, context.events
         self._server = HttpServer(self._answer)
         self._scraped = asyncio.Event()
         self._wanted = False
@@ -78,9 +77,9 @@ class Prometheus(Output):
             async with asyncio.timeout(patience):
                 await self._scraped.wait()
         except TimeoutError:
-            self._events.final_scrape("prometheus", scraped=False)
+            self._events.final_scrape(self._called, scraped=False)
         else:
-            self._events.final_scrape("prometheus", scraped=True)
+            self._events.final_scrape(self._called, scraped=True)
 
     async def stop(self) -> None:
         """Close the listener and its connections; what is being answered is answered."""
@@ -111,7 +110,7 @@ class Prometheus(Output):
         within = _patience(request.fields.get(_TIMEOUT_FIELD, ""), self.config.collect_timeout)
         families = await self._source.collect(within)
         body, content_type = self.render(families, request.fields.get("accept", ""))
-        self._events.page_served("prometheus")
+        self._events.page_served(self._called)
         self._wanted = True
         self._scraped.set()  # whoever waits for it closes the server, which lets this answer go out first
         return HttpReply(200, body, content_type)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar, Literal
 
-from podpatterns.adapter.events import AdapterEvents
-from podpatterns.adapter.outputs import Output, Source
+from podpatterns.adapter.outputs import Output, OutputContext
 from podpatterns.adapter.posting import Answer, Post, PostConfig
 from podpatterns.errors import Retryable
 from podpatterns.formats import remote_write
@@ -53,9 +52,9 @@ class RemoteWriteConfig(PostConfig, frozen=True, kw_only=True):
             if not name or label_name(name) != name or name.startswith("__"):
                 raise InvalidField(f"labels.{name}", f'"{name}" cannot be a label; use letters, digits and _')
 
-    def build(self, source: Source, events: AdapterEvents) -> Output:
+    def build(self, context: OutputContext) -> Output:
         """The output."""
-        return RemoteWrite(self, source, events)
+        return RemoteWrite(self, context)
 
 
 class RemoteWrite(Post):
@@ -66,11 +65,11 @@ class RemoteWrite(Post):
     1.0 finds nothing that it knows in such a message, and is content.
     """
 
-    def __init__(self, config: RemoteWriteConfig, source: Source, events: AdapterEvents) -> None:
+    def __init__(self, config: RemoteWriteConfig, context: OutputContext) -> None:
         self._labels = config.labels
         self._writer = remote_write.Writer(config.labels, version=2 if config.version == "2.0" else 1)
         fields = {"Content-Encoding": "snappy", **_FIELDS[self._writer.version]}
-        super().__init__("remote_write", config, fields, source, events)
+        super().__init__(config, fields, context)
 
     def encode(self, families: Sequence[Family], now: float) -> list[bytes]:
         """Messages of up to 2,000 samples, compressed."""
@@ -96,8 +95,8 @@ class RemoteWrite(Post):
         """Whether as many samples were written as were sent; what was left out cannot be told, nor sent again."""
         sent = remote_write.count(_plain(body))
         if not (written.isascii() and written.isdigit() and int(written) >= sent):
-            self._events.delivery_failed("remote_write", f"{written[:20]} of {sent} samples were written")
-            self._events.deliveries_lost("remote_write", "partly_written", 1)
+            self.failed(f"{written[:20]} of {sent} samples were written")
+            self.lost("partly_written", 1)
 
     def render(self, families: Sequence[Family], accept: str) -> tuple[bytes, str]:  # noqa: ARG002 - it has one form
         """One message with everything, not compressed, without times."""

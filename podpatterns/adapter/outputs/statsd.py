@@ -8,14 +8,12 @@ from typing import Annotated, ClassVar, Literal
 
 import msgspec
 
-from podpatterns.adapter.carriers import Carrier, Datagrams, Stream
+from podpatterns.adapter.carriers import Carrier, Datagrams, Stream, check_destination
 from podpatterns.adapter.deltas import Deltas, adds_up
-from podpatterns.adapter.events import AdapterEvents
-from podpatterns.adapter.outputs import Output, Source
+from podpatterns.adapter.outputs import Output, OutputContext
 from podpatterns.adapter.pushing import Carried, PushConfig, bodies
 from podpatterns.formats import statsd_lines
 from podpatterns.formats.families import Family
-from podpatterns.runtime.schema import InvalidField
 from podpatterns.runtime.units import Address
 
 LINES = 5000
@@ -47,29 +45,35 @@ class StatsdConfig(PushConfig, frozen=True, kw_only=True):
     tags: Literal["dogstatsd", "librato", "influx", "signalfx", "none"] = "dogstatsd"
     """How labels are written. `none`: their values become segments of the name."""
 
-    prefix: Annotated[str, msgspec.Meta(pattern=r"^[^\s:|@#,=\[\]]*$", max_length=200)] = ""
+    prefix: Annotated[
+        str,
+        msgspec.Meta(
+            pattern=r"^[^\s:|@#,=\[\]]*$",
+            max_length=200,
+            extra={"is": "the beginning of a name, such as shop. with its dot"},
+        ),
+    ] = ""
     """What every name begins with, with the dot that ends it."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.address.path is None and not (self.address.host and self.address.port):
-            raise InvalidField("address", f'"{self.address}" must name host and port, such as "statsd:8125"')
+        check_destination(self.address, "statsd:8125")
 
-    def build(self, source: Source, events: AdapterEvents) -> Output:
+    def build(self, context: OutputContext) -> Output:
         """The output."""
         carrier: Carrier = (
             Datagrams(self.address)
             if self.protocol == "udp"
             else Stream(self.address, "the StatsD server", repeatable=False)
         )
-        return Statsd(self, carrier, source, events)
+        return Statsd(self, carrier, context)
 
 
 class Statsd(Carried):
     """Remembers what was sent, so that the next time only the difference is."""
 
-    def __init__(self, config: StatsdConfig, carrier: Carrier, source: Source, events: AdapterEvents) -> None:
-        super().__init__("statsd", config, carrier, source, events)
+    def __init__(self, config: StatsdConfig, carrier: Carrier, context: OutputContext) -> None:
+        super().__init__(config, carrier, context)
         self.config = config
         self._deltas = Deltas(time.time())
 

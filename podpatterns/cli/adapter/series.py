@@ -35,8 +35,12 @@ def command(files: tuple[Path, ...], admin: str | None, top: int, output: str) -
         )
     if status != 200:
         raise PodpatternsError(f"the admin endpoint answers {status}: {text}")
+    try:
+        answer = json.loads(text)
+    except ValueError:
+        raise PodpatternsError("what answers is no admin endpoint; name another one with --admin") from None
     if output == "json":
-        click.echo(json.dumps(json.loads(text), indent=2))
+        click.echo(json.dumps(answer, indent=2))
         return
     plain = not (sys.stdout.encoding or "").lower().replace("-", "").startswith("utf")
-    click.echo("\n".join(_page.lines(json.loads(text), plain=plain)))
+    click.echo("\n".join(_page.lines(answer, plain=plain)))

@@ -187,13 +187,13 @@ class AdapterEvents:
     def quarantined(self, found: Iterable[Quarantined]) -> None:
         """What the last page had to leave out; logged when it changes."""
         sums: Tally[tuple[str, str]] = Tally()
+        details: dict[tuple[str, str], str] = {}
         for item in found:
             sums[item.family, item.reason] += item.samples
-        now = {Quarantined(*pair, samples) for pair, samples in sums.items()}
+            details[item.family, item.reason] = item.detail
+        now = {Quarantined(*pair, samples, details[pair]) for pair, samples in sums.items()}
         for item in now - self._lasting:
-            self._log.warning(
-                "adapter.family.quarantined", family=item.family, reason=item.reason, samples=item.samples
-            )
+            self._log.warning("adapter.family.quarantined", family=item.family, reason=item.said, samples=item.samples)
         for item in self._lasting - now:
             self._quarantined.cell(item.family, item.reason).value = 0
         for item in now:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from traceback import extract_tb
 from typing import Protocol
 
 from podpatterns.formats.families import SUFFIXES, Blocks, Family, InvalidLabels, is_utf8_name
@@ -23,11 +25,17 @@ class Transform(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Quarantined:
-    """What was left out: of which family, why, and how many samples."""
+    """What was left out: of which family, why, and how many samples; `detail` is for people, and tells none apart."""
 
     family: str
     reason: str
     samples: int
+    detail: str = field(default="", compare=False)
+
+    @property
+    def said(self) -> str:
+        """The reason, with the detail if there is one."""
+        return f"{self.reason}: {self.detail}" if self.detail else self.reason
 
 
 @dataclass(slots=True)
@@ -37,9 +45,10 @@ class Page:
     families: list[Family] = field(default_factory=list)
     quarantined: list[Quarantined] = field(default_factory=list)
 
-    def quarantine(self, family: Family, reason: str, samples: int | None = None) -> None:
+    def quarantine(self, family: Family, reason: str, samples: int | None = None, detail: str = "") -> None:
         """Leave out a family, or some of its samples."""
-        self.quarantined.append(Quarantined(family.name, reason, len(family.values) if samples is None else samples))
+        count = len(family.values) if samples is None else samples
+        self.quarantined.append(Quarantined(family.name, reason, count, detail))
 
 
 def compose(families: Iterable[Family], transforms: Sequence[tuple[str, Transform]], blocks: Blocks) -> Page:
@@ -80,8 +89,18 @@ def transformed(families: list[Family], name: str, transform: Transform, page: P
             try:
                 kept += transform.apply([family])
             except Exception as error:  # noqa: BLE001
-                page.quarantine(family, f"{name}_raised_{type(error).__name__}")
+                page.quarantine(family, f"{name}_raised_{type(error).__name__}", detail=_raised(error))
         return kept
+
+
+def _raised(error: Exception) -> str:
+    """What an error says, and the line of the operator's function: the first one that is not ours."""
+    frames = [each for each in extract_tb(error.__traceback__) if not Path(each.filename).is_relative_to(_OURS)]
+    place = f" ({Path(frames[0].filename).name}, line {frames[0].lineno})" if frames else ""
+    return f"{str(error)[:200]}{place}"
+
+
+_OURS = Path(__file__).parents[1]
 
 
 def _defect(family: Family, blocks: Blocks) -> str | None:

@@ -145,7 +145,7 @@ def _families(trials: Trials, trial: Trial) -> Iterator[str]:
         yield from _becomes(trials, [family], told)
     for item in compose(everything, list(trials.transforms()), Blocks()).quarantined:
         if (item.family, item.reason) not in told:
-            yield f"    left out  {item.family}: {item.reason}, beside the other families"
+            yield f"    left out  {item.family}: {item.said}, beside the other families"
 
 
 def _nobody(
@@ -198,7 +198,8 @@ def _becomes(trials: Trials, families: list[Family], told: set[tuple[str, str]] 
                     yield _said(called, each)
         families = transformed(families, called, transform, page)
         for item in page.quarantined:
-            yield _said(called, Tried("failed", item.family, f"{item.reason}; it is left out"))
+            raised = item.said.removeprefix(f"{called}_").replace("_", " ", 1)
+            yield _said(called, Tried("failed", item.family, f"{raised}; it is left out"))
         if not explained and not page.quarantined:
             for each in _changed(before, families):
                 yield _said(called, each)
@@ -208,7 +209,7 @@ def _becomes(trials: Trials, families: list[Family], told: set[tuple[str, str]] 
     for item in page.quarantined:
         if told is not None:
             told.add((item.family, item.reason))
-        yield f"    left out  {item.family}: {item.reason}"
+        yield f"    left out  {item.family}: {item.said}"
     if not page.families and not page.quarantined:
         yield "    dropped   by the transforms"
     for text in prometheus.render(page.families).decode().splitlines():

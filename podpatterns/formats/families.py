@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Literal, TypeVar
 
 Kind = Literal["counter", "gauge", "histogram", "summary", "unknown", "info", "stateset", "gaugehistogram"]
 Labels = tuple[tuple[str, str], ...]
+C = TypeVar("C")
 
 SUFFIXES: dict[str, tuple[str, ...]] = {
     "counter": ("",),
@@ -83,6 +84,23 @@ class Family:
         if self.suffixes is None:
             return self.blocks
         return list(map(str.__add__, self.suffixes, self.blocks))
+
+    def copy(self) -> Family:
+        """A family of the same samples with columns of its own."""
+
+        def own(column: list[C] | None) -> list[C] | None:
+            return None if column is None else column.copy()
+
+        return replace(
+            self,
+            blocks=self.blocks.copy(),
+            values=self.values.copy(),
+            suffixes=own(self.suffixes),
+            stamps=own(self.stamps),
+            exemplars=self.exemplars.copy(),
+            starts=own(self.starts),
+            natives=self.natives.copy(),
+        )
 
     def keep(self, indices: Sequence[int]) -> Family:
         """A family of some of the samples, in the order of `indices`."""

@@ -299,13 +299,14 @@ def test_every_rule_of_relabelling_says_why(tmp_path: Path, rule: str, said: str
         ("python, function: builtins:list", "no match  python builtins:list a_total: it is as it was"),
         (
             "python, function: builtins:len",
-            "failed    python builtins:len a_total: python builtins:len_raised_TypeError; it is left out",
+            "failed    python builtins:len a_total: raised TypeError: builtins:len must return a list of families",
         ),
     ],
 )
 def test_every_transform_says_why(tmp_path: Path, transform: str, said: str) -> None:
     """What was tried, whether it applies, and the reason."""
-    assert f"    {said}" in explained(tmp_path, with_transforms(f"{{type: {transform}}}"), LINE)
+    lines = explained(tmp_path, with_transforms(f"{{type: {transform}}}"), LINE)
+    assert any(line.startswith(f"    {said}") for line in lines), lines
 
 
 def test_samples_that_fare_alike_are_told_once(tmp_path: Path) -> None:

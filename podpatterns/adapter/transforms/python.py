@@ -42,7 +42,8 @@ class Python:
 
     def apply(self, families: list[Family]) -> list[Family]:
         """What the function makes of them; anything but families is an error of the function."""
-        result = self._function(families)
+        # Copies: if it raises half-way, what it has changed until then must not be changed twice.
+        result = self._function([family.copy() for family in families])
         changed = list(result) if isinstance(result, (list, tuple)) else None
         if changed is None or not all(isinstance(each, Family) for each in changed):
             raise TypeError(f"{self._function} must return a list of families")

@@ -25,11 +25,19 @@ def refusal(peer: str | None, host: str, origin: str | None) -> str | None:
     """Why a request for a loopback-only route is refused; None if it is welcome. Pure."""
     if peer is None or not _loopback(peer):
         return "not from loopback"
-    if not _loopback(urlsplit(f"//{host}").hostname or ""):
+    if not _loopback(_hostname(f"//{host}")):
         return "the Host is not loopback"
-    if origin is not None and not _loopback(urlsplit(origin).hostname or ""):
+    if origin is not None and not _loopback(_hostname(origin)):
         return "a cross-site request"
     return None
+
+
+def _hostname(url: str) -> str:
+    """The host in a URL; empty for what is none, such as `//[`."""
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
 
 
 def _loopback(host: str) -> bool:

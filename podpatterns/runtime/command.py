@@ -12,6 +12,7 @@ import os
 import signal
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -91,8 +92,8 @@ async def execute(
                 raise NotRunnable(f"the working directory {cwd} does not exist") from None
             raise NotRunnable(f"{argv[0]} cannot be run: {error.strerror or error}") from None
         finally:
-            os.close(out)
-            os.close(err)
+            out.close()
+            err.close()
         try:
             async with asyncio.timeout(limit):
                 code = await process.wait()
@@ -142,19 +143,25 @@ class _Tail(asyncio.Protocol):
 
 
 @contextlib.asynccontextmanager
-async def _pipe() -> AsyncIterator[tuple[int, _Tail]]:
-    """The end of a pipe for a program to write to, which its opener closes, and what comes out at the other one.
+async def _pipe() -> AsyncIterator[tuple[FileIO, _Tail]]:
+    """The end of a pipe for a program to write to, to be closed when it has it, and what comes out at the other one.
 
     asyncio's own pipes belong to the process: up to Python 3.12 it waits for the end of both, and so for whoever has
     inherited them.
     """
-    source, target = os.pipe()
-    transport, tail = await asyncio.get_running_loop().connect_read_pipe(_Tail, open(source, "rb", 0))  # noqa: SIM115, ASYNC230, PTH123 - the transport closes it, and it is no path
-    try:
-        yield target, tail
-    finally:
-        transport.close()
-        await tail.ended.wait()
+    reading, writing = os.pipe()
+    source = open(reading, "rb", 0)  # noqa: SIM115, ASYNC230, PTH123 - the transport closes it, and it is no path
+    with open(writing, "wb", 0) as target:  # noqa: ASYNC230, PTH123 - no path either
+        try:
+            transport, tail = await asyncio.get_running_loop().connect_read_pipe(_Tail, source)
+        except BaseException:
+            source.close()
+            raise
+        try:
+            yield target, tail
+        finally:
+            transport.close()
+            await tail.ended.wait()
 
 
 async def _end_group(process: asyncio.subprocess.Process) -> None:

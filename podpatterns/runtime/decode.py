@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import enum
+import math
 import re
 import types
 import typing
@@ -295,9 +296,10 @@ def _integer(text: str) -> int | None:
 
 def _float(text: str) -> float | None:
     try:
-        return float(text)
+        number = float(text)
     except ValueError:
         return None
+    return number if math.isfinite(number) else None
 
 
 _READERS: dict[Any, Any] = {

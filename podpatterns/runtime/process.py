@@ -76,8 +76,6 @@ class Process:
 
     def _write_termination_log(self, error: BaseException | None) -> None:
         path = os.environ.get("PODPATTERNS_TERMINATION_LOG", self.config.runtime.termination_log)
-        if not Path(path).exists():
-            return
         head = {"error": str(error)[: TERMINATION_MESSAGE // 2]} if error is not None else {}
         body = msgspec.json.encode({**head, **self.status()})
         if len(body) > TERMINATION_MESSAGE:
@@ -90,7 +88,10 @@ class Process:
             phase = self.supervisor.phase.value
             body = msgspec.json.encode({**head, "phase": phase, "patterns": failed})[:TERMINATION_MESSAGE]
         try:
-            Path(path).write_bytes(body)
+            with open(os.open(path, os.O_WRONLY | os.O_TRUNC), "wb") as file:  # noqa: PTH123 - never made, if not there
+                file.write(body)
+        except (FileNotFoundError, NotADirectoryError):
+            return  # nobody asks for it
         except OSError as cause:
             self.events.termination_log_failed(path, cause)
 
@@ -194,7 +195,7 @@ class Reloader(Service):
             process.events.config_needs_restart("the patterns in the file")
             return
         changed = [name for name, config in new.patterns.items() if config != process.config.patterns[name]]
-        in_force = dict(process.config.patterns)
+        in_force, applied = dict(process.config.patterns), list[str]()
         for name in changed:
             try:
                 await process.patterns[name].reload(new.patterns[name])
@@ -202,8 +203,10 @@ class Reloader(Service):
                 process.events.config_not_applied(name, error)
             else:
                 in_force[name] = process.patterns[name].config = new.patterns[name]
+                applied.append(name)
         process.config = ProcessConfig(in_force, process.config.runtime)
-        process.events.config_reloaded(changed)
+        if applied:
+            process.events.config_reloaded(applied)
 
 
 def _reading(read: Callable[[], Reply]) -> Callable[[Request], Awaitable[Reply]]:

@@ -9,6 +9,7 @@ without its log line. There are no module globals: two runtimes in one process d
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 from bisect import bisect_left
@@ -195,8 +196,11 @@ class LevelGate:
         return event
 
 
+_SEVERITIES = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50, "exception": 40}
+
+
 def _severity(method: str) -> int:
-    return {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50, "exception": 40}.get(method, 20)
+    return _SEVERITIES.get(method, 20)
 
 
 F = TypeVar("F", Counter, Gauge, Histogram)
@@ -278,4 +282,7 @@ def _unchanged(_logger: Any, _method: str, event: Any) -> Any:
 def _json(event: Any, **_options: Any) -> str:
     import msgspec
 
-    return msgspec.json.encode(event, enc_hook=str).decode()
+    try:
+        return msgspec.json.encode(event, enc_hook=str).decode()
+    except UnicodeEncodeError:  # the name of a file that is not UTF-8: escaped, as a log line must never fail
+        return json.dumps(event, default=str)

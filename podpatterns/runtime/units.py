@@ -74,10 +74,13 @@ class Size(int):
             match = _NUMBER.fullmatch(value)
             if match is None or match[2] not in _BYTES:
                 raise ValueError(f'"{value}" is not a size; write it as "512KiB", "4MiB" or a number of bytes')
-            value = int(float(match[1]) * _BYTES[match[2]])
-        if value < 0:
+            whole, _, fraction = match[1].partition(".")  # exactly, as a float would not be
+            number = int(whole + fraction) * _BYTES[match[2]] // 10 ** len(fraction)
+        else:
+            number = value
+        if number < 0:
             raise ValueError("a size cannot be negative")
-        return super().__new__(cls, value)
+        return super().__new__(cls, number)
 
     def __str__(self) -> str:
         """The largest binary unit that divides it."""

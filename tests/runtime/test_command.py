@@ -1,7 +1,9 @@
 """Running programs: what they start ends with them, and leaves no zombies where we are process 1."""
 
 import asyncio
+import errno
 import fcntl
+import gc
 import os
 import subprocess
 import sys
@@ -64,6 +66,31 @@ def test_nobody_is_waited_for_who_holds_the_pipes(run, script, monkeypatch):
         except command.TimedOut:
             assert "exit" not in script
         assert time.monotonic() - began < 4
+        assert open_pipes() == before
+
+    run(main())
+
+
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
+@pytest.mark.parametrize("calls", [1, 2])
+def test_nothing_is_left_open_where_descriptors_are_scarce(run, calls, monkeypatch):
+    """A check that fails for want of descriptors must not make them scarcer."""
+
+    async def main():
+        await command.execute(["true"])
+        before, left = open_pipes(), [calls]
+
+        def pipe(make=os.pipe):
+            left[0] -= 1
+            if not left[0]:
+                raise OSError(errno.EMFILE, "Too many open files")
+            return make()
+
+        monkeypatch.setattr(command.os, "pipe", pipe)
+        with pytest.raises(OSError, match="Too many open files"):
+            await command.execute(["true"])
+        monkeypatch.undo()
+        gc.collect()
         assert open_pipes() == before
 
     run(main())

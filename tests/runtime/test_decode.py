@@ -33,6 +33,7 @@ class Store(Config, frozen=True, kw_only=True):
     fields: dict[str, Any] = {}
     spares: Annotated[list["Spare"], msgspec.Meta(max_length=1)] = []
     hosts: Address | list[Address] = []
+    share: float = 1.0
 
     def __post_init__(self):
         if self.note == "bad":
@@ -117,6 +118,12 @@ def test_text_stays_what_was_written():
 def test_a_number_is_a_plain_decimal(text):
     """Sexagesimal, octal by accident, fractions and quoted numbers are refused."""
     assert "must be a whole number" in problems(f"{{url: 'http://x', tries: {text}}}", cls=Store)[0]
+
+
+@pytest.mark.parametrize("text", ["inf", "nan", "-Infinity", "1e999"])
+def test_a_number_is_finite(text):
+    """What no rate and no weight can be is refused, and does not break whoever computes with it."""
+    assert f'must be a number, not "{text}"' in problems(f"{{url: 'http://x', share: {text}}}", cls=Store)[0]
 
 
 def test_variables_are_replaced_in_values_after_parsing():

@@ -46,6 +46,8 @@ async def test_a_body_is_the_same_in_every_framing(answer):
         b"",
         b"SSH-2.0-x\r\n",
         b"HTTP/1.1 2000 OK\r\n\r\n",
+        OK,
+        OK + b"Content-Type: text/pl",
         OK + b"Content-Length: 12\r\n\r\nhello",
         OK + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhel",
         OK + b"Transfer-Encoding: chunked\r\n\r\n-5\r\nhello\r\n",

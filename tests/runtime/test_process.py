@@ -139,6 +139,8 @@ async def test_the_effective_configuration_shows_no_secret(process):
         ("127.0.0.1", "", None, "the Host is not loopback"),
         ("127.0.0.1", "localhost", "https://evil.example", "a cross-site request"),
         ("127.0.0.1", "localhost", "null", "a cross-site request"),
+        ("127.0.0.1", "[::1", None, "the Host is not loopback"),
+        ("127.0.0.1", "localhost", "http://[", "a cross-site request"),
     ],
 )
 def test_control_is_for_loopback_alone(peer, host, origin, refused):
@@ -197,6 +199,22 @@ async def test_the_closing_summary_goes_to_the_termination_log(log, tmp_path, mo
         "phase": "stopped",
         "patterns": {"echo": {"facts": {"words": 1}, "checks": [{"name": "said it", "ok": True, "detail": ""}]}},
     }
+
+
+@pytest.mark.parametrize("place", ["", "x" * 300, "file/below"], ids=["a folder", "no name", "below a file"])
+async def test_a_summary_that_cannot_be_written_hides_no_error(log, tmp_path, monkeypatch, place):
+    """What ends the process is what it has failed on, wherever the summary was to go."""
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("PODPATTERNS_TERMINATION_LOG", str(tmp_path / place))
+    process = Process(ProcessConfig({"echo": EchoConfig()}, RuntimeConfig(admin="off")), telemetry=Telemetry(log))
+
+    async def fail():
+        raise StartError("port 80 is in use")
+
+    process.patterns["echo"].start = fail
+    with pytest.raises(StartError, match="port 80 is in use"):
+        await process.serve()
+    assert len(log.named("runtime.termination_log.failed")) == (place != "file/below")
 
 
 async def test_the_termination_log_names_the_failure(log, tmp_path, monkeypatch):
@@ -328,9 +346,19 @@ async def test_a_change_that_cannot_be_applied_is_tried_again_with_the_next(relo
     await reloader.apply()
     assert process.patterns["echo"].config.word == "one"
     assert log.named("runtime.config.not_applied")[0]["error"] == "port 80 is in use"
+    assert log.named("runtime.config.reloaded") == []
     process.patterns["echo"].refuse = False
     await reloader.apply()
     assert process.patterns["echo"].config.word == "two"
+
+
+async def test_what_is_not_in_force_is_not_said_to_be(reloading, log):
+    """A change of `runtime` alone needs a restart, and nothing has been reloaded."""
+    _process, change, reloader = reloading
+    change("echo: {word: one}\nruntime: {admin: off, grace: 1s}\n")
+    await reloader.apply()
+    assert log.named("runtime.config.needs_restart") == [{"changed": "runtime"}]
+    assert log.named("runtime.config.reloaded") == []
 
 
 async def test_what_only_a_restart_can_change_is_said(reloading, log):

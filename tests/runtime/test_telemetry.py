@@ -1,9 +1,13 @@
-"""Counters as plain numbers, in a registry of their own."""
+"""Counters as plain numbers, in a registry of their own; logs."""
+
+import json
+import os
+from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from podpatterns.runtime.telemetry import Telemetry
+from podpatterns.runtime.telemetry import Telemetry, for_process
 
 
 def samples(telemetry):
@@ -96,6 +100,14 @@ def test_a_quantile_is_estimated_as_prometheus_does(values, q, expected):
     for value in values:
         series.observe(value)
     assert series.quantile(q) == expected
+
+
+def test_a_log_line_never_fails(capsys):
+    """Also with the name of a file that is not UTF-8; what JSON knows nothing of is its text."""
+    log = for_process("info", "json").log
+    log.info("file.found", path=os.fsdecode(b"/logs/\xff.log"), where=Path("/x"), size=7)
+    line = json.loads(capsys.readouterr().err)
+    assert (os.fsencode(line["path"]), line["where"], line["size"]) == (b"/logs/\xff.log", "/x", 7)
 
 
 def test_two_runtimes_do_not_mix():

@@ -15,6 +15,7 @@ GOOD = [
     (Size, "4MiB", 4 << 20),
     (Size, "1KB", 1000),
     (Size, "12", 12),
+    (Size, "0.5KiB", 512),
     (Share, "10%", 0.1),
     (Share, "0.5", 0.5),
 ]
@@ -59,6 +60,12 @@ def test_a_refusal_shows_the_right_form(cls, text, words):
     assert words in str(caught.value)
 
 
+def test_a_size_is_exact():
+    """Beyond what a double holds, too."""
+    assert Size("9007199254740993") == 2**53 + 1
+    assert Size(f"{2**80}") == 2**80
+
+
 @given(st.integers(0, 10**7).map(lambda ms: ms / 1000))
 def test_a_duration_reads_what_it_writes(seconds):
     """Duration(str(d)) = d, to the microsecond."""
@@ -95,6 +102,15 @@ def test_a_password_in_a_url_is_never_shown():
     with pytest.raises(ValueError, match="is not a URL") as caught:
         Url("ftp://shop:secret@logs/")
     assert "secret" not in str(caught.value)
+
+
+def test_a_secret_that_is_not_text_is_an_error_like_any_other(tmp_path):
+    """Whoever waits for a file to be readable waits for this one too; nothing of its contents is shown."""
+    (tmp_path / "token").write_bytes(b"hush\xff")
+    with pytest.raises(OSError, match=r"not UTF-8 text: '.*token'") as caught:
+        SecretFile(tmp_path / "token").read()
+    assert "hush" not in str(caught.value)
+    assert caught.value.__suppress_context__
 
 
 def test_a_secret_is_read_anew_without_its_final_newline(tmp_path):

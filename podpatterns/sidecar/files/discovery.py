@@ -128,6 +128,11 @@ class Discovery:
             if entry.name.endswith(COMPRESSED):
                 self.unreadable[entry.path] = "it is compressed; only files that have not been compressed are read"
                 continue
+            if not _is_text(entry.path):
+                self.unreadable[entry.path] = (
+                    "its name is not UTF-8, so no record could say where it is from; rename it"
+                )
+                continue
             place = os.path.split(os.path.realpath(entry.path)) if entry.is_symlink() else (directory, entry.name)
             try:
                 status = entry.stat()
@@ -151,6 +156,15 @@ class Discovery:
         return any(pattern.fullmatch(name) for pattern in patterns) and not any(
             fnmatch.fnmatch(path, each) or fnmatch.fnmatch(name, each) for each in self.exclude
         )
+
+
+def _is_text(path: str) -> bool:
+    """Whether a name is UTF-8; where it is not, Python has lone surrogates in it, which nothing can write."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _expanded(pattern: str, found: Directories) -> list[str]:

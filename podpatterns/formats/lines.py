@@ -46,13 +46,13 @@ def clean(raw: bytes, start: int, *, limit: int, encoding: Encoding = UTF_8) -> 
         if max(map(len, lines)) > limit:
             offsets = offsets or line_offsets(lines, start)
             truncated = sum(len(line) > limit for line in lines)
-            raw = b"\n".join(line if len(line) <= limit else _cut(line, limit, encoding) + MARKER for line in lines)
+            raw = b"\n".join(line if len(line) <= limit else cut(line, limit, encoding) + MARKER for line in lines)
     if encoding.codec == "utf-8" and raw.isascii():
         return Lines(raw, offsets, truncated, 0)
     return _decoded(raw, start, offsets, truncated, encoding)
 
 
-def _cut(line: bytes, limit: int, encoding: Encoding) -> bytes:
+def cut(line: bytes, limit: int, encoding: Encoding = UTF_8) -> bytes:
     """At most `limit` bytes of a longer line; no character is cut in two."""
     end = limit - limit % encoding.unit
     return line[: encoding.whole(line[:end])]
@@ -86,7 +86,7 @@ def _foreign(raw: bytes, start: int, limit: int, encoding: Encoding) -> Lines:
     for whole in lines:
         line = whole.removesuffix(carriage_return) if len(whole) % encoding.unit == 0 else whole
         long = len(line) > limit
-        text, spoilt = encoding.decode_line(_cut(line, limit, encoding) if long else line)
+        text, spoilt = encoding.decode_line(cut(line, limit, encoding) if long else line)
         texts.append(text + MARKER.decode() if long else text)
         truncated += long
         replaced += spoilt

@@ -44,14 +44,15 @@ def locked(path: Path, flags: int) -> Iterator[int]:
         descriptor = os.open(path, flags | os.O_CLOEXEC, 0o640)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
-            if _is(path, descriptor):  # nobody has taken it away while we waited
+            if leads_to(path, descriptor):  # nobody has taken it away while we waited
                 yield descriptor
                 return
         finally:
             os.close(descriptor)
 
 
-def _is(path: Path, descriptor: int) -> bool:
+def leads_to(path: Path, descriptor: int) -> bool:
+    """Whether an open file still has this name. Raises OSError."""
     with suppress(FileNotFoundError):
         return os.path.samestat(path.stat(), os.fstat(descriptor))
     return False

@@ -64,7 +64,7 @@ class SidecarEvents:
             ["output"],
         )
         self._senders = telemetry.counter(
-            "podpatterns_sidecar_refused_senders", "Connections closed because of what was sent on them.", ["input"]
+            "podpatterns_sidecar_refused_senders", "Senders that were turned away.", ["input"]
         )
         self._datagrams = telemetry.counter(
             "podpatterns_sidecar_dropped_datagrams",
@@ -189,9 +189,9 @@ class SidecarEvents:
     # --- senders --------------------------------------------------------------------------------------------------
 
     def sender_refused(self, name: str, reason: str) -> None:
-        """What came on a connection makes no sense; it is closed."""
+        """What it sends makes no sense, or cannot be taken now."""
         self._senders.add(name)
-        self._log.warning("sidecar.sender.refused", input=name, reason=reason, next="the connection is closed")
+        self._log.warning("sidecar.sender.refused", input=name, reason=reason, next="it is turned away")
 
     def datagrams_dropped(self, name: str, count: int) -> None:
         """They are lost, and the sender does not know."""

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 MAX_HEAD = 64 * 1024
+"""Bytes of a head, or of a line between chunks."""
 MAX_BODY = 64 * 1024
 """Bytes of an answer that are kept, for the reason in it, unless more is asked for; the rest is read and dropped."""
-LIMIT = 256 * 1024
 
 
 class BadAnswer(OSError):  # noqa: N818 - named after what came
@@ -89,15 +89,17 @@ class Client:
                 return await self._exchange(head, body)
         except BaseException as error:
             self.close()
-            if isinstance(error, (asyncio.IncompleteReadError, asyncio.LimitOverrunError)):
+            if isinstance(error, asyncio.IncompleteReadError):
                 raise BadAnswer("the connection was closed in the middle of the answer") from None
+            if isinstance(error, asyncio.LimitOverrunError):
+                raise BadAnswer(f"the answer has a head, or a line, of more than {MAX_HEAD} bytes") from None
             raise
 
     async def _exchange(self, head: bytes, body: bytes) -> Answer:
         if self._writer is None or self._reader is None or self._reader.at_eof() or self._writer.is_closing():
             self.close()
             self._reader, self._writer = await asyncio.open_connection(
-                self._host, self._port, ssl=self._tls, limit=LIMIT, server_hostname=self._host if self._tls else None
+                self._host, self._port, ssl=self._tls, limit=MAX_HEAD, server_hostname=self._host if self._tls else None
             )
         self._writer.write(head)
         self._writer.write(body)
@@ -108,10 +110,7 @@ class Client:
         status = 100
         headers: dict[str, str] = {}
         while status < 200:
-            head = await reader.readuntil(b"\r\n\r\n")
-            if len(head) > MAX_HEAD:
-                raise BadAnswer("the answer's head is too long")
-            status, headers = parse_head(head)
+            status, headers = parse_head(await reader.readuntil(b"\r\n\r\n"))
         keep = headers.get("connection", "").lower() != "close"
         if status in (204, 304):
             body = b""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from podpatterns.runtime.listening import listening
@@ -23,21 +23,20 @@ Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 class Listener:
     """Listens on one address, and owns the connections."""
 
-    def __init__(self, address: Address, talk: Talk) -> None:
+    def __init__(self, address: Address, talk: Talk, turn_away: Callable[[str], None]) -> None:
         self.port = address.port
         """The port that is listened on, once started."""
         self._address = address
-        self._talk = talk
+        self._talk, self._turn_away = talk, turn_away
         self._server: asyncio.Server | None = None
         self._clients: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
         """Listen. Raises StartError."""
         address = self._address
-        with listening("the input", address, "set its `listen` to a free address"):
+        with taking(address):
             if address.path is not None:
-                self._server = await asyncio.start_unix_server(self._client, make_way(address.path), limit=LIMIT)
-                open_to_all(address.path)
+                self._server = await asyncio.start_unix_server(self._client, address.path, limit=LIMIT)
             else:
                 self._server = await asyncio.start_server(self._client, address.host or None, address.port, limit=LIMIT)
                 self.port = self._server.sockets[0].getsockname()[1]
@@ -64,6 +63,8 @@ class Listener:
             if len(self._clients) < MAX_CLIENTS:
                 self._clients.add(task)
                 await self._talk(reader, writer)
+            else:
+                self._turn_away(f"{MAX_CLIENTS} connections are open already")
         except (OSError, EOFError):
             pass  # the client has gone
         except asyncio.CancelledError:
@@ -75,15 +76,19 @@ class Listener:
                 await writer.wait_closed()
 
 
-def make_way(path: str) -> str:
-    """Remove the socket that a process before this one has left. Raises OSError."""
-    with suppress(FileNotFoundError):
-        if Path(path).is_socket():
-            Path(path).unlink()
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    return path
+@contextmanager
+def taking(address: Address) -> Iterator[None]:
+    """Begin to listen on an address in this block. Raises StartError.
 
-
-def open_to_all(path: str) -> None:
-    """Let everybody connect who can reach the socket: the application runs as another user."""
-    Path(path).chmod(0o666)
+    A socket that the process before this one has left is removed, and the new one is open to everybody who can reach
+    it: the application runs as another user.
+    """
+    path = Path(address.path) if address.path is not None else None
+    with listening("the input", address, "set its `listen` to a free address"):
+        if path is not None:
+            if path.is_socket():
+                path.unlink(missing_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
+        yield
+        if path is not None:
+            path.chmod(0o666)

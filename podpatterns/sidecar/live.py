@@ -47,7 +47,7 @@ class Live:
                 continue
             first = min(first, max(number, after))
             # A batch of which a part was seen before.
-            found.append(ndjson if number >= after else b"".join(ndjson.splitlines(keepends=True)[after - number :]))
+            found.append(ndjson if number >= after else b"\n".join(ndjson.split(b"\n")[after - number :]))
         return Seen(b"".join(found), self._number, max(0, first - after))
 
     def feed(self, ndjson: bytes, now: float) -> None:

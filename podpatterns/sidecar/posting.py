@@ -8,6 +8,7 @@ import time
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Annotated, ClassVar, Generic, Literal, NamedTuple, TypeVar
+from urllib.parse import unquote, urlsplit
 
 import msgspec
 
@@ -34,7 +35,8 @@ class PostingConfig(OutputConfig, frozen=True, kw_only=True):
     """More headers of each request. What is secret belongs in `token`."""
 
     token: SecretFile | None = None
-    """A file with a token, sent as `Authorization` and read anew for each delivery. None: no such header."""
+    """A file with a token, sent as `Authorization` and read anew for each delivery. None: no such header, unless the
+    URL has a user and a password in it (`https://user:password@host/`)."""
 
     ca: str | None = None
     """A file of certificates to trust for https. None: the system's."""
@@ -76,8 +78,10 @@ class Poster:
         own = {"Content-Type": content_type}
         if compression != "none":
             own["Content-Encoding"] = compression
-        given = {name.lower() for name in config.headers}
-        self._headers = {**{name: own[name] for name in own if name.lower() not in given}, **config.headers}
+        parts = urlsplit(url)
+        if parts.username is not None:
+            own["Authorization"] = basic(f"{unquote(parts.username)}:{unquote(parts.password or '')}")
+        self._headers = over(own, config.headers)
 
     async def post(self, body: bytes) -> Answer:
         """Compress, send, and return the answer. Raises OSError."""
@@ -85,7 +89,7 @@ class Poster:
             body = await asyncio.to_thread(compressed, body, self._compression)
         headers = self._headers
         if self._config.token is not None:
-            headers = {**headers, "Authorization": authorization(self._scheme, self._config.token.read())}
+            headers = {**headers, "Authorization": authorization(self._scheme, self._config.token)}
         return await self._client.post(body, headers, self._config.timeout)
 
     def close(self) -> None:
@@ -210,9 +214,25 @@ def made_client(url: str, *, ca: str | None, keep: int = MAX_BODY) -> Client:
         raise StartError(f"the certificates {ca} cannot be read: {error.strerror or error}") from None
 
 
-def authorization(scheme: str, secret: str) -> str:
-    """The value of the header of that name."""
-    return f"{scheme} {base64.b64encode(secret.encode()).decode() if scheme == 'Basic' else secret}"
+def authorization(scheme: str, file: SecretFile) -> str:
+    """The value of the header of that name. Raises OSError, or Retryable: whoever has made the file can mend it."""
+    secret = file.read()
+    if scheme == "Basic":
+        return basic(secret)
+    if not (secret.isascii() and secret.isprintable()):
+        raise Retryable(f"what is in {file} cannot be a token: it must be one line of printable ASCII")
+    return f"{scheme} {secret}"
+
+
+def basic(pair: str) -> str:
+    """The same for `user:password`."""
+    return f"Basic {base64.b64encode(pair.encode()).decode()}"
+
+
+def over(own: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str]:
+    """Headers of a request: those that are given win over our own, however their names are written."""
+    names = {name.lower() for name in given}
+    return {**{name: value for name, value in own.items() if name.lower() not in names}, **given}
 
 
 def under(url: Url, path: str) -> str:
@@ -224,6 +244,14 @@ def under(url: Url, path: str) -> str:
 def said(answer: Answer) -> str:
     """The answer in short, for people."""
     return f"{answer.status} {answer.body[:200].decode('utf-8', 'replace').strip()}".strip()
+
+
+def verdict(answer: Answer, kind: type[T]) -> T | None:
+    """What an answer says in JSON; None if it is of another form."""
+    try:
+        return msgspec.json.decode(answer.body, type=kind)
+    except (ValueError, RecursionError):  # of which msgspec's errors are some
+        return None
 
 
 def judged(answer: Answer, hold: Sequence[int] = ()) -> str | None:

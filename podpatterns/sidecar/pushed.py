@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from podpatterns.formats.lines import Lines, clean
+from podpatterns.formats.lines import MARKER, Lines, clean, cut
 from podpatterns.sidecar.batch import MESSAGE, Batch, Source
 from podpatterns.sidecar.inputs import Emit, Input, InputContext
 from podpatterns.sidecar.ledger import Account
@@ -49,6 +49,10 @@ class PushedInput(Input):
         self.draining = asyncio.Event()
 
     # --- what derives from it calls --------------------------------------------------------------------------------
+
+    def turn_away(self, reason: str) -> None:
+        """Say why a sender is not listened to."""
+        self._events.sender_refused(self._context.name, reason)
 
     async def take(self, messages: Sequence[bytes], fields: Mapping[str, Any] | None = None) -> None:
         """Hand messages on; return when every output has taken them (or they are safe as dead letters).
@@ -120,9 +124,10 @@ class PushedInput(Input):
             offsets.append(start)
             start += len(message) + 1
             # Each line of it may be as long as the limit, and all of them together.
-            lines = clean(message[: self._limit], 0, limit=self._limit)
-            self._say(lines._replace(truncated=int(len(message) > self._limit)))
-            texts.append(lines.text)
+            long = len(message) > self._limit
+            lines = clean(cut(message, self._limit) if long else message, 0, limit=self._limit)
+            self._say(lines._replace(truncated=int(long)))
+            texts.append(lines.text + MARKER if long else lines.text)
         flat = [text.replace(b"\n", b" ") for text in texts]
         mark = Ticket(done, start)
         batch = Batch(self.source, None, self._position, start, lines=flat, offsets=offsets, fields=fields, mark=mark)

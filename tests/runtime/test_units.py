@@ -104,15 +104,6 @@ def test_a_password_in_a_url_is_never_shown():
     assert "secret" not in str(caught.value)
 
 
-def test_a_secret_that_is_not_text_is_an_error_like_any_other(tmp_path):
-    """Whoever waits for a file to be readable waits for this one too; nothing of its contents is shown."""
-    (tmp_path / "token").write_bytes(b"hush\xff")
-    with pytest.raises(OSError, match=r"not UTF-8 text: '.*token'") as caught:
-        SecretFile(tmp_path / "token").read()
-    assert "hush" not in str(caught.value)
-    assert caught.value.__suppress_context__
-
-
 def test_a_secret_is_read_anew_without_its_final_newline(tmp_path):
     """Rotation is picked up, and the newline that an editor added is not part of the secret."""
     path = tmp_path / "token"

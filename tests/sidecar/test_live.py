@@ -53,6 +53,14 @@ def test_each_record_is_seen_once(steps: list[tuple[int, bool]]) -> None:
     assert seen + live.ask(after, 0.0).ndjson == b"".join(map(row, range(number)))
 
 
+def test_a_record_may_hold_a_carriage_return() -> None:
+    """JSON that was passed on as it was written may have one between its values: that ends no record."""
+    live = Live()
+    live.ask(None, 0.0)
+    live.feed(b'{"a":\r1}\n{"a":\r2}\n', 0.0)
+    assert live.ask(1, 0.0).ndjson == b'{"a":\r2}\n'
+
+
 def test_what_is_passed_over_is_counted() -> None:
     """More than is kept: the newest are there, and the number of the others."""
     live = Live()

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from podpatterns.runtime.telemetry import Telemetry
 from podpatterns.runtime.units import Duration, Size, Url
 from podpatterns.sidecar.batch import Batch
 from podpatterns.sidecar.config import SidecarConfig
-from podpatterns.sidecar.http_client import Answer, BadAnswer, parse_head
+from podpatterns.sidecar.http_client import Answer, BadAnswer, Client, parse_head
 from podpatterns.sidecar.inputs.tail import TailConfig
 from podpatterns.sidecar.outputs import OutputConfig
 from podpatterns.sidecar.outputs import file as file_output
@@ -287,6 +288,37 @@ async def test_an_answer_that_does_not_come_is_tried_again(tmp_path: Path, fake_
         await sidecar.acknowledged(1)
     assert [messages(seen.body) for seen in fake_server.seen] == [["one"], ["one"]]
     assert sidecar.ledger.dead == 0
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 200_000, "a head, or a line, of more than 65536 bytes"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"0" * 200_000, "a head, or a line, of more than"),
+        (b"HTTP/1.1 200 OK\r\nX: x", "closed in the middle of the answer"),
+    ],
+    ids=["head", "chunk", "cut"],
+)
+async def test_an_answer_that_is_none_is_named(answer: bytes, said: str) -> None:
+    """What came instead of an answer is what the log says."""
+    ended = asyncio.Event()
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        writer.write_eof()
+        with suppress(OSError):  # the client has not read all of it
+            await reader.read()
+        writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()
+        ended.set()
+
+    async with await asyncio.start_server(talk, "127.0.0.1", 0) as server:
+        client = Client(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
+        with pytest.raises(BadAnswer, match=said):
+            await client.post(b"x", {}, 5.0)
+        await ended.wait()
 
 
 async def test_headers_token_ids_and_compression(tmp_path: Path, fake_server: FakeServer) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import gc
 import gzip
 import json
 import os
@@ -33,7 +34,7 @@ from podpatterns.sidecar.inputs import InputConfig
 from podpatterns.sidecar.inputs import forward as forward_input
 from podpatterns.sidecar.inputs.forward import ForwardConfig
 from podpatterns.sidecar.inputs.http import HttpConfig
-from podpatterns.sidecar.inputs.syslog import SyslogConfig
+from podpatterns.sidecar.inputs.syslog import SyslogConfig, _bound
 from podpatterns.sidecar.outputs import ACCEPTED, Output, OutputConfig, Receipt
 from podpatterns.sidecar.outputs.forward import ForwardConfig as ForwardOutputConfig
 from podpatterns.sidecar.runtime import Sidecar
@@ -207,6 +208,56 @@ async def test_http_wants_its_token(tmp_path: Path) -> None:
         token.write_text("other")
         assert (await asked(http.port, "POST / HTTP/1.1\r\nAuthorization: Bearer secret", b"x"))[0] == 401
     assert texts(output) == ["x"]
+
+
+async def test_a_secret_that_cannot_be_read_is_said(tmp_path: Path) -> None:
+    """Whoever sends is turned away until the file is there; nobody wonders why."""
+    secret = tmp_path / "secret"
+    for kind in (
+        "{type: http, listen: '127.0.0.1:0', token: %s}",
+        "{type: forward, listen: '127.0.0.1:0', shared_key: %s}",
+    ):
+        config = decode(parse(kind % secret)[0], InputConfig)
+        async with shipping(tmp_path, config) as (sidecar, source, _):
+            if isinstance(config, HttpConfig):
+                assert await asked(source.port, "POST / HTTP/1.1", b"x") == (503, "the token cannot be read\n")
+            else:
+                reader, writer = await asyncio.open_connection("127.0.0.1", source.listener.port)
+                assert await reader.read() == b""
+                writer.close()
+                await writer.wait_closed()
+            value = sidecar.context.telemetry.registry.get_sample_value
+            name = next(iter(sidecar.inputs))
+            assert value("podpatterns_sidecar_refused_senders_total", {"input": name}) == 1
+
+
+@pytest.mark.parametrize("kind", ["http", "forward", "syslog, protocol: udp", "syslog, protocol: tcp"])
+async def test_a_socket_is_open_to_the_other_containers(tmp_path: Path, kind: str) -> None:
+    """In a folder that need not be there, also where a process before has left its socket; they run as other users."""
+    path = tmp_path / "run" / "logs.sock"
+    for _ in range(2):
+        config = decode(parse(f"{{type: {kind}, listen: 'unix:{path}'}}")[0], InputConfig)
+        async with shipping(tmp_path, config):
+            assert path.stat().st_mode & 0o777 == 0o666
+            left = tmp_path / "left"
+            path.rename(left)
+        left.rename(path)
+
+
+async def test_too_many_connections_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one that is too many is closed at once, and not silently."""
+    monkeypatch.setattr("podpatterns.sidecar.listening.MAX_CLIENTS", 1)
+    async with shipping(tmp_path, SyslogConfig(listen=HERE, protocol="tcp")) as (sidecar, syslog, _):
+        _, first = await asyncio.open_connection("127.0.0.1", syslog.port)
+        first.write(b"<13>one\n")
+        await sidecar.acknowledged(1)
+        reader, second = await asyncio.open_connection("127.0.0.1", syslog.port)
+        assert await reader.read() == b""
+        value = sidecar.context.telemetry.registry.get_sample_value
+        assert value("podpatterns_sidecar_refused_senders_total", {"input": "syslog"}) == 1
+        for writer in (first, second):
+            writer.close()
+            await writer.wait_closed()
 
 
 async def test_http_under_way_at_the_end(tmp_path: Path) -> None:
@@ -388,6 +439,43 @@ async def test_syslog_takes_messages(tmp_path: Path, where: str, protocol: Any) 
             await sidecar.acknowledged(2)
     assert [(record["message"], record["level"]) for record in output.records] == [("one", "notice"), ("two", "notice")]
     assert [record.get("peer") for record in output.records] == [None if where == "unix" else "127.0.0.1"] * 2
+
+
+async def test_syslog_datagrams_of_any_length(tmp_path: Path) -> None:
+    """Whole up to the limit, however large that is; one that is longer is cut, marked and counted."""
+    path = f"{tmp_path}/log.sock"
+    config = SyslogConfig(listen=Address(f"unix:{path}"), max_message=Size("100KiB"))
+    async with shipping(tmp_path, config) as (sidecar, _, output):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+            sender.connect(path)
+            for size in (100 * 1024, 100 * 1024 + 1, 150 * 1024):
+                sender.send(b"x" * size)
+                await sidecar.acknowledged(len(output.records) + 1)
+        altered = sidecar.context.telemetry.registry.get_sample_value(
+            "podpatterns_sidecar_altered_lines_total", {"reason": "truncated"}
+        )
+    whole = "x" * 100 * 1024
+    assert (texts(output), altered) == ([whole, f"{whole}...[truncated]", f"{whole}...[truncated]"], 2)
+
+
+@pytest.mark.parametrize("path", ["/nowhere/at/all", "/proc/version"])
+def test_a_socket_that_cannot_be_bound_is_closed(path: str) -> None:
+    """Whatever the reason, no descriptor stays behind."""
+    with pytest.raises(OSError, match=r"."):
+        _bound(Address(f"unix:{path}"))
+    gc.collect()  # a socket that was left to the collector is a ResourceWarning, and so an error
+
+
+async def test_messages_of_several_lines_are_cut_and_marked(tmp_path: Path) -> None:
+    """As a line is: no character is cut in two, and it shows."""
+    async with shipping(tmp_path, HttpConfig(listen=HERE, max_line=Size(8))) as (sidecar, source, output):
+        await source.take(["one\ntwoé!".encode(), b"1\n2"])
+        value = sidecar.context.telemetry.registry.get_sample_value
+        reasons = [
+            value("podpatterns_sidecar_altered_lines_total", {"reason": each}) for each in ("truncated", "not_text")
+        ]
+    assert texts(output) == ["one\ntwo...[truncated]", "1\n2"]
+    assert reasons == [1, None]
 
 
 async def test_syslog_counts_what_the_kernel_drops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

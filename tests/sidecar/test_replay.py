@@ -167,9 +167,11 @@ async def test_letters_that_make_no_sense(tmp_path: Path) -> None:
         with pytest.raises(PodpatternsError, match=r'"gone" is no output .* --to: file, elasticsearch'):
             await replay(config, path)
         assert await replay(config, path, to="elasticsearch") == Replayed(3, 0)
-        path.write_text('{"by": "file"}\n')
-        with pytest.raises(PodpatternsError, match=r"mine\.ndjson\.replaying:1: not a dead letter"):
-            await replay(config, path)
+        for line in ('{"by": "file"}', '{"by": "file", "id": "7", "source": "a", "record": {}}', "[" * 100_000):
+            path.write_text(f"{line}\n")
+            with pytest.raises(PodpatternsError, match=r"mine\.ndjson\.replaying:1: not a dead letter"):
+                await replay(config, path)
+            path.with_name("mine.ndjson.replaying").unlink()
 
 
 async def test_how_far_it_is(tmp_path: Path) -> None:

@@ -206,6 +206,17 @@ async def test_keys_from_the_environment(tmp_path: Path, monkeypatch: pytest.Mon
     assert [record["message"] for record in server.records] == ["a"]
 
 
+async def test_a_header_of_ones_own_wins(tmp_path: Path) -> None:
+    """However its name is written: what is signed is what is sent, once."""
+    async with FakeS3() as server:
+        output = s3(server.url, tmp_path, headers={"content-type": "text/plain"}).build()
+        await output.start()
+        await output.deliver([batch("a")])
+        await output.stop()
+    assert (server.malformed, len(server.objects)) == ([], 1)
+    assert server.seen[0].headers["Content-Type"] == "text/plain"
+
+
 @pytest.mark.parametrize(
     ("item", "said"),
     [
@@ -215,6 +226,7 @@ async def test_keys_from_the_environment(tmp_path: Path, monkeypatch: pytest.Mon
         ("{bucket: abc, session_token: /a}", "stands beside access_key"),
         ("{bucket: abc, headers: {Host: x}}", "Host is set by the output itself"),
         ("{bucket: abc, timeout: 0s}", "must be longer"),
+        ("{bucket: abc, endpoint: 'http://id:secret@minio'}", "keys belong in access_key and secret_key"),
     ],
 )
 def test_mistakes(item: str, said: str) -> None:

@@ -27,6 +27,7 @@ from podpatterns.sidecar.outputs import Output, OutputConfig
 from podpatterns.sidecar.outputs.loki import Entry as LokiEntry
 from podpatterns.sidecar.outputs.loki import ignored
 from podpatterns.sidecar.runtime import Sidecar
+from podpatterns.sidecar.sender import _reason
 from podpatterns.sidecar.transforms.parse import ParseConfig
 from podpatterns.testing import Answer
 from podpatterns.testing.stores import FakeElasticsearch, FakeLoki, FakeOtlp, FakeSplunk, FakeStore
@@ -339,7 +340,16 @@ async def test_elasticsearch_in_several_requests(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"[]", b'{"errors": false, "items": []}', b'{"errors": true, "items": [{"create": {}}]}', b'{"errors": tr'],
+    [
+        b"",
+        b"[]",
+        b'{"errors": false, "items": []}',
+        b'{"errors": true, "items": [{"create": {}}]}',
+        b'{"errors": tr',
+        b'{"errors": true, "items": [{"create": {"status": 400, "error": {"reason": "\xff"}}}]}',
+        b'{"x": ' + b"[" * 100_000,
+    ],
+    ids=range(7),
 )
 async def test_an_answer_that_is_none_is_no_success(body: bytes) -> None:
     """200 without a verdict on each item settles nothing."""
@@ -516,6 +526,29 @@ async def test_splunk_acknowledges_what_it_has_indexed(tmp_path: Path, monkeypat
                 await output.deliver([batch({"n": 2})])
 
 
+@pytest.mark.parametrize(
+    "body", [b"\xff", b'{"text": "\xff"}', b'{"partialSuccess": "\xff"}', b'{"x": ' + b"[" * 60_000]
+)
+async def test_an_answer_in_no_form_at_all_breaks_nothing(body: bytes) -> None:
+    """What a store or a proxy says with 200 and is not JSON counts as taken; with 400, as a reason."""
+    for config, server in ((splunk, FakeSplunk()), (otlp, FakeOtlp())):
+        async with server, running(config(server)) as output:
+            server.will(Answer(200, body), Answer(400, body))
+            assert (await output.deliver([batch({"n": 1})])).rejected == {}
+            assert list((await output.deliver([batch({"n": 2})])).rejected) == [(0, 0)]
+
+
+@pytest.mark.parametrize("acks", [{}, {"0": False}, {"0": True, "1": False}])
+async def test_splunk_silence_is_no_acknowledgement(acks: dict[str, bool], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only a yes to the one number that was asked about."""
+    monkeypatch.setattr("podpatterns.sidecar.outputs.splunk.POLL", 0.001)
+    async with FakeSplunk() as server:
+        monkeypatch.setattr(server, "_acknowledge", lambda _: Answer(200, json.dumps({"acks": acks}).encode()))
+        async with running(splunk(server, acknowledge=True, acknowledge_within="20ms")) as output:
+            with pytest.raises(Retryable, match="not indexed within 20ms"):
+                await output.deliver([batch({"n": 1})])
+
+
 # --- settings --------------------------------------------------------------------------------------------------------
 
 
@@ -533,6 +566,40 @@ def test_what_cannot_be_sent_is_refused(item: str, said: str) -> None:
     """Before anything runs, with the reason."""
     with pytest.raises(ConfigError, match=said):
         decode(parse(item)[0], OutputConfig)
+
+
+async def test_a_token_that_cannot_be_sent(tmp_path: Path) -> None:
+    """It is waited for, with a word on it that does not hold it: whoever has made the file can mend it."""
+    secret = tmp_path / "tok"
+    async with FakeOtlp() as server, running(otlp(server, token=str(secret))) as output:
+        for text in ("h\xfcsh", "hush\nhush"):
+            secret.write_text(text)
+            with pytest.raises(Retryable, match=f"what is in {secret} cannot be a token") as caught:
+                await output.deliver([batch({"n": 1})])
+            assert text not in str(caught.value)
+        secret.unlink()
+        with pytest.raises(OSError, match=r".") as missing:
+            await output.deliver([batch({"n": 1})])
+        assert _reason(missing.value) == f"No such file or directory: {secret}"
+        secret.write_text("good\n")
+        await output.deliver([batch({"n": 1})])
+
+
+async def test_a_user_in_the_url(tmp_path: Path) -> None:
+    """Is sent, unless a header or a token says otherwise."""
+    (tmp_path / "token").write_text("token")
+    for more, sent in (
+        ({}, "Basic YW5uOnA6L3M="),
+        ({"token": f"{tmp_path}/token"}, "ApiKey token"),
+        ({"headers": {"authorization": "Own"}}, "Own"),
+    ):
+        async with FakeElasticsearch() as server:
+            url = server.url.replace("//", "//ann:p%3A%2Fs@")
+            item = {"type": "elasticsearch", "url": url, "index": "logs", **more}
+            async with running(decode(parse(json.dumps(item))[0], OutputConfig)) as output:
+                await output.deliver([batch({"n": 1})])
+        headers = {name.lower(): value for name, value in server.seen[0].headers.items()}
+        assert (headers["authorization"], "ann" in headers["host"]) == (sent, False)
 
 
 async def test_how_the_token_is_sent(tmp_path: Path) -> None:

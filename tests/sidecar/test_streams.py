@@ -253,6 +253,17 @@ async def test_redis_password_that_is_wrong(tmp_path: Path) -> None:
     assert numbers(server.records) == [1]
 
 
+async def test_redis_that_repeats_the_password(tmp_path: Path) -> None:
+    """A server without AUTH quotes what it does not know; the password gets into no log by that."""
+    (tmp_path / "password").write_text("hush")
+    settings = {"password": f"{tmp_path}/password", "user": "ship"}
+    async with FakeRedis() as server, running(redis(server, **settings)) as output:
+        echo = b"-ERR unknown command 'AUTH', with args beginning with: 'ship' 'hush'\r\n"
+        server._answer = lambda words, *, known: (echo, known)  # type: ignore[method-assign]
+        with pytest.raises(Retryable, match=r"'ship' '\*\*\*'"):
+            await output.deliver([batch({"n": 1})])
+
+
 async def test_redis_that_is_none() -> None:
     """What does not speak the protocol is waited out, with a word on it."""
     async with FakeForward() as server, running(redis(server)) as output:

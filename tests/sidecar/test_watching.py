@@ -98,6 +98,18 @@ async def test_a_file_that_was_empty_is_noticed(tmp_path: Path, way: str) -> Non
         await sidecar.acknowledged(1)
 
 
+async def test_a_name_that_is_not_text_is_said_and_left_alone(tmp_path: Path, way: str) -> None:
+    """No record, checkpoint or log line could hold it; the other files are shipped, and it is when it is renamed."""
+    write(tmp_path / "logs" / "a.log", "one\n")
+    (tmp_path / "logs" / os.fsdecode(b"\xff.log")).write_text("two\n")
+    async with shipper(tmp_path, way=way) as sidecar:
+        await sidecar.acknowledged(1)
+        assert told(sidecar, "unreadable") == 1
+        (tmp_path / "logs" / os.fsdecode(b"\xff.log")).rename(tmp_path / "logs" / "b.log")
+        await sidecar.acknowledged(2)
+    assert shipped(tmp_path) == ["one", "two"]
+
+
 async def test_a_directory_that_comes_later_is_noticed(tmp_path: Path, way: str) -> None:
     """None of the path is there when the sidecar starts, and half of it is a pattern."""
     async with shipper(tmp_path, f"{tmp_path}/logs/*/now/*.log", way=way) as sidecar:

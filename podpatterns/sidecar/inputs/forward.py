@@ -85,7 +85,7 @@ class Forward(PushedInput):
         # A line cut in two would be no JSON; the message has a limit already.
         super().__init__(context, where=context.name, limit=sys.maxsize, fields={})
         self.config = config
-        self.listener = Listener(config.listen, self._talk)
+        self.listener = Listener(config.listen, self._talk, self.turn_away)
         self._large = 0
         self._small = asyncio.Condition()
 
@@ -95,8 +95,12 @@ class Forward(PushedInput):
         await self.listener.start()
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        key = self.config.shared_key
-        data = await self._greeted(reader, writer, key.read()) if key is not None else b""
+        try:
+            key = self.config.shared_key.read() if self.config.shared_key is not None else None
+        except OSError as error:
+            self.turn_away(f"the shared key cannot be read: {error.strerror}: {error.filename}")
+            return
+        data = await self._greeted(reader, writer, key) if key is not None else b""
         if data is None:
             return
         async with AsyncExitStack() as room:
@@ -110,14 +114,12 @@ class Forward(PushedInput):
                         begin = end
                     data = data[begin:]
                 except ValueError as error:
-                    self._events.sender_refused(self._context.name, str(error))
+                    self.turn_away(str(error))
                     return
                 except Refused:
                     return  # not acknowledged, so the sender sends it again
                 if len(data) > self.config.max_message:
-                    self._events.sender_refused(
-                        self._context.name, f"a message of more than {self.config.max_message} bytes"
-                    )
+                    self.turn_away(f"a message of more than {self.config.max_message} bytes")
                     return
                 if large is not (len(data) >= READ):
                     large = not large
@@ -162,7 +164,7 @@ class Forward(PushedInput):
         writer.write(pong)
         await writer.drain()
         if refusal:
-            self._events.sender_refused(self._context.name, refusal)
+            self.turn_away(refusal)
             return None
         return data[ends[0] :]
 

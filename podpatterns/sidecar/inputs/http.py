@@ -9,10 +9,10 @@ import msgspec
 
 from podpatterns.formats.content_encoding import TooLarge, unpacked
 from podpatterns.runtime.http_server import HttpReply, HttpRequest, HttpServer
-from podpatterns.runtime.listening import listening
 from podpatterns.runtime.schema import InvalidField
 from podpatterns.runtime.units import Address, SecretFile, Size
 from podpatterns.sidecar.inputs import InputConfig, InputContext
+from podpatterns.sidecar.listening import taking
 from podpatterns.sidecar.pushed import PushedInput, Refused
 
 MAX_WAITING = 32
@@ -72,7 +72,7 @@ class Http(PushedInput):
     async def start(self, entries: Any) -> None:
         """Listen. Raises StartError."""
         await super().start(entries)
-        with listening("the input", self.config.listen, "set its `listen` to a free address"):
+        with taking(self.config.listen):
             self.port = await self._server.start(self.config.listen)
 
     async def _answer(self, request: HttpRequest) -> HttpReply:
@@ -82,7 +82,12 @@ class Http(PushedInput):
             return _reply(405, "POST the lines")
         if self.config.token is not None:
             shown = request.fields.get("authorization", "").encode("latin-1")
-            if not hmac.compare_digest(shown, f"Bearer {self.config.token.read()}".encode()):
+            try:
+                wanted = f"Bearer {self.config.token.read()}".encode()
+            except OSError as error:
+                self.turn_away(f"the token cannot be read: {error.strerror}: {error.filename}")
+                return _reply(503, "the token cannot be read", 5)
+            if not hmac.compare_digest(shown, wanted):
                 return _reply(401, "the token is missing or wrong")
         if self._waiting >= MAX_WAITING:
             return _reply(429, "too many requests are waiting for the outputs", 1)

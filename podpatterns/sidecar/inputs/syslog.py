@@ -9,15 +9,13 @@ from collections.abc import Coroutine
 from typing import Any, ClassVar, Literal
 
 from podpatterns.formats import syslog
-from podpatterns.runtime.listening import listening
 from podpatterns.runtime.schema import InvalidField
 from podpatterns.runtime.units import Address, Size
 from podpatterns.sidecar.inputs import Emit, InputConfig, InputContext
-from podpatterns.sidecar.listening import Listener, make_way, open_to_all
+from podpatterns.sidecar.listening import Listener, taking
 from podpatterns.sidecar.pushed import PushedInput, Refused
 
 READ = 64 * 1024
-DATAGRAM = 64 * 1024
 BUFFER = 4 * 1024 * 1024
 """Bytes that the kernel is asked to keep of datagrams, for the moments when nobody reads; it may grant fewer."""
 ROWS = 1000
@@ -65,7 +63,7 @@ class Syslog(PushedInput):
     def __init__(self, config: SyslogConfig, context: InputContext) -> None:
         super().__init__(context, where=context.name, limit=config.max_message, fields={})
         self.config = config
-        self._listener = Listener(config.listen, self._talk) if config.protocol == "tcp" else None
+        self._listener = Listener(config.listen, self._talk, self.turn_away) if config.protocol == "tcp" else None
         self._socket: socket.socket | None = None
         self._dropped = 0
         self._done = asyncio.Event()
@@ -83,7 +81,7 @@ class Syslog(PushedInput):
         if self._listener is not None:
             await self._listener.start()
             return
-        with listening("the input", self.config.listen, "set its `listen` to a free address"):
+        with taking(self.config.listen):
             self._socket = _bound(self.config.listen)
 
     # --- streams ---------------------------------------------------------------------------------------------------
@@ -131,15 +129,17 @@ class Syslog(PushedInput):
     def _received(self, receiver: socket.socket) -> list[tuple[Any, list[bytes]]]:
         """What is there, by whom it was sent, in order."""
         found: list[tuple[Any, list[bytes]]] = []
+        most = self.config.max_message + 1  # which shows that one is too long
         for _ in range(ROWS):
             try:
-                data, more, _, peer = receiver.recvmsg(DATAGRAM, 64)
+                data, more, flags, peer = receiver.recvmsg(most, 64)
             except BlockingIOError:
                 break
             for level, kind, value in more:
                 if (level, kind) == (socket.SOL_SOCKET, SO_RXQ_OVFL):
                     self._count(int.from_bytes(value[:4], sys.byteorder))
-            if not (message := data.rstrip(b"\r\n\0")):
+            message = data if flags & socket.MSG_TRUNC else data.rstrip(b"\r\n\0")
+            if not message:
                 continue
             if not found or found[-1][0] != peer:
                 found.append((peer, []))
@@ -191,15 +191,13 @@ class Syslog(PushedInput):
 
 def _bound(address: Address) -> socket.socket:
     """A socket for datagrams. Raises OSError."""
-    if address.path is not None:
-        receiver = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-        receiver.bind(make_way(address.path))
-        open_to_all(address.path)
-        return receiver
     host = address.host or ("::" if socket.has_dualstack_ipv6() else "0.0.0.0")
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    family = socket.AF_UNIX if address.path else socket.AF_INET6 if ":" in host else socket.AF_INET
     receiver = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
     try:
+        if address.path is not None:  # whose senders wait while the buffer is full
+            receiver.bind(address.path)
+            return receiver
         if host == "::":
             receiver.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         receiver.setsockopt(socket.SOL_SOCKET, SO_RXQ_OVFL, 1)

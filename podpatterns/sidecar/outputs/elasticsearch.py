@@ -14,7 +14,7 @@ from podpatterns.formats.timestamps import nanoseconds, rfc3339
 from podpatterns.runtime.units import Url
 from podpatterns.sidecar.batch import Batch
 from podpatterns.sidecar.http_client import Answer
-from podpatterns.sidecar.posting import Poster, PostingConfig, PostingOutput, Rest, judged, said, under
+from podpatterns.sidecar.posting import Poster, PostingConfig, PostingOutput, Rest, judged, said, under, verdict
 from podpatterns.sidecar.progress import Progress
 
 TIMESTAMP = "@timestamp"
@@ -127,10 +127,9 @@ class Elasticsearch(PostingOutput[bytes]):
 
 def results(answer: Answer, count: int) -> list[Result]:
     """The verdict on each item. Raises Retryable for an answer that has not one for each."""
-    try:
-        bulk = msgspec.json.decode(answer.body, type=Bulk)
-    except msgspec.DecodeError as error:
-        raise Retryable(f"{said(answer)}: not the answer of a bulk request: {error}") from None
+    bulk = verdict(answer, Bulk)
+    if bulk is None:
+        raise Retryable(f"not the answer of a bulk request: {said(answer)}")
     found = [result for item in bulk.items for result in item.values()]
     if len(found) != count:
         raise Retryable(f"the answer has {len(found)} items for {count} records")

@@ -14,7 +14,7 @@ import msgspec
 from podpatterns.errors import StartError
 from podpatterns.formats import jsonlines
 from podpatterns.sidecar.batch import Batch
-from podpatterns.sidecar.durable import append_whole, mend
+from podpatterns.sidecar.durable import append_whole, leads_to, mend
 from podpatterns.sidecar.outputs import ACCEPTED, Output, OutputConfig, Receipt
 
 
@@ -77,8 +77,7 @@ class File(Output):
     def _append(self, data: bytes) -> None:
         descriptor = self._descriptor
         assert descriptor is not None, "started"
-        here, there = os.fstat(descriptor), Path(self.config.path)
-        if not there.exists() or (here.st_dev, here.st_ino) != (there.stat().st_dev, there.stat().st_ino):
+        if not leads_to(Path(self.config.path), descriptor):
             descriptor = self._open()  # rotated from outside
         append_whole(descriptor, data)
 

@@ -14,7 +14,7 @@ from podpatterns.formats.timestamps import nanoseconds
 from podpatterns.runtime.units import Url
 from podpatterns.sidecar.batch import MESSAGE, Batch
 from podpatterns.sidecar.http_client import Answer
-from podpatterns.sidecar.posting import Poster, PostingConfig, PostingOutput, Rest, again, said, under
+from podpatterns.sidecar.posting import Poster, PostingConfig, PostingOutput, Rest, again, said, under, verdict
 from podpatterns.sidecar.progress import Progress
 
 RETRYABLE = frozenset({429, 502, 503, 504})
@@ -115,18 +115,19 @@ class Otlp(PostingOutput[bytes]):
 
     async def taken(self, progress: Progress[bytes], numbers: Sequence[int], answer: Answer) -> Rest:
         """Settle all of it: a partial success must not be sent again."""
-        count, warning = partial_success(answer.body)
+        count, warning = partial_success(answer)
         if count or warning:
             progress.refuse(min(count, len(numbers)), warning or "partial success without a message")
         return await super().taken(progress, numbers, answer)
 
 
-def partial_success(body: bytes) -> tuple[int, str]:
+def partial_success(answer: Answer) -> tuple[int, str]:
     """How many records were rejected, and the message, from an answer; an answer of another form says nothing."""
+    exported = verdict(answer, Exported)
+    partial = exported.partial_success if exported is not None else None
     try:
-        partial = msgspec.json.decode(body, type=Exported).partial_success
         return (max(0, int(partial.rejected_log_records)), partial.error_message) if partial else (0, "")
-    except (msgspec.DecodeError, UnicodeDecodeError, ValueError):
+    except ValueError:
         return 0, ""
 
 

@@ -103,15 +103,17 @@ class Redis(Output):
     async def _open(self, connection: Connection) -> None:
         config = self.config
         await connection.open()
-        greeting = []
+        greeting, password = [], ""
         if config.password is not None:
             user = [config.user.encode()] if config.user is not None else []
-            greeting.append(command(b"AUTH", *user, config.password.read().encode()))
+            password = config.password.read()
+            greeting.append(command(b"AUTH", *user, password.encode()))
         if config.database:
             greeting.append(command(b"SELECT", b"%d" % config.database))
         for reply in await _ask(connection, greeting):
             if isinstance(reply, ErrorReply):
-                raise Retryable(reply)
+                # A server that knows no AUTH repeats what it was given.
+                raise Retryable(reply.replace(password, "***") if password else reply)
 
     async def stop(self) -> None:
         """Close the connection."""

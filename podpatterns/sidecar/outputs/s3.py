@@ -20,7 +20,7 @@ from podpatterns.runtime.units import Duration, SecretFile, Url
 from podpatterns.sidecar.batch import Batch
 from podpatterns.sidecar.http_client import Answer, Client
 from podpatterns.sidecar.outputs import ACCEPTED, Output, OutputConfig, Receipt
-from podpatterns.sidecar.posting import Compression, check_headers, compressed, made_client, said
+from podpatterns.sidecar.posting import Compression, check_headers, compressed, made_client, over, said
 
 SUFFIX: Mapping[Compression, str] = {"none": ".ndjson", "gzip": ".ndjson.gz", "zstd": ".ndjson.zst"}
 _ERROR = re.compile(rb"<(Code|Message)>([^<]{1,300})<")
@@ -90,6 +90,8 @@ class S3Config(OutputConfig, frozen=True, kw_only=True):
             raise InvalidField("secret_key" if self.secret_key is None else "access_key", "stands beside the other key")
         if self.session_token is not None and self.access_key is None:
             raise InvalidField("session_token", "stands beside access_key and secret_key")
+        if self.endpoint is not None and "@" in urlsplit(self.endpoint).netloc:
+            raise InvalidField("endpoint", "has no user in it: keys belong in access_key and secret_key")
         if self.prefix.startswith("/") or not self.prefix.isprintable():
             raise InvalidField("prefix", "begins without a slash, and has nothing that cannot be printed")
 
@@ -137,19 +139,18 @@ class S3(Output):
         config = self.config
         body = await asyncio.to_thread(packed, config, batches)
         now = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-        headers = {
+        own = {
             "Host": self._host,
             "Content-Type": "application/x-ndjson",
             **({} if config.compression == "none" else {"Content-Encoding": config.compression}),
             "x-amz-meta-source": quote(batches[0].source.name, safe="/"),
-            **config.headers,
         }
         target = self._path + sigv4.path(key)
         try:
             proof = keys(config)
         except KeyError as error:
             raise Retryable(f"no keys for S3: the environment has no {error}") from None
-        sent = sigv4.signed("PUT", target, headers, body, proof, region=config.region, now=now)
+        sent = sigv4.signed("PUT", target, over(own, config.headers), body, proof, region=config.region, now=now)
         answer = await self._client.send("PUT", target, body, sent, config.timeout)
         if answer.status != 200:
             raise Retryable(why(answer, config), after=answer.retry_after(time.time()))

@@ -16,7 +16,17 @@ from podpatterns.formats.timestamps import nanoseconds
 from podpatterns.runtime.units import Duration, SecretFile, Url
 from podpatterns.sidecar.batch import Batch
 from podpatterns.sidecar.http_client import Answer
-from podpatterns.sidecar.posting import NOTHING, Poster, PostingConfig, PostingOutput, Rest, judged, said, under
+from podpatterns.sidecar.posting import (
+    NOTHING,
+    Poster,
+    PostingConfig,
+    PostingOutput,
+    Rest,
+    judged,
+    said,
+    under,
+    verdict,
+)
 from podpatterns.sidecar.progress import Progress
 
 POLL = 1.0
@@ -129,13 +139,14 @@ class Splunk(PostingOutput[bytes]):
 
     def judge(self, answer: Answer) -> str | None:
         """As HTTP says; where an event is named, `taken` splits there."""
-        if answer.status == 400 and _result(answer).invalid_event_number is not None:
+        result = verdict(answer, Result) if answer.status == 400 else None
+        if result is not None and result.invalid_event_number is not None:
             return None
         return judged(answer, self.config.hold)
 
     async def taken(self, progress: Progress[bytes], numbers: Sequence[int], answer: Answer) -> Rest:
         """Settle what stands before an event that was refused, and that event; what stands behind it is sent."""
-        result = _result(answer)
+        result = verdict(answer, Result) or Result()
         bad = result.invalid_event_number
         tried, self._in_doubt = self._in_doubt, None
         if answer.status != 400 or bad is None:
@@ -189,16 +200,10 @@ async def _yes(asking: Poster, question: bytes) -> bool:
     """Whether the one request asked about has been indexed; a question that fails is no answer."""
     try:
         answer = await asking.post(question)
-        return answer.status == 200 and all(msgspec.json.decode(answer.body, type=Acknowledgements).acks.values())
-    except (OSError, msgspec.DecodeError):
+    except OSError:
         return False
-
-
-def _result(answer: Answer) -> Result:
-    try:
-        return msgspec.json.decode(answer.body, type=Result)
-    except msgspec.DecodeError:
-        return Result()
+    said = verdict(answer, Acknowledgements) if answer.status == 200 else None
+    return said is not None and list(said.acks.values()) == [True]
 
 
 def events(config: SplunkConfig, batch: Batch, now: int) -> Iterator[bytes]:

@@ -12,29 +12,14 @@ from podpatterns.adapter import intake
 from podpatterns.adapter.intake import Intake
 from podpatterns.adapter.store import OVERFLOW, Shape, Store
 from podpatterns.formats import prometheus
-
-
-class Sink:
-    def __init__(self) -> None:
-        self.lines = 0
-        self.refused: Counter[str] = Counter()
-        self.skipped: Counter[str] = Counter()
-
-    def lines_taken(self, count: int) -> None:
-        self.lines += count
-
-    def line_refused(self, reason: str, detail: str) -> None:
-        self.refused[reason] += 1
-
-    def line_skipped(self, what: str) -> None:
-        self.skipped[what] += 1
+from tests.adapter.tally import Tally
 
 
 class World:
     def __init__(self, **shape: object) -> None:
         self.now = 0.0
         self.overflow: Counter[str] = Counter()
-        self.sink = Sink()
+        self.sink = Tally()
         self.store = Store(Shape(**shape), lambda: self.now, lambda name: self.overflow.update([name]))  # type: ignore[arg-type]
         self.intake = Intake(self.store, self.sink)
 

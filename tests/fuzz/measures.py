@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import pickle
-from collections import Counter
 from collections.abc import Callable
 from math import isfinite
 
@@ -34,30 +33,7 @@ from podpatterns.formats.exposition import Malformed
 from podpatterns.formats.families import Blocks, Family
 from podpatterns.formats.remote_write import read as read_remote_write
 from podpatterns.formats.statsd import REASONS, Refused
-
-
-class Tally:
-    """A sink that counts."""
-
-    def __init__(self) -> None:
-        self.lines = 0
-        self.refused: Counter[str] = Counter()
-        self.skipped: Counter[str] = Counter()
-
-    def lines_taken(self, count: int) -> None:
-        self.lines += count
-
-    def lines_matched(self, rule: int, count: int) -> None:
-        assert rule == 1
-        assert count > 0
-
-    def line_refused(self, reason: str, detail: str) -> None:
-        assert reason in REASONS, reason
-        assert len(detail) < 10_000
-        self.refused[reason] += 1
-
-    def line_skipped(self, what: str) -> None:
-        self.skipped[what] += 1
+from tests.adapter.tally import Tally
 
 
 def _shown(families: list[Family]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 from podpatterns.adapter.intake import Intake
 from podpatterns.adapter.store import Shape, Store
 from podpatterns.formats import prometheus
+from tests.adapter.tally import Tally
 
 PIECE = 5000
 """Lines at a time."""
@@ -19,24 +19,6 @@ PIECE = 5000
 def resident() -> int:
     """Bytes of this process that are in memory."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
-
-
-class Tally:
-    """A sink that counts."""
-
-    def __init__(self) -> None:
-        self.lines = 0
-        self.refused: Counter[str] = Counter()
-        self.overflowed: Counter[str] = Counter()
-
-    def lines_taken(self, count: int) -> None:
-        self.lines += count
-
-    def line_refused(self, reason: str, detail: str) -> None:
-        self.refused[reason] += 1
-
-    def line_skipped(self, what: str) -> None:
-        raise AssertionError(what)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +46,7 @@ def explode(lines: Iterator[bytes], shape: Shape) -> Outcome:
             piece.clear()
     intake.feed(b"\n".join(piece))
     seconds = time.process_time() - began
+    assert not tally.skipped
     text = prometheus.render(store.families()).decode()
     page = {}
     for line in text.splitlines():

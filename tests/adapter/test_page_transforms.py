@@ -9,6 +9,7 @@ from math import inf, nan
 import pytest
 
 from podpatterns.adapter.page import compose
+from podpatterns.adapter.transforms import relabel
 from podpatterns.adapter.transforms.python import Python
 from podpatterns.adapter.transforms.relabel import Relabel, RuleConfig
 from podpatterns.adapter.transforms.rename import Rename
@@ -215,6 +216,17 @@ def test_relabelling_renames_and_drops_on_the_page() -> None:
         assert '# TYPE lat histogram\nlat_bucket{le="+Inf"} 1\nlat_count 1\nlat_sum 1\n' in out
         assert '# TYPE c_total counter\nc_total{code="200"} 1\n' in out
         assert "500" not in out
+
+
+def test_series_that_come_and_go_are_not_remembered_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bound is over all names together: pods that are replaced bring new labels to each of them."""
+    monkeypatch.setattr(relabel, "REMEMBERED", 100)
+    transform = Relabel([RuleConfig(target_label="x", replacement="y")])
+    for number in range(200):
+        blocks = [f'{{pod="{number}.{each}"}}' for each in range(5)]
+        (one, other) = transform.apply([gauge("a", *blocks), gauge("b", *blocks)])
+        assert one.blocks == other.blocks == [f'{{pod="{number}.{each}",x="y"}}' for each in range(5)]
+        assert sum(map(len, transform._known.values())) <= 110
 
 
 def test_rename() -> None:

@@ -36,6 +36,10 @@ _INSTEAD = {
 }
 
 
+REMEMBERED = 200_000
+"""Series whose outcome is remembered, some 60 MB of names and labels; when a page begins with more, it starts anew."""
+
+
 class RuleConfig(Config, frozen=True, kw_only=True):
     """One rule. Field names and defaults are Prometheus' own."""
 
@@ -134,6 +138,8 @@ class Relabel:
 
     def apply(self, families: list[Family]) -> list[Family]:
         """Every series relabelled. One whose new name does not fit its family's type becomes of unknown type."""
+        if sum(map(len, self._known.values())) > REMEMBERED:
+            self._known.clear()
         done: list[Family] = []
         for family in families:
             done += self._family(family)
@@ -170,8 +176,6 @@ class Relabel:
     def _rewritten(self, name: str) -> Rewritten[tuple[str, str]]:
         known = self._known.get(name)
         if known is None:
-            if len(self._known) >= 10_000:
-                self._known.clear()
             known = self._known[name] = Rewritten(lambda text: self._text(name, text))
         return known
 

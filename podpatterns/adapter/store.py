@@ -142,7 +142,7 @@ class Store:
         if metric is None:
             if not self.budget.allows():
                 self._overflowed("")
-                raise Refused("series_budget", line.name)
+                raise Refused("series_budget")
             text = f"{noun or usual} {line.name}."
             if target is not None:
                 text = target.rule.config.help or f"{noun or usual} {target.rule.config.match}."

@@ -181,7 +181,7 @@ class Tallies:
         try:
             return self._intake.way((measure.key, key), "Measured in log lines:", read)
         except Refused as refused:
-            self._sink.line_refused(refused.reason, refused.detail)
+            self._sink.line_refused(refused.reason, refused.detail or measure.name)
             return None
 
 

@@ -38,6 +38,7 @@ REASONS = {
     "unknown_section": "a section behind the type is of no known kind",
     "timestamp": "the timestamp is not a whole number of seconds",
     "bad_event": "the event's lengths do not fit its text",
+    "bad_check": 'a service check reads "_sc|name|status", with a status from 0 to 3',
     "negative_counter": "a counter cannot go down",
     "type_conflict": "another type of metric has this name already",
     "series_budget": "the number of series has reached its budget",
@@ -102,6 +103,7 @@ _TYPES: dict[str, Type] = {"c": "c", "g": "g", "ms": "ms", "h": "h", "d": "d", "
 # "m" is what old clients call a meter: a counter.
 _DECIMAL = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
 _NOT_FINITE = re.compile(r"[-+]?(?:nan|inf(?:inity)?)", re.IGNORECASE)
+_CHECK = re.compile(r"_sc\|[^|]+\|[0-3](?:\|.*)?", re.DOTALL)
 _EVENT = re.compile(r"_e\{([0-9]{1,9}),([0-9]{1,9})\}:")
 
 
@@ -265,6 +267,8 @@ def _stamp(text: str) -> int:
 
 def _check_event(text: str) -> None:
     if text.startswith("_sc|"):
+        if _CHECK.fullmatch(text) is None:
+            raise Refused("bad_check")
         return
     match = _EVENT.match(text)
     if match is None or len(text[match.end() :].encode()) < int(match[1]) + 1 + int(match[2]):

@@ -135,7 +135,9 @@ async def test_influx_writes() -> None:
         assert (await status("POST", "/write?precision=w"))[0] == 400
         assert (await status("GET", "/ping"))[0] == 204
         assert (await status("GET", "/write"))[0] == 405
-        assert (await status("GET", "/query"))[0] == 404
+        assert (await status("POST", "/query", b"q=CREATE+DATABASE+%22shop%22"))[0] == 200
+        assert (await status("GET", "/query?q=SHOW%20DATABASES"))[0] == 400
+        assert (await status("GET", "/elsewhere"))[0] == 404
 
 
 async def test_influx_over_a_unix_socket(tmp_path: Path) -> None:

@@ -47,6 +47,9 @@ REFUSED = {
     b"a:1|c|zzz": "unknown_section",
     b"a:1|g|Tx": "timestamp",
     b"_e{9,9}:a|b": "bad_event",
+    b"_sc|": "bad_check",
+    b"_sc|disk|4": "bad_check",
+    b"_sc|disk|": "bad_check",
     b"_e{%b,1}:a|b" % (b"9" * 5000): "bad_event",
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import ClassVar, Literal
+from urllib.parse import parse_qsl
 
 import msgspec
 
@@ -35,8 +36,8 @@ class InfluxConfig(InputConfig, frozen=True, kw_only=True):
 
     protocol: Literal["http", "tcp", "udp"] = "http"
     """`http`: `POST /write` and `/api/v2/write`, answered with 204, or with 400 naming the first line that was refused;
-    the other lines of such a request have been taken. `tcp` and `udp`: bare lines; for `unix:` over a stream or
-    datagrams."""
+    the other lines of such a request have been taken. `CREATE DATABASE` is granted, since Telegraf asks for it. `tcp`
+    and `udp`: bare lines; for `unix:` over a stream or datagrams."""
 
     max_body: Size = Size("16MiB")
     """Bytes that a request's body may have, decompressed or not."""
@@ -132,6 +133,8 @@ class InfluxWrites:
         """204 where every line was taken."""
         if request.path in ("/ping", "/health"):
             return _empty(204 if request.path == "/ping" else 200)
+        if request.path == "/query":
+            return _query(request)
         if request.path not in ("/write", "/api/v2/write"):
             return _error(404, "lines are taken at /write and /api/v2/write")
         if request.method != "POST":
@@ -147,7 +150,16 @@ class InfluxWrites:
         refused = self._lines.take(body)
         if not refused:
             return _empty(204)
-        return _error(400, f"partial write: {len(refused)} lines were refused, the first because: {refused[0]}")
+        count = "a line was refused" if len(refused) == 1 else f"{len(refused)} lines were refused, the first"
+        return _error(400, f"partial write: {count} because {refused[0]}")
+
+
+def _query(request: HttpRequest) -> HttpReply:
+    """Telegraf and others make their database before they write to it. Here there is none to make, or to ask."""
+    wanted = request.query.get("q") or dict(parse_qsl(request.body.decode("latin-1"))).get("q", "")
+    if wanted.strip().upper().startswith("CREATE DATABASE"):
+        return HttpReply(200, b'{"results":[{"statement_id":0}]}', "application/json")
+    return _error(400, "nothing can be asked here: lines are taken, and shown to Prometheus")
 
 
 def _empty(status: int) -> HttpReply:

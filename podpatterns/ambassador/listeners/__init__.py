@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 HANDSHAKE = 0.02
 """Seconds that a connection may take from its first packet to our queue; on loopback it is microseconds, but for a
 machine that is very busy."""
+
+_KEEP_FILE: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
+"""A listener's file may go on with a successor, so that it is ours to remove, not the event loop's."""
 
 TUNNELS = 0.8
 """The part of the grace that connections without an end of their own may take; what is left is for closing them."""
@@ -151,8 +155,9 @@ class Listener(ABC, Generic[C]):
             return
         loop = asyncio.get_running_loop()
         make = loop.create_server if self.config.listen.path is None else loop.create_unix_server
+        more = {} if self.config.listen.path is None else _KEEP_FILE
         for sock in self._sockets:
-            self._servers.append(await make(self.accept, sock=sock, backlog=BACKLOG))
+            self._servers.append(await make(self.accept, sock=sock, backlog=BACKLOG, **more))
         listen = self.config.listen
         self.events.listening(self.name, f"{listen.host}:{self.port}" if self.port else str(listen))
 

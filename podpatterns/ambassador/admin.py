@@ -12,6 +12,7 @@ from podpatterns.ambassador.events import StreamTally, Tally
 from podpatterns.ambassador.ramp import Action
 from podpatterns.ambassador.route import Route
 from podpatterns.runtime import service
+from podpatterns.runtime.decode import suggest
 from podpatterns.runtime.service import Reply, Request
 
 if TYPE_CHECKING:
@@ -74,6 +75,8 @@ class Control:
         except msgspec.MsgspecError as error:
             return Reply({"error": f'{error}; send {{"weights": {{"stable": 50, "test": 50}}}}'}, status=400)
         found = [route for route in self._named(wanted) if wanted.weights.keys() <= route.targets.keys()]
+        if not found and (unknown := self._unknown(wanted)):
+            return Reply({"error": unknown}, status=400)
         if len(found) != 1:
             return self._ambiguous("several splits have" if found else "no split has", "these versions")
         try:
@@ -90,6 +93,8 @@ class Control:
             actions = ", ".join(get_args(Action))
             return Reply({"error": f'{error}; send {{"action": "pause"}}, or one of {actions}'}, status=400)
         found = [route.rollout for route in self._named(wanted) if route.rollout is not None]
+        if not found and (unknown := self._unknown(wanted)):
+            return Reply({"error": unknown}, status=400)
         if len(found) != 1:
             return self._ambiguous("several routes have" if found else "no route has", "a ramp")
         try:
@@ -102,6 +107,23 @@ class Control:
         for route in self._ambassador.all_routes():
             if wanted.route in (None, route.name) and wanted.listener in (None, route.listener):
                 yield route
+
+    def _unknown(self, wanted: Weights | Steer) -> str:
+        """Which name of the request is not known here, with what was probably meant; empty if all are."""
+        routes = list(self._ambassador.all_routes())
+        named = list(self._named(wanted)) or routes
+        versions = {version: None for route in named for version in route.targets}
+        asked = wanted.weights if isinstance(wanted, Weights) else ()
+        places = (
+            ("listener", [wanted.listener], {route.listener: None for route in routes}),
+            ("route", [wanted.route], {route.name: None for route in routes}),
+            ("version", asked, versions),
+        )
+        for noun, names, known in places:
+            for name in names:
+                if name is not None and name not in known:
+                    return f'there is no {noun} "{name}"{suggest(name, known)}'
+        return ""
 
     def _ambiguous(self, problem: str, what: str) -> Reply:
         choice = [{"listener": route.listener, "route": route.name} for route in self._ambassador.all_routes()]

@@ -104,7 +104,7 @@ def _differences(isolation: Isolation, net: Network, why: str) -> list[str]:
     """What is not as on a cluster, and why."""
     said = []
     if isolation.mounts is Mounts.REWRITE:
-        where = "where a value, argument or word begins with one, it is replaced"
+        where = "it is replaced where an argument or a variable begins with one, and not inside of a script"
         said.append(f"volumes are not at their paths: {where} ({isolation.why[0]})")
     if not isolation.processes:
         said.append(f"containers see this machine's processes ({isolation.why[0]})")

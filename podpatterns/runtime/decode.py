@@ -287,6 +287,10 @@ def _constraint(message: str) -> str:
     expected = message.partition(" - at")[0].replace("`", "").removeprefix("Expected ")
     for word, plain in _WORDS.items():
         expected = expected.replace(word, plain)
+    shape, of_length, bound = expected.partition(" of length ")
+    if of_length:
+        noun = "character" if shape == "text" else "item"
+        expected = f"{shape} with {bound} {noun}{'' if bound.endswith(' 1') else 's'}"
     return f"must be {expected}"
 
 

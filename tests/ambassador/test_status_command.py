@@ -142,6 +142,12 @@ def test_weights(running):
     assert result.exit_code == 1
     assert "several splits have these versions" in result.output
     assert "--listener web --route rest" in result.output
+    result = ambassador("weights", "stabel=1", "--admin", admin)
+    assert result.output == 'podpatterns: there is no version "stabel"; did you mean "stable"?\n'
+    result = ambassador("weights", "stable=1", "--route", "rst", "--admin", admin)
+    assert result.output == 'podpatterns: there is no route "rst"; did you mean "rest"?\n'
+    result = ambassador("ramp", "pause", "--listener", "wbe", "--admin", admin)
+    assert result.output == 'podpatterns: there is no listener "wbe"; did you mean "web"?\n'
     result = ambassador("weights", "stable", "--admin", admin)
     assert result.exit_code == 2
     assert "write VERSION=WEIGHT, such as stable=90" in result.output

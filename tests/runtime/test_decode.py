@@ -244,7 +244,7 @@ def test_the_length_of_a_list_of_structs_can_be_bound():
         'f.yaml:1:39: spares[1].wait: "1" is not a duration; did you mean "1s"?'
     ]
     assert problems("{url: 'http://x', spares: [{}, {}]}", cls=Store) == [
-        "f.yaml:1:27: spares: must be a list of length at most 1"
+        "f.yaml:1:27: spares: must be a list with at most 1 item"
     ]
 
 

@@ -23,6 +23,16 @@ Tree = Any
 _FORMS = """write a.b, a[0], a[*], a.*, a."odd key", a[?b=='c'] or length(a)"""
 
 
+class _Interpreter(TreeInterpreter):
+    """The library's, which compares texts by their order as well, and raises where the other side is a number."""
+
+    def visit_comparator(self, node: Tree, value: Any) -> Any:
+        try:
+            return super().visit_comparator(node, value)
+        except TypeError:
+            return None  # as the specification has it for whatever cannot be ordered
+
+
 class Path:
     """An expression, made ready. The empty one stays where it is.
 
@@ -33,7 +43,7 @@ class Path:
     def __init__(self, text: str) -> None:
         self.text = text
         self._tree = _parsed(text) if text else {"type": "current", "children": []}
-        self._library = TreeInterpreter()
+        self._library = _Interpreter()
 
     def find(self, document: Any) -> Iterator[tuple[str, Any]]:
         """Every value that the path leads to, with the key or number by which the last projection reached it.

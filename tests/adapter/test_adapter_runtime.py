@@ -33,6 +33,7 @@ from podpatterns.runtime.decode import decode
 from podpatterns.runtime.nodes import parse as yaml
 from podpatterns.runtime.service import Deadline, Request
 from podpatterns.runtime.units import Address, Duration, FunctionRef, Url
+from tests.adapter.looking import until, values
 
 ANY = Address("127.0.0.1:0")
 
@@ -42,23 +43,13 @@ def made(*inputs: InputConfig, final: str = "0s", **more: object) -> AdapterConf
     return AdapterConfig(inputs=list(inputs) or [StatsdConfig(listen=ANY)], outputs=[page], **more)  # type: ignore[arg-type]
 
 
-async def until(condition) -> None:
-    async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110 - what is waited for is plain state, without an event
-            await asyncio.sleep(0.005)
-
-
 async def fetched(url: str, accept: str = "", **headers: str) -> tuple[int, str, str]:
     async with aiohttp.ClientSession() as session, session.get(url, headers={"Accept": accept, **headers}) as response:
         return response.status, response.headers["Content-Type"], await response.text()
 
 
 def samples(page: bytes | str) -> dict[str, float]:
-    return {
-        family.name + (family.suffixes[i] if family.suffixes else "") + text: value
-        for family in parse(page)
-        for i, (text, value) in enumerate(zip(family.blocks, family.values, strict=True))
-    }
+    return values(parse(page))
 
 
 @pytest.mark.holds("start times")

@@ -26,6 +26,7 @@ from podpatterns.runtime.decode import decode
 from podpatterns.runtime.nodes import parse
 from podpatterns.runtime.units import Address
 from podpatterns.testing.streams import FakeRedis
+from tests.adapter.looking import until
 
 
 def configured(**item: Any) -> CheckConfig:
@@ -90,9 +91,7 @@ async def test_a_command_is_ended_when_its_time_is_over(tmp_path):
         "no answer within 500ms"
     )
     assert time.monotonic() - began < 5
-    async with asyncio.timeout(5):
-        while alive(int(pid.read_text())):  # noqa: ASYNC110 - SIGKILL is sent by then, and takes its moment
-            await asyncio.sleep(0.01)
+    await until(lambda: not alive(int(pid.read_text())))  # SIGKILL is sent by then, and takes its moment
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from podpatterns.errors import ConfigError
 from podpatterns.runtime import config as configuration
 from podpatterns.runtime.service import Request
 from podpatterns.runtime.units import Address, Duration
+from tests.adapter.looking import until, values
 
 
 class World:
@@ -54,11 +55,7 @@ class World:
         return dict(found + self.expiry.sweep())
 
     def samples(self) -> dict[str, float]:
-        return {
-            family.name + (family.suffixes[i] if family.suffixes else "") + text: value
-            for family in self.store.families()
-            for i, (text, value) in enumerate(zip(family.blocks, family.values, strict=True))
-        }
+        return values(self.store.families())
 
 
 @pytest.mark.parametrize("line", ["x:5|g", "x:5|ms", "x:5|h|@0.5", "x:5|s"])
@@ -168,9 +165,7 @@ async def test_the_running_adapter_lets_go(capsys: pytest.CaptureFixture[str]) -
     """It looks by itself, says what it has dropped, and is well all the same; the default is to keep all."""
     async with Adapter(made("100ms")) as adapter:
         adapter.feed(b"g:1|g\nc:1|c\n")
-        async with asyncio.timeout(10):
-            while adapter.events.expired != {"gauge": 1, "counter": 1}:  # noqa: ASYNC110 - plain state, no event
-                await asyncio.sleep(0.01)
+        await until(lambda: adapter.events.expired == {"gauge": 1, "counter": 1})
         page = await adapter.page()
         assert b"\ng 1\n" not in page
         assert b"\nc_total 1\n" not in page

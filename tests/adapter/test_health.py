@@ -23,6 +23,7 @@ from podpatterns.errors import ConfigError, StartError
 from podpatterns.runtime import config as configuration
 from podpatterns.runtime.http_get import get_url
 from podpatterns.runtime.units import Address, Duration, Url
+from tests.adapter.looking import until
 
 ANY = Address("127.0.0.1:0")
 OFTEN: dict[str, Any] = {"interval": Duration("20ms"), "failures": 2}
@@ -39,9 +40,7 @@ async def asked(health: Health, below: str = "") -> tuple[int, dict[str, Any]]:
 
 async def comes_to(health: Health, **states: str) -> None:
     """Wait for the states; checks are made many times a second here, and there is no event to wait for."""
-    async with asyncio.timeout(10):
-        while {name: health.checks[name].verdict.state for name in states} != states:  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
+    await until(lambda: {name: health.checks[name].verdict.state for name in states} == states)
 
 
 async def test_the_answer_follows_the_checks(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import json
 import os
@@ -24,6 +25,7 @@ from podpatterns.adapter.runtime import Adapter
 from podpatterns.errors import StartError
 from podpatterns.runtime.decode import decode
 from podpatterns.runtime.nodes import parse
+from tests.adapter.looking import until
 
 
 class Pair:
@@ -49,12 +51,9 @@ class Pair:
 
     async def comes_to(self, *lines: str) -> None:
         """Wait until these lines are written; a file has no event that says so."""
-        try:
-            async with asyncio.timeout(5):
-                while self.written != list(lines):  # noqa: ASYNC110
-                    await asyncio.sleep(0.005)
-        except TimeoutError:
-            assert self.written == list(lines)
+        with contextlib.suppress(TimeoutError):
+            await until(lambda: self.written == list(lines))
+        assert self.written == list(lines)
 
 
 @pytest.fixture
@@ -160,7 +159,7 @@ async def test_a_restart_goes_on(pair):
 
 async def test_what_belongs_together_is_waited_for(pair):
     """The lines of a trace come one by one; they are written once no more has come for a while."""
-    async with pair.adapter(format="python", unparsed="join", hold="150ms"):
+    async with pair.adapter(format="python", unparsed="join", hold="600ms"):
         trace = ["ERROR:shop:no", "Traceback (most recent call last):", '  File "x.py"', "KeyError: 8"]
         for line in trace:
             pair.write(line)
@@ -261,9 +260,7 @@ async def test_a_slow_target_bounds_what_waits(pair, monkeypatch):
         writer.write(sent)
         writer.close()
         await writer.wait_closed()
-        async with asyncio.timeout(10):
-            while not adapter.log_events.losses:  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
+        await until(lambda: bool(adapter.log_events.losses))
         gate.set()
     lost = adapter.log_events.losses["socket: buffer_full"]
     assert 0 < lost < len(sent)

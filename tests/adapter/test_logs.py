@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,9 +14,9 @@ from podpatterns.adapter.inputs.logs import LogMetricConfig, LogRuleConfig, Logs
 from podpatterns.adapter.outputs.prometheus import PrometheusConfig
 from podpatterns.adapter.runtime import Adapter
 from podpatterns.errors import ConfigError
-from podpatterns.formats.prometheus import parse
 from podpatterns.runtime import config as configuration
 from podpatterns.runtime.units import Address, Duration
+from tests.adapter.looking import samples, until
 
 ACCESS = r'"(?P<method>[A-Z]+) \S+ [^"]*" (?P<status>\d{3}) (?P<bytes>\S+) (?P<ms>\S+)'
 RULES = [
@@ -48,14 +47,6 @@ def made(source: LogsConfig, **series: object) -> AdapterConfig:
     )
 
 
-async def samples(adapter: Adapter) -> dict[str, float]:
-    return {
-        family.name + (family.suffixes[i] if family.suffixes else "") + text: value
-        for family in parse(await adapter.page())
-        for i, (text, value) in enumerate(zip(family.blocks, family.values, strict=True))
-    }
-
-
 async def fed(source: LogsConfig, text: str, **series: object) -> tuple[dict[str, float], Adapter]:
     """What a page shows of lines that come in by a socket, in pieces."""
     async with Adapter(made(source, **series)) as adapter:
@@ -65,12 +56,6 @@ async def fed(source: LogsConfig, text: str, **series: object) -> tuple[dict[str
         await writer.wait_closed()
         await until(lambda: adapter.events.lines == text.count("\n"))
         return await samples(adapter), adapter
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110 - what is waited for is plain state, without an event
-            await asyncio.sleep(0.005)
 
 
 @pytest.fixture

@@ -35,6 +35,7 @@ from podpatterns.runtime.nodes import parse as yaml
 from podpatterns.runtime.schema import InvalidField, InvalidFields
 from podpatterns.runtime.service import Request
 from podpatterns.runtime.units import Address, Duration
+from tests.adapter.looking import values
 
 
 def rule(match: str, name: str = "m", **more: object) -> MappingRuleConfig:
@@ -73,11 +74,7 @@ class World:
         return self
 
     def samples(self) -> dict[str, float]:
-        return {
-            family.name + (family.suffixes[i] if family.suffixes else "") + text: value
-            for family in self.store.families()
-            for i, (text, value) in enumerate(zip(family.blocks, family.values, strict=True))
-        }
+        return values(self.store.families())
 
 
 CASES = [

@@ -20,8 +20,8 @@ from podpatterns.adapter.mapping_config import MappingRuleConfig
 from podpatterns.adapter.outputs.prometheus import PrometheusConfig
 from podpatterns.adapter.runtime import Adapter
 from podpatterns.errors import StartError
-from podpatterns.formats.prometheus import parse
 from podpatterns.runtime.units import Address, Duration, Size
+from tests.adapter.looking import samples, until
 
 ANY = Address("127.0.0.1:0")
 
@@ -29,20 +29,6 @@ ANY = Address("127.0.0.1:0")
 def made(source: InputConfig, **more: object) -> AdapterConfig:
     page = PrometheusConfig(listen=ANY, final_scrape=Duration("0s"))
     return AdapterConfig(inputs=[source], outputs=[page], own_metrics=False, **more)  # type: ignore[arg-type]
-
-
-async def until(condition) -> None:
-    async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110 - what is waited for is plain state, without an event
-            await asyncio.sleep(0.005)
-
-
-async def samples(adapter: Adapter) -> dict[str, float]:
-    return {
-        family.name + text: value
-        for family in parse(await adapter.page())
-        for text, value in zip(family.blocks, family.values, strict=True)
-    }
 
 
 def port_of(adapter: Adapter) -> int:

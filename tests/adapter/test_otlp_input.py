@@ -34,6 +34,7 @@ from podpatterns.formats.otlp_points import Buckets, Head, Point, Quantiles, Val
 from podpatterns.formats.statsd import Refused
 from podpatterns.runtime.service import Request
 from podpatterns.runtime.units import Address, Duration, Size, Url
+from tests.adapter.looking import until, values
 
 ANY = Address("127.0.0.1:0")
 
@@ -221,9 +222,13 @@ async def test_changes_add_up_at_the_far_side() -> None:
         output = OtlpOutputConfig(url=Url(url(taker)), interval=Duration("30ms"), temporality="delta")
         config = AdapterConfig(inputs=[StatsdConfig(listen=ANY)], outputs=[output], own_metrics=False)
         async with Adapter(config) as giver:
-            for _ in range(4):
+            for turn in range(1, 5):
                 giver.feed(b"a:3|c\nt:30|ms\ng:5|g")
-                await asyncio.sleep(0.04)
+
+                async def arrived(total: str = f"a_total {3 * turn}") -> bool:
+                    return total in await page(taker)
+
+                await until(arrived)
         assert giver.events.lost == {}
         assert taker.events.refused == {}
         lines = await page(taker)
@@ -253,11 +258,7 @@ def held(budget: int, per_metric: int = 10, expire: float | None = None) -> Stre
 
 
 def shown(streams: Streams, now: float = 0.0) -> dict[str, float]:
-    return {
-        each.base + suffix + text if suffix else each.name + text: value
-        for each in streams.families(now)
-        for suffix, text, value in zip(each.suffixes or [""] * len(each.values), each.blocks, each.values, strict=True)
-    }
+    return values(streams.families(now))
 
 
 def test_series_say_since_when_they_count() -> None:

@@ -31,6 +31,7 @@ from podpatterns.runtime.service import Deadline
 from podpatterns.runtime.telemetry import Telemetry
 from podpatterns.runtime.units import Address, Duration, SecretFile, Size, Url
 from podpatterns.testing.clock import run_virtually
+from tests.adapter.looking import until
 
 ANY = Address("127.0.0.1:0")
 
@@ -88,12 +89,6 @@ def pushing(output: OutputConfig) -> AdapterConfig:
 def made(url: Url, interval: str = "20ms", **more: object) -> AdapterConfig:
     output = RemoteWriteConfig(url=url, interval=Duration(interval), labels={"job": "shop"}, **more)  # type: ignore[arg-type]
     return AdapterConfig(inputs=[StatsdConfig(listen=ANY)], outputs=[output], own_metrics=False)
-
-
-async def until(condition) -> None:
-    async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110 - what is waited for is plain state, without an event
-            await asyncio.sleep(0.005)
 
 
 @pytest.mark.holds("remote write retries")
@@ -460,6 +455,8 @@ async def test_prometheus_receives_what_is_pushed(version: str, tmp_path: Path) 
             adapter.feed(b"shop.orders:1|c|#country:ch")
             await queries.comes_to("shop_orders_total", 4)
         assert adapter.events.lost == {}
-        async with asyncio.timeout(15):
-            while await queries.value("shop_orders_total") is not None:  # noqa: ASYNC110 - over HTTP there is no event
-                await asyncio.sleep(0.05)
+
+        async def stale() -> bool:
+            return await queries.value("shop_orders_total") is None
+
+        await until(stale, within=15)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,9 +18,9 @@ from podpatterns.adapter.inputs.statsd import StatsdConfig
 from podpatterns.adapter.outputs.prometheus import PrometheusConfig
 from podpatterns.adapter.runtime import Adapter
 from podpatterns.adapter.store import OVERFLOW, Shape
-from podpatterns.formats.prometheus import parse
 from podpatterns.runtime.units import Address, Duration, Size
 from tests.adapter.bomb.attack import explode, names, tags
+from tests.adapter.looking import samples, until
 
 ANY = Address("127.0.0.1:0")
 
@@ -29,20 +28,6 @@ ANY = Address("127.0.0.1:0")
 def made(source: StatsdConfig) -> AdapterConfig:
     page = PrometheusConfig(listen=ANY, final_scrape=Duration("0s"))
     return AdapterConfig(inputs=[source], outputs=[page], own_metrics=False)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110 - what is waited for is plain state, without an event
-            await asyncio.sleep(0.005)
-
-
-async def samples(adapter: Adapter) -> dict[str, float]:
-    return {
-        family.name + (family.suffixes[i] if family.suffixes else "") + text: value
-        for family in parse(await adapter.page())
-        for i, (text, value) in enumerate(zip(family.blocks, family.values, strict=True))
-    }
 
 
 def send_everything(client: DogStatsd) -> None:
@@ -97,11 +82,18 @@ async def test_what_the_kernel_drops_is_counted() -> None:
             client.connect(("127.0.0.1", adapter.inputs[0].address.port))  # type: ignore[attr-defined]
             for _ in range(500):
                 client.send(b"a:1|c")
-            await until(lambda: adapter.events.lines > 0)
-            await asyncio.sleep(0.05)
-            # The kernel tells how many it has dropped together with the next datagram that it does not drop.
-            client.send(b"a:1|c")
-            await until(lambda: adapter.events.lines + adapter.events.dropped.get("statsd", 0) == 501)
+            sent = 500
+
+            def accounted() -> bool:
+                """The kernel tells what it has dropped with the next datagram that it does not drop."""
+                nonlocal sent
+                if adapter.events.lines + adapter.events.dropped.get("statsd", 0) == sent:
+                    return True
+                client.send(b"a:1|c")
+                sent += 1
+                return False
+
+            await until(accounted)
         assert adapter.events.dropped["statsd"] > 100
         assert (await samples(adapter))["a_total"] == adapter.events.lines
         assert any(check.name == "no datagram dropped" and not check.ok for check in adapter.status().checks)

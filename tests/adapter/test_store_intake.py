@@ -12,6 +12,7 @@ from podpatterns.adapter import intake
 from podpatterns.adapter.intake import Intake
 from podpatterns.adapter.store import OVERFLOW, Shape, Store
 from podpatterns.formats import prometheus
+from tests.adapter.looking import values
 from tests.adapter.tally import Tally
 
 
@@ -29,11 +30,7 @@ class World:
         return self
 
     def samples(self) -> dict[str, float]:
-        return {
-            family.name + (family.suffixes[i] if family.suffixes else "") + text: value
-            for family in self.store.families()
-            for i, (text, value) in enumerate(zip(family.blocks, family.values, strict=True))
-        }
+        return values(self.store.families())
 
 
 @pytest.mark.parametrize("times", [1, 3])

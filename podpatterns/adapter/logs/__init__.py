@@ -29,7 +29,6 @@ Format = Literal[
 ]  # fmt: skip
 """How lines are written, by name."""
 
-_LEVELS = ("trace", "debug", "info", "notice", "warning", "error", "critical", "alert", "fatal")
 _OFFSET = re.compile(r"([+-])(\d\d):?(\d\d)", re.ASCII)
 
 

@@ -273,6 +273,8 @@ class Intake:
 
     def _strange(self, raw: bytes) -> None:
         """A line whose text was never seen, or whose value is not one number: packed values, sets, nonsense."""
+        if self._several(raw):
+            return
         try:
             line = _checked(raw)
             slot, own = self.store.slot(line)
@@ -285,6 +287,31 @@ class Intake:
         if own and line.lasting:
             self._remember(raw, slot)
         self._take(line, slot, raw)
+
+    def _several(self, raw: bytes) -> bool:
+        """Take in packed values of a known series, as clients that aggregate send them, or a member of a known set.
+
+        Returns whether it was that; a line with a value that is unusual is looked at as a whole, elsewhere.
+        """
+        name, _, rest = raw.partition(b":")
+        value, _, tail = rest.partition(b"|")
+        slot = self._known.get(b"\n".join((name, tail)))
+        if isinstance(slot, Set):
+            values = [value] if value and value.isascii() else []
+            numbers = [0.0]
+        elif isinstance(slot, (Counter, Distribution, Gauge)) and b":" in value:
+            values = value.split(b":")
+            numbers = list(map(float, values)) if all(map(_USUAL, values)) else []
+            if not all(-SURE < x < SURE for x in numbers):
+                return False
+        else:
+            return False
+        for x, text in zip(numbers, values, strict=False):
+            try:
+                slot.take(x, text)
+            except Refused as refused:
+                self.sink.line_refused(refused.reason, told(refused, raw))
+        return bool(values and numbers)
 
     def _take(self, line: Line, slot: Way, raw: bytes) -> None:
         for text in line.values:

@@ -204,6 +204,23 @@ def test_remembered_lines_do_what_they_did(given_lines: list[str], data: st.Data
     assert pieces.sink.lines == single.sink.lines == unlike.sink.lines
 
 
+PACKED = ["1", "2.5", "-3", "+4", "0", "1e2", "nan", "x", "", "7" * 400]
+
+
+@given(st.sampled_from(["c", "g", "ms", "d", "s", "ms|@0.5"]), st.lists(st.lists(st.sampled_from(PACKED), min_size=1)))
+def test_packed_values_do_the_same_in_a_known_series(kind: str, packed: list[list[str]]) -> None:
+    """Whether the text around them is known, or each line is read anew; a line with nonsense in it counts for none."""
+    known, anew = World().feed(f"a:1|{kind}"), World().feed(f"a:1|{kind}")
+    for texts in packed:
+        line = f"a:{':'.join(texts)}|{kind}"
+        known.feed(line)
+        anew.intake.forget()
+        anew.feed(line)
+    assert known.samples() == pytest.approx(anew.samples(), rel=1e-12)  # added up in another order
+    assert known.sink.refused == anew.sink.refused
+    assert known.sink.lines == anew.sink.lines
+
+
 def test_lines_that_do_not_come_again_are_not_counted_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
     """Counting is given up where few lines come again, and tried again later; sums are right throughout."""
     monkeypatch.setattr(intake, "LINES", 100)

@@ -259,6 +259,12 @@ class AdapterEvents:
         return {f"{output}: {reason}": int(value) for (output, reason), value in self._lost.series.items()}
 
     @property
+    def waiting(self) -> dict[str, tuple[int, str]]:
+        """Bytes that wait to be delivered, and what was wrong the last time, by output."""
+        sizes = {output: int(value) for (output,), value in self._waiting.series.items()}
+        return {output: (size, self._last_errors.get(output, "")) for output, size in sizes.items() if size}
+
+    @property
     def left_out(self) -> dict[str, int]:
         """Samples that a format had no place for, by output and reason."""
         return {f"{output}: {reason}": int(value) for (output, reason), value in self._left_out.series.items()}

@@ -34,6 +34,9 @@ def series(adapter: Adapter, most: int) -> dict[str, Any]:
         "lines_skipped": events.skipped,
         "datagrams_dropped": events.dropped,
         "deliveries_lost": events.lost,
+        "deliveries_waiting": {
+            output: {"bytes": size, "error": error} for output, (size, error) in events.waiting.items()
+        },
         "samples_left_out": events.left_out,
         "quarantined": [
             {"family": item.family, "reason": item.reason, "samples": item.samples} for item in events.withheld

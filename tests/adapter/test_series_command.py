@@ -83,6 +83,20 @@ async def test_what_a_format_has_no_place_for_is_told() -> None:
         ]
 
 
+async def test_what_waits_is_shown_with_what_is_wrong() -> None:
+    """An output that is down loses nothing for a while; whoever misses something has to be told all the same."""
+    async with adapter_with(10) as adapter:
+        adapter.events.deliveries_waiting("otlp", 4000)
+        adapter.events.delivery_failed("otlp", "http://x/", "answered 503 Service Unavailable")
+        adapter.events.deliveries_waiting("json", 0)
+        found = await answer(adapter)
+        assert found["deliveries_waiting"] == {"otlp": {"bytes": 4000, "error": "answered 503 Service Unavailable"}}
+        assert list(_page.lines(found))[1:3] == [
+            "bytes that wait to be delivered, by output, and what was wrong the last time",
+            "  4,000  otlp  answered 503 Service Unavailable",
+        ]
+
+
 async def test_the_command_asks_the_admin_endpoint() -> None:
     """Text for people and JSON for programs; an endpoint that is no adapter's is told from one that is not there."""
     async with adapter_with(10) as adapter:

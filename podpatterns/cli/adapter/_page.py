@@ -36,6 +36,10 @@ def lines(answer: Mapping[str, Any], *, plain: bool = False) -> Iterator[str]:
                 for each in answer["top"]
             ]
         )
+    if answer["deliveries_waiting"]:
+        yield "bytes that wait to be delivered, by output, and what was wrong the last time"
+        waiting = answer["deliveries_waiting"].items()
+        yield from _table([(f"{each['bytes']:,}", output, each["error"]) for output, each in waiting])
     missing = False
     for field, title, by in _LOSSES:
         counts = answer.get(field) or {}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -19,11 +18,7 @@ from podpatterns.sidecar.outputs.forward import ForwardConfig
 from podpatterns.sidecar.outputs.sqlite import SqliteConfig
 from podpatterns.sidecar.runtime import Sidecar
 
-pytestmark = [
-    pytest.mark.e2e,
-    pytest.mark.timeout(120),
-    pytest.mark.skipif(not shutil.which("npm"), reason="Fluent's library comes by npm, which is not here"),
-]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
 CLIENT = """
 const {FluentClient} = require('@fluent-org/logger');
 const [,, port, sharedKey] = process.argv;

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import gzip
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -263,7 +262,6 @@ def moto() -> Iterator[str]:
     server.stop()
 
 
-@pytest.mark.skipif(sys.version_info >= (3, 14), reason="moto is not there yet")
 async def test_moto(tmp_path: Path, moto: str) -> None:
     """The bucket is not there at first, which is said and waited out; then every line is in it, as Amazon's own client
     reads it."""

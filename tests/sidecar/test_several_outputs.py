@@ -108,6 +108,12 @@ async def has(far: Far, count: int) -> None:
             await asyncio.sleep(0.002)
 
 
+async def reading_waits(running: Sidecar) -> None:
+    """Return when there has been no room for what was read, for a while."""
+    source: Any = running.inputs["tail"]
+    await source._blocked.wait()
+
+
 def balanced(running: Sidecar, lines: int) -> None:
     assert [check for check in running.status().checks if not check.ok] == []
     assert running.ledger.read == lines == running.ledger.settled
@@ -176,11 +182,8 @@ async def test_the_bound(tmp_path: Path, a: Far, b: Far) -> None:
     write(tmp_path, range(count))
     bound = 1024 * 1024
     async with sidecar(tmp_path, max_lag=Size(bound)) as running:
-        lagging = running.pipeline.senders[1]
-        while running.pipeline.lag(lagging) < bound - 256 * 1024:  # noqa: ASYNC110 - as above
-            await asyncio.sleep(0.001)
-        await asyncio.sleep(0.1)
-        assert running.pipeline.lag(lagging) <= bound
+        await reading_waits(running)
+        assert bound - 256 * 1024 < running.pipeline.lag(running.pipeline.senders[1]) <= bound
         assert sum(len(message) + 1 for message in a.messages) <= bound
         b.up = True
         await running.acknowledged(count)
@@ -194,8 +197,7 @@ async def test_more_room_is_taken_at_once(tmp_path: Path, a: Far, b: Far) -> Non
     count = 20_000
     write(tmp_path, range(count))
     async with sidecar(tmp_path, max_lag=Size("256KiB")) as running:
-        source: Any = running.inputs["tail"]
-        await source._blocked.wait()
+        await reading_waits(running)
         await running.reload(msgspec.structs.replace(running.config, max_lag=Size("1GiB")))
         await has(a, count)
         b.up = True
@@ -357,8 +359,7 @@ async def test_what_cannot_be_done_twice_waits_as_well(tmp_path: Path, a: Far, b
     b.up = False
     write(tmp_path, range(30_000))
     async with sidecar(tmp_path, "{type: throttle, rate: 1e9}", memory=Size("256KiB")) as running:
-        await has(a, 1000)
-        await asyncio.sleep(0.1)
+        await reading_waits(running)
         assert len(a.messages) < 30_000
         b.up = True
         await running.acknowledged(30_000)
@@ -396,10 +397,8 @@ async def test_one_that_refuses_everything(tmp_path: Path, a: Far, b: Far, monke
     write(tmp_path, range(30_000))
     async with sidecar(tmp_path, memory=Size("256KiB")) as running:
         counter = running.context.telemetry.registry.get_sample_value
-        while (counter("podpatterns_sidecar_dead_letters_total", {"by": "far"}) or 0) < 3000:  # noqa: ASYNC110 - as above
-            await asyncio.sleep(0.005)
-        await asyncio.sleep(0.2)
-        assert (counter("podpatterns_sidecar_dead_letters_total", {"by": "far"}) or 0) < 20_000
+        await reading_waits(running)
+        assert 3000 <= (counter("podpatterns_sidecar_dead_letters_total", {"by": "far"}) or 0) < 20_000
         b.up = True
         while running.ledger.settled < 30_000:  # noqa: ASYNC110 - as above
             await asyncio.sleep(0.005)

@@ -1,8 +1,9 @@
 """Regular expressions from a configuration, which are matched against what others send. Pure.
 
-Python's matching goes back and tries again, and one kind of expression makes that exponential: a repetition within a
-repetition, with nothing required in between. `(a+)+` divides thirty letters in half a billion ways before it gives up,
-and the whole process waits for it. Such expressions are refused; there is always a plain one that says the same.
+Python's matching goes back and tries again, and one kind of expression that people do write makes that exponential: a
+repetition within a repetition, with nothing required in between. `(a+)+` divides thirty letters in half a billion ways
+before it gives up, and the whole process waits for it. Such expressions are refused; there is always a plain one that
+says the same.
 """
 
 from __future__ import annotations
@@ -16,22 +17,26 @@ from podpatterns.runtime.schema import InvalidField
 _REPEATS = (parser.MAX_REPEAT, parser.MIN_REPEAT)  # a possessive repetition never goes back
 
 
-def check_regex(regex: str, place: str) -> None:
-    """Raise InvalidField for `place`, unless this is a regular expression that comes to an end."""
+def check_regex(regex: str, place: str, *, text: bool = False) -> None:
+    """Raise InvalidField for `place`, unless this is a regular expression that comes to an end.
+
+    It may be matched against bytes, or against text as if all of it were ASCII; or else against `text` alone.
+    """
     try:
-        re.compile(regex, re.ASCII)
-        re.compile(regex.encode())
+        re.compile(regex, 0 if text else re.ASCII)
+        if not text:
+            re.compile(regex.encode())
     except re.error as error:
         raise InvalidField(place, f"is not a regular expression: {error}") from None
-    if runs_away(regex):
+    if runs_away(regex if text else regex.encode()):
         raise InvalidField(
             place, f'"{regex}" can take forever: it repeats a repetition, as "(a+)+" does; one of the two is enough'
         )
 
 
-def runs_away(regex: str) -> bool:
+def runs_away(regex: str | bytes) -> bool:
     """True if there are texts for which the time doubles with each character, because of a repeated repetition."""
-    return _inside(parser.parse(regex.encode()))
+    return _inside(parser.parse(regex))
 
 
 def _inside(sequence: Any) -> bool:

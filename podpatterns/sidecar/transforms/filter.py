@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any, ClassVar
 
-from podpatterns.runtime.schema import InvalidField
+from podpatterns.runtime.regex import check_regex
 from podpatterns.sidecar.batch import MESSAGE, Batch
 from podpatterns.sidecar.transforms import Transform, TransformConfig
 
@@ -30,10 +30,7 @@ class FilterConfig(TransformConfig, frozen=True, kw_only=True):
         if self.keep is None and self.drop is None:
             raise ValueError("needs a pattern: keep or drop")
         for name in ("keep", "drop"):
-            try:
-                re.compile(getattr(self, name) or "")
-            except re.error as error:
-                raise InvalidField(name, f"is not a regular expression: {error}") from None
+            check_regex(getattr(self, name) or "", name, text=True)
 
     def build(self) -> Filter:
         """The transform."""

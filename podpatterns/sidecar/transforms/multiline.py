@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
 from podpatterns.formats.multiline import Patterns, Traces
-from podpatterns.runtime.schema import InvalidField
+from podpatterns.runtime.regex import check_regex
 from podpatterns.sidecar.batch import MESSAGE, Batch
 from podpatterns.sidecar.transforms import Gathered, Gathering, TransformConfig
 
@@ -43,10 +43,7 @@ class MultilineConfig(TransformConfig, frozen=True, kw_only=True):
         if bool(self.traces) == (self.start is not None or self.more is not None):
             raise ValueError("needs either traces, or start, more or both")
         for name in ("start", "more"):
-            try:
-                re.compile(getattr(self, name) or "")
-            except re.error as error:
-                raise InvalidField(name, f"is not a regular expression: {error}") from None
+            check_regex(getattr(self, name) or "", name, text=True)
 
     def build(self) -> Multiline:
         """The transform."""

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 from podpatterns.formats import cri, docker, jsonlines
 from podpatterns.formats.parsers import PARSERS, TABLES, Parser, WholeParser
 from podpatterns.formats.tables import Asked, Objects, Row, Rows
+from podpatterns.runtime.regex import check_regex
 from podpatterns.runtime.schema import InvalidField
 from podpatterns.sidecar.batch import MESSAGE, Batch
 from podpatterns.sidecar.transforms import Gathered, Gathering, TransformConfig
@@ -45,11 +46,8 @@ class ParseConfig(TransformConfig, frozen=True, kw_only=True):
             raise InvalidField("pattern", "stands with format: regex, and only there")
         if self.pattern is None:
             return
-        try:
-            groups = re.compile(self.pattern).groupindex
-        except re.error as error:
-            raise InvalidField("pattern", f"is not a regular expression: {error}") from None
-        if not groups:
+        check_regex(self.pattern, "pattern", text=True)
+        if not re.compile(self.pattern).groupindex:
             raise InvalidField("pattern", "has no named group, (?P<name>…), to make a field of")
 
     def build(self) -> Parse:

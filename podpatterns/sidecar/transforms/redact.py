@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, ClassVar, Literal
 
+from podpatterns.runtime.regex import check_regex
 from podpatterns.runtime.schema import InvalidField
 from podpatterns.sidecar.batch import Batch
 from podpatterns.sidecar.transforms import Transform, TransformConfig
@@ -52,13 +53,10 @@ class RedactConfig(TransformConfig, frozen=True, kw_only=True):
             raise ValueError("needs something to look for: kinds or patterns")
         if "\n" in self.replacement:
             raise InvalidField("replacement", "must be one line")
-        for pattern in self.patterns:
-            try:
-                matched = re.compile(pattern).search("")
-            except re.error as error:
-                raise InvalidField("patterns", f'"{pattern}" is not a regular expression: {error}') from None
-            if matched:
-                raise InvalidField("patterns", f'"{pattern}" matches nothing at all, and so everywhere')
+        for index, pattern in enumerate(self.patterns):
+            check_regex(pattern, f"patterns[{index}]", text=True)
+            if re.search(pattern, ""):
+                raise InvalidField(f"patterns[{index}]", f'"{pattern}" matches nothing at all, and so everywhere')
 
     def build(self) -> Redact:
         """The transform."""

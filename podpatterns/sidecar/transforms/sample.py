@@ -6,7 +6,7 @@ import re
 from typing import ClassVar
 from zlib import crc32
 
-from podpatterns.runtime.schema import InvalidField
+from podpatterns.runtime.regex import check_regex
 from podpatterns.runtime.units import Share
 from podpatterns.sidecar.batch import Batch
 from podpatterns.sidecar.transforms import Transform, TransformConfig
@@ -36,12 +36,7 @@ class SampleConfig(TransformConfig, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         """Check the expression."""
-        if self.always is None:
-            return
-        try:
-            re.compile(self.always)
-        except re.error as error:
-            raise InvalidField("always", f"is not a regular expression: {error}") from None
+        check_regex(self.always or "", "always", text=True)
 
     def build(self) -> Sample:
         """The transform."""

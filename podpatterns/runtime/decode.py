@@ -3,13 +3,14 @@
 The target types are msgspec structs. msgspec itself stops at the first mistake and does not know
 lines, so the walk over structs, lists and mappings is done here, and msgspec converts what is a leaf.
 Decoding is directed by the type: `version: 1.10` in a text field is the text "1.10".
+
+How the text of a leaf is read stands in `leaves`. The walk is one piece: each of its steps calls the first one again.
 """
 
 from __future__ import annotations
 
 import difflib
 import enum
-import math
 import re
 import types
 import typing
@@ -20,14 +21,11 @@ from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 import msgspec
 
 from podpatterns.errors import ConfigError, Problem
+from podpatterns.runtime import leaves
 from podpatterns.runtime.components import UnknownComponent, load, slot_of
 from podpatterns.runtime.nodes import KIND, ListNode, MapNode, Mark, Node, ScalarNode, from_python
 from podpatterns.runtime.schema import ComponentConfig, Config, InvalidField, InvalidFields, component_type, is_slot
 from podpatterns.runtime.units import SCALARS, FunctionRef, Url
-
-_VARIABLE = re.compile(r"\$(?:\$(?=\{)|\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}|(\{\s*[A-Za-z_]\w*))")
-"""The escape, a variable, or what looks like one and is not. `${1}` is a group of a pattern, and stays."""
-_INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9_]*|0x[0-9a-fA-F]+|0o[0-7]+)")
 
 
 class _Invalid(enum.Enum):
@@ -220,16 +218,16 @@ class Decoder:
             said = next((meta.extra["is"] for meta in metas if meta.extra and "is" in meta.extra), None)
             if said is not None and "regex" in str(error):  # which says nothing to whoever has not written it
                 return self._fail(node.mark, path, f"must be {said}, not {_found(node)}")
-            return self._fail(node.mark, path, _constraint(str(error)))
+            return self._fail(node.mark, path, leaves.bound(str(error)))
         return value
 
     def _scalar(self, node: Node, cls: Any, path: str) -> Any:
         if not isinstance(node, ScalarNode):
-            return self._fail(node.mark, path, f"must be {_NOUNS.get(cls, 'a single value')}, not {_found(node)}")
+            return self._fail(node.mark, path, f"must be {leaves.NOUNS.get(cls, 'a single value')}, not {_found(node)}")
         if cls in SCALARS and isinstance(node.value, cls):
             return node.value
         if node.value is None:
-            return self._fail(node.mark, path, f"must be {_NOUNS.get(cls, 'a single value')}, but is empty")
+            return self._fail(node.mark, path, f"must be {leaves.NOUNS.get(cls, 'a single value')}, but is empty")
         text = self._text(node, path)
         if text is INVALID:
             return INVALID
@@ -241,77 +239,22 @@ class Decoder:
         if cls is str:
             return text
         # A quoted "8080" is text; what came out of a ${VARIABLE} may become a number.
-        read = _READERS[cls](text) if node.plain or text != node.text else None
+        read = leaves.READERS[cls](text) if node.plain or text != node.text else None
         if read is None:
-            advice = "; remove the quotes" if not node.plain and _READERS[cls](text) is not None else ""
-            return self._fail(node.mark, path, f'must be {_NOUNS[cls]}, not "{text}"{advice}')
+            advice = "; remove the quotes" if not node.plain and leaves.READERS[cls](text) is not None else ""
+            return self._fail(node.mark, path, f'must be {leaves.NOUNS[cls]}, not "{text}"{advice}')
         return read
 
     def _text(self, node: ScalarNode, path: str) -> Any:
         if not isinstance(node.value, str):
             return node.text
-        missing: list[str] = []
-        broken: list[str] = []
-
-        def replace(match: re.Match[str]) -> str:
-            name: str | None = match[1]
-            if match[3]:
-                broken.append(match[0])
-            if name is None:  # the escape, `$${`
-                return "$"
-            value: str | None = self.env.get(name, match[2])
-            if value is None:
-                missing.append(name)
-            return value or ""
-
-        text = _VARIABLE.sub(replace, node.value)
-        for name in missing:
-            self._fail(
-                node.mark, path, f"the environment variable {name} is not set; set it or give a default: ${{{name}:-…}}"
-            )
-        for start in broken:
-            choice = "write ${NAME} or ${NAME:-default}, or $${ for a literal ${"
-            self._fail(node.mark, path, f'what begins with "{start}" is no variable; {choice}')
-        return INVALID if missing or broken else text
+        text, complaints = leaves.interpolated(node.value, self.env)
+        for complaint in complaints:
+            self._fail(node.mark, path, complaint)
+        return INVALID if complaints else text
 
 
 _SHAPES: dict[Any, Any] = {list: list[Any], tuple: tuple[Any, ...], dict: dict[str, Any]}
-_WORDS = {
-    "int ": "", "float ": "", ">= ": "at least ", "<= ": "at most ", "> ": "more than ", "< ": "less than ",
-    "array": "a list", "object": "a mapping", "str": "text",
-}  # fmt: skip
-
-
-def _constraint(message: str) -> str:
-    """Put msgspec's "Expected `int` >= 1 - at `$`" in our words."""
-    expected = message.partition(" - at")[0].replace("`", "").removeprefix("Expected ")
-    for word, plain in _WORDS.items():
-        expected = expected.replace(word, plain)
-    shape, of_length, bound = expected.partition(" of length ")
-    if of_length:
-        noun = "character" if shape == "text" else "item"
-        expected = f"{shape} with {bound} {noun}{'' if bound.endswith(' 1') else 's'}"
-    return f"must be {expected}"
-
-
-def _integer(text: str) -> int | None:
-    return int(text.replace("_", ""), 0) if _INTEGER.fullmatch(text) else None
-
-
-def _float(text: str) -> float | None:
-    try:
-        number = float(text)
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None
-
-
-_READERS: dict[Any, Any] = {
-    int: _integer,
-    float: _float,
-    bool: {"true": True, "True": True, "false": False, "False": False}.get,
-}
-_NOUNS: dict[Any, str] = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 
 
 def _takes(option: Any, node: Node) -> bool:

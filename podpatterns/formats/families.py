@@ -372,7 +372,17 @@ def metric_name(text: str) -> str:
     return f"_{name}" if name[:1].isdigit() else name
 
 
+RESERVED = frozenset({"le", "quantile", "__name__"})
+"""Labels that mean something of their own: nobody's tag may bear one of these names."""
+
+
 def label_name(text: str) -> str:
     """The same for a label, which has no colons."""
     name = _NOT_LABEL.sub("_", text)
     return f"_{name}" if name[:1].isdigit() else name
+
+
+def foreign_label(text: str) -> str:
+    """The same for a tag that others send, out of the way of the labels that are reserved."""
+    label = label_name(text)
+    return f"exported_{label}" if label in RESERVED else label

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from podpatterns.formats.families import label_name
+from podpatterns.formats.families import foreign_label
 from podpatterns.formats.points import Point
 from podpatterns.formats.statsd import Refused, number
 
@@ -59,16 +59,8 @@ def series(raw: bytes) -> tuple[str, tuple[tuple[str, str], ...]]:
         key, equals, value = tag.partition("=")
         if not key or not equals:
             raise Refused("bad_tags", tag)
-        found[_label(key)] = value
+        found[foreign_label(key)] = value
     return name, tuple(found.items())
-
-
-_RESERVED = {"le", "quantile", "__name__"}
-
-
-def _label(name: str) -> str:
-    label = label_name(name)
-    return f"exported_{label}" if label in _RESERVED else label
 
 
 def parse(raw: bytes) -> Point:

@@ -19,7 +19,7 @@ import msgspec
 from podpatterns.formats import otlp_messages as otlp
 from podpatterns.formats import otlp_names
 from podpatterns.formats.exponential import Exponential
-from podpatterns.formats.families import Kind, Labels, block
+from podpatterns.formats.families import RESERVED, Kind, Labels, block
 from podpatterns.formats.statsd import Refused
 
 _SHORT = 500
@@ -187,12 +187,10 @@ def _remembered(attributes: Labels, common: Labels) -> str:
 
 def _made(attributes: Labels, common: Labels) -> str:
     own = otlp_names.labels(attributes)
-    if _RESERVED & own.keys():
-        own = {f"exported_{label}" if label in _RESERVED else label: own[label] for label in own}
+    if RESERVED & own.keys():
+        own = {f"exported_{label}" if label in RESERVED else label: own[label] for label in own}
     return block({**own, **dict(common)}.items())
 
-
-_RESERVED = {"le", "quantile", "__name__"}
 
 _Data = otlp.NumberDataPoint | otlp.HistogramDataPoint | otlp.ExponentialHistogramDataPoint | otlp.SummaryDataPoint
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Literal
 
-from podpatterns.formats.families import label_name
+from podpatterns.formats.families import foreign_label
 
 Type = Literal["c", "g", "ms", "h", "d", "s"]
 
@@ -227,7 +227,7 @@ def _equal_tags(text: str) -> Iterator[tuple[str, str]]:
         name, equals, value = part.partition("=")
         if not name or not equals:
             raise Refused("bad_tags", part)
-        yield _label(name), value
+        yield foreign_label(name), value
 
 
 def _dogstatsd_tags(text: str) -> Iterator[tuple[str, str]]:
@@ -238,15 +238,7 @@ def _dogstatsd_tags(text: str) -> Iterator[tuple[str, str]]:
         if not name:
             raise Refused("bad_tags", part)
         # A bare tag is a statement: it is true.
-        yield _label(name), value if colon else "true"
-
-
-_RESERVED = {"le", "quantile", "__name__"}
-
-
-def _label(name: str) -> str:
-    label = label_name(name)
-    return f"exported_{label}" if label in _RESERVED else label
+        yield foreign_label(name), value if colon else "true"
 
 
 def _rate(text: str) -> float:

@@ -13,7 +13,7 @@ from podpatterns.adapter.posted import Posted
 from podpatterns.adapter.receiving import Connections, Datagrams
 from podpatterns.formats import influx
 from podpatterns.formats.content_encoding import TooLarge, unpacked
-from podpatterns.formats.families import label_name
+from podpatterns.formats.families import foreign_label
 from podpatterns.formats.statsd import Line, Refused
 from podpatterns.runtime.http_server import HttpReply, HttpRequest
 from podpatterns.runtime.units import Address, Size
@@ -111,16 +111,8 @@ class InfluxLines:
 
 def _line(row: influx.Row, field: str) -> Line:
     measurement, tags = influx.series(row.series)
-    labels = {_label(name): value for name, value in tags}
+    labels = {foreign_label(name): value for name, value in tags}
     return Line(influx.metric(measurement, field), "g", (), tags=tuple(labels.items()))
-
-
-_RESERVED = {"le", "quantile", "__name__"}
-
-
-def _label(name: str) -> str:
-    label = label_name(name)
-    return f"exported_{label}" if label in _RESERVED else label
 
 
 class InfluxWrites:

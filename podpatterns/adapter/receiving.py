@@ -77,7 +77,7 @@ class Datagrams(PushInput):
     def _bound(self) -> socket.socket:
         listen = self._listen
         if listen.path is not None:
-            unix = _unix(listen.path, socket.SOCK_DGRAM)
+            unix = unix_socket(listen.path, socket.SOCK_DGRAM)
             unix.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._room)
             return unix
         host = listen.host or ("::" if socket.has_dualstack_ipv6() else "0.0.0.0")
@@ -174,7 +174,7 @@ class Connections(PushInput):
 
         with input_listening(self._noun, listen):
             if listen.path is not None:
-                unix = _unix(listen.path, socket.SOCK_STREAM)
+                unix = unix_socket(listen.path, socket.SOCK_STREAM)
                 self._server = await loop.create_unix_server(connection, sock=unix)
             else:
                 self._server = await loop.create_server(connection, listen.host or None, listen.port)
@@ -222,8 +222,8 @@ class _Connection(asyncio.Protocol):
             self._transport.close()
 
 
-def _unix(path: str, kind: socket.SocketKind) -> socket.socket:
-    """A socket at a path. Raises OSError when another program listens there."""
+def unix_socket(path: str, kind: socket.SocketKind) -> socket.socket:
+    """A socket at a path, for everyone in the pod to write to. Raises OSError when another program listens there."""
     unix = socket.socket(socket.AF_UNIX, kind)
     try:
         unix.setblocking(False)  # noqa: FBT003 - the socket module's own signature

@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
+import socket
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from podpatterns.formats.http1 import ChunkBounds, ChunkedBody, Refused
@@ -172,10 +173,11 @@ class HttpServer:
         self._clients: dict[asyncio.Task[None], bool] = {}
         """The connections, and whether each is in the middle of a request."""
 
-    async def start(self, address: Address) -> int:
-        """Listen; returns the port, 0 for a unix socket. Raises OSError."""
+    async def start(self, address: Address, unix: socket.socket | None = None) -> int:
+        """Listen; returns the port, 0 for a unix socket, which may be there already. Raises OSError."""
         if address.path is not None:
-            self._server = await asyncio.start_unix_server(self._client, address.path, limit=MAX_HEAD)
+            where: dict[str, Any] = {"path": address.path} if unix is None else {"sock": unix}
+            self._server = await asyncio.start_unix_server(self._client, **where, limit=MAX_HEAD)
             return 0
         self._server = await asyncio.start_server(self._client, address.host or None, address.port, limit=MAX_HEAD)
         port: int = self._server.sockets[0].getsockname()[1]

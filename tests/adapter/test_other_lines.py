@@ -93,6 +93,27 @@ async def test_idle_series_of_other_formats_expire() -> None:
         assert await samples(adapter) == {"a": 2.0}
 
 
+async def test_requests_come_in_by_a_unix_socket(tmp_path: Path) -> None:
+    """Whoever shares the volume may write to it; what a killed process left is taken over, and nothing stays behind."""
+    path = tmp_path / "influx.sock"
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(path))
+    config = made(InfluxConfig(listen=Address(f"unix:{path}")))
+    async with Adapter(config) as adapter:
+        assert path.stat().st_mode & 0o777 == 0o666
+        async with (
+            aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(path))) as http,
+            http.post("http://adapter/write", data=b"a v=1") as response,
+        ):
+            assert response.status == 204
+        assert await samples(adapter) == {"a_v": 1.0}
+        with pytest.raises(StartError, match="set `listen` of the influx input"):
+            async with Adapter(config):
+                pass
+        assert path.exists()
+    assert not path.exists()
+
+
 async def test_influx_writes() -> None:
     """204 for what was taken, 400 naming the first refused line while the others count; gzip; both versions' paths."""
     async with Adapter(made(InfluxConfig(listen=ANY, max_body=Size(1000)))) as adapter, aiohttp.ClientSession() as http:

@@ -226,48 +226,49 @@ class AdapterEvents:
     @property
     def refused(self) -> dict[str, int]:
         """Refused lines and values by reason."""
-        return {reason: int(value) for (reason,), value in self._refused.series.items()}
+        return _counts(self._refused)
 
     @property
     def skipped(self) -> dict[str, int]:
         """Skipped lines by what they are."""
-        return {what: int(value) for (what,), value in self._skipped.series.items()}
+        return _counts(self._skipped)
 
     @property
     def dropped(self) -> dict[str, int]:
         """Dropped datagrams by input."""
-        return {source: int(value) for (source,), value in self._dropped.series.items()}
+        return _counts(self._dropped)
 
     @property
     def overflow(self) -> dict[str, int]:
         """Overflowed samples by metric."""
-        return {metric: int(value) for (metric,), value in self._overflow.series.items()}
+        return _counts(self._overflow)
 
     @property
     def unwanted(self) -> dict[str, int]:
         """Samples dropped by the mapping, by the rule's match."""
-        return {match: int(value) for (match,), value in self._unwanted.series.items()}
+        return _counts(self._unwanted)
 
     @property
     def expired(self) -> dict[str, int]:
         """Expired series by kind of metric."""
-        return {kind: int(value) for (kind,), value in self._expired.series.items()}
+        return _counts(self._expired)
 
     @property
     def lost(self) -> dict[str, int]:
         """Deliveries given up, by output and reason."""
-        return {f"{output}: {reason}": int(value) for (output, reason), value in self._lost.series.items()}
+        return _counts(self._lost)
 
     @property
     def waiting(self) -> dict[str, tuple[int, str]]:
         """Bytes that wait to be delivered, and what was wrong the last time, by output."""
-        sizes = {output: int(value) for (output,), value in self._waiting.series.items()}
-        return {output: (size, self._last_errors.get(output, "")) for output, size in sizes.items() if size}
+        return {
+            output: (size, self._last_errors.get(output, "")) for output, size in _counts(self._waiting).items() if size
+        }
 
     @property
     def left_out(self) -> dict[str, int]:
         """Samples that a format had no place for, by output and reason."""
-        return {f"{output}: {reason}": int(value) for (output, reason), value in self._left_out.series.items()}
+        return _counts(self._left_out)
 
     @property
     def withheld(self) -> list[Quarantined]:
@@ -283,6 +284,11 @@ class AdapterEvents:
             for values, number in each.series.items():
                 family.add(number, zip(each.labels, values, strict=True))
             yield family
+
+
+def _counts(metric: Counter) -> dict[str, int]:
+    """Every series by its labels, in one text."""
+    return {": ".join(values): int(value) for values, value in metric.series.items()}
 
 
 def _own(metric: Counter) -> Family:

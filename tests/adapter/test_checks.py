@@ -188,6 +188,7 @@ async def test_sqlite(tmp_path):
     counted = {"type": "sqlite", "path": str(path), "query": "SELECT count(*) > 0 FROM products"}
     assert await reason(configured(**counted, expect="0")) == ""
     assert await reason(configured(**counted, expect="1")) == "the query gives another value than is expected"
+    assert await reason(configured(type="sqlite", path=str(path), query="SELECT NULL", expect="null")) == ""
     assert "no such table" in await reason(configured(type="sqlite", path=str(path), query="SELECT 1 FROM nowhere"))
     assert "readonly" in await reason(
         configured(type="sqlite", path=str(path), query="WITH x AS (SELECT 1) INSERT INTO products SELECT 1")

@@ -50,7 +50,21 @@ def server(tmp_path_factory):
             *("--pgdata", data, "--username", "postgres", "--auth", "scram-sha-256", "--pwfile", folder / "secret"),
             "--no-sync",
         )
+        key = [
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+            "-nodes",
+            "-subj",
+            "/CN=shop",
+        ]
+        files = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", folder / "key", "-out", folder / "crt"]
+        subprocess.run(["openssl", *key, *files], user=user.pw_uid, group=user.pw_gid, check=True, capture_output=True)
         options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off"
+        options += f" -c ssl=on -c ssl_cert_file={folder}/crt -c ssl_key_file={folder}/key"
         run("pg_ctl", "--pgdata", data, "--wait", "--log", folder / "log", "--options", options, "start")
         yield port, folder
         run("pg_ctl", "--pgdata", data, "--mode", "immediate", "stop")
@@ -112,6 +126,28 @@ async def test_what_fails_says_why_and_no_secret(check, tmp_path, unused_tcp_por
     assert await reason(check(address=Address(f"127.0.0.1:{unused_tcp_port}"))) == "connection refused"
 
 
+async def test_the_certificate_is_checked_where_that_is_wanted(check, server, monkeypatch):
+    """Against the authorities of the system, or those of `SSL_CERT_FILE`; a home directory is not needed."""
+    _, folder = server
+    for tls in ("disable", "prefer", "require"):
+        assert (
+            await reason(
+                check(
+                    tls=tls,
+                    query="SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()",
+                    expect=("false" if tls == "disable" else "true"),
+                )
+            )
+            == ""
+        )
+    assert await reason(check(tls="verify-full")) == "the certificate is refused: self-signed certificate"
+    monkeypatch.setenv("SSL_CERT_FILE", str(folder / "crt"))
+    assert await reason(check(tls="verify-full")) == ""
+    assert "the certificate is refused: " in await reason(
+        check(tls="verify-full", address=Address("localhost:" + str(server[0])))
+    )
+
+
 async def test_a_query_that_lasts_is_given_up(check):
     """Within its time, and the server is rid of the connection."""
     slow = check(query="SELECT pg_sleep(60)", timeout=Duration("400ms"))
@@ -127,4 +163,4 @@ async def test_many_checks_leave_no_connection(check):
     for _ in range(20):
         assert await reason(check()) == ""
     ours = "SELECT count(*) < 3 FROM pg_stat_activity WHERE application_name = 'podpatterns'"
-    await comes_to_pass(check(query=ours, expect="True"))
+    await comes_to_pass(check(query=ours, expect="true"))

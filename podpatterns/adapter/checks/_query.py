@@ -27,5 +27,12 @@ def judge(row: Sequence[Any] | None, expect: str | None) -> None:
         return
     if row is None:
         raise Failed("the query gives no row")
-    if str(row[0]) != expect:
+    if _written(row[0]) != expect:
         raise Failed("the query gives another value than is expected")
+
+
+def _written(value: Any) -> str:
+    """As SQL writes it, where Python would write it otherwise."""
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -47,7 +47,8 @@ password: /var/run/secrets/postgresql/password
     """What is asked."""
 
     expect: str | None = None
-    """What the first value of the first row must be, as text. None: any answer passes, as long as there is no error."""
+    """What the first value of the first row must be, as text: `7`, `true`, `null`. None: any answer passes, as long as
+    there is no error."""
 
     tls: Literal["disable", "prefer", "require", "verify-full"] = "prefer"
     """As `sslmode` of PostgreSQL's own clients: `verify-full` checks the certificate and its name, against the

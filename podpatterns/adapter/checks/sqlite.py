@@ -28,7 +28,8 @@ class SqliteConfig(CheckConfig, frozen=True, kw_only=True):
     """What is asked. The default reads the schema, so that a file which is no database fails."""
 
     expect: str | None = None
-    """What the first value of the first row must be, as text. None: any answer passes, as long as there is no error."""
+    """What the first value of the first row must be, as text: `7`, `null`; SQLite's truth is `1`. None: any answer
+    passes, as long as there is no error."""
 
     def build(self, context: CheckContext) -> Check:  # noqa: ARG002 - it needs nothing of the adapter
         """The check."""

@@ -179,7 +179,8 @@ async def test_redis(tmp_path, unused_tcp_port):
 async def test_sqlite(tmp_path):
     """A query that is answered passes; writing, a file that is none and an answer that is not expected do not."""
     path = tmp_path / "shop.db"
-    assert "unable to open" in await reason(configured(type="sqlite", path=str(path)))
+    said = await reason(configured(type="sqlite", path=str(path)))
+    assert said == "unable to open database file: no such file or directory"
     assert not path.exists()
     with closing(sqlite3.connect(path)) as database:
         database.execute("CREATE TABLE products (name)")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import closing
+from pathlib import Path
 from typing import Annotated, ClassVar
 from urllib.parse import quote
 
@@ -60,5 +61,15 @@ class Sqlite(Check):
                 database.set_progress_handler(lambda: time.monotonic() > end, 10_000)
                 row = database.execute(self._config.query).fetchone()
         except sqlite3.Error as error:
-            raise Failed(str(error)) from None
+            raise Failed(_why(error, self._config.path)) from None
         judge(row, self._config.expect)
+
+
+def _why(error: Exception, path: str) -> str:
+    """What SQLite says; of a file that it cannot open, the system says more."""
+    if getattr(error, "sqlite_errorname", "") == "SQLITE_CANTOPEN":
+        try:
+            Path(path).open("rb").close()
+        except OSError as cause:
+            return f"{error}: {(cause.strerror or str(cause)).lower()}"
+    return str(error)

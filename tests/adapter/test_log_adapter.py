@@ -61,6 +61,12 @@ def pair(tmp_path):
     return Pair(tmp_path)
 
 
+def followed(adapter: Adapter) -> Any:
+    """The files that its log follows."""
+    log: Any = adapter.logs[0]
+    return log._files
+
+
 def numbers(first: int, last: int) -> list[str]:
     return [f"line {number}" for number in range(first, last)]
 
@@ -68,7 +74,7 @@ def numbers(first: int, last: int) -> list[str]:
 async def test_a_file_is_followed(pair):
     """It may come later; lines are written as they come, and at the end what has no newline yet as well."""
     async with pair.adapter() as adapter:
-        await asyncio.sleep(0.02)
+        await until(lambda: bool(followed(adapter)._missing))
         pair.write(*numbers(0, 3))
         await pair.comes_to(*numbers(0, 3))
         with pair.source.open("a") as file:
@@ -107,7 +113,8 @@ async def test_rotation_by_copying(pair):
             await pair.comes_to(*(f"{word} of {n}" for n in range(turn + 1) for word in ("first", "second")))
             pair.source.with_name(f"app.log.{turn}").write_bytes(pair.source.read_bytes())
             os.truncate(pair.source, 0)
-            await asyncio.sleep(0.05)  # long enough to be noticed: a file that is full again at once looks as before
+            # It must be noticed: a file that is full again at once looks as before.
+            await until(lambda: followed(adapter).position.offset == 0)
     assert adapter.log_events.losses == {}
 
 
@@ -172,9 +179,9 @@ async def test_what_belongs_together_is_waited_for(pair):
 @pytest.mark.parametrize("hold", ["10ms", "60s"])
 async def test_what_is_held_is_written_at_the_end(pair, hold):
     """A drain waits for nothing that may not come."""
-    async with pair.adapter(format="python", unparsed="join", hold=hold):
+    async with pair.adapter(format="python", unparsed="join", hold=hold) as adapter:
         pair.write("ERROR:shop:no", "  more")
-        await asyncio.sleep(0.05)
+        await until(lambda: any(file.seen for file in followed(adapter).open))
     assert pair.written == ["no\n  more"]
 
 

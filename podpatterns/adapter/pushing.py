@@ -18,6 +18,7 @@ from podpatterns.adapter.carriers import Carrier
 from podpatterns.adapter.outputs import Output, OutputConfig, OutputContext
 from podpatterns.errors import Rejected, Retryable
 from podpatterns.formats.families import Family
+from podpatterns.formats.points import not_finite
 from podpatterns.runtime.backoff import Backoff
 from podpatterns.runtime.schema import InvalidField
 from podpatterns.runtime.service import Deadline
@@ -107,6 +108,9 @@ class Waiting:
 class Push(Output):
     """Two tasks: one takes metrics at each interval, one delivers. Neither waits for the other."""
 
+    finite = False
+    """Whether the format has no place for NaN and infinity: such samples are left out, and counted."""
+
     def __init__(self, config: PushConfig, where: str, context: OutputContext) -> None:
         self.name, self.called, self._where = f"output {context.name}", context.name, where
         self._settings, self._source, self._events = config, context.source, context.events
@@ -164,6 +168,10 @@ class Push(Output):
         """Deliveries are given up."""
         self._events.deliveries_lost(self.called, reason, count)
 
+    def left_out(self, reason: str, count: int) -> None:
+        """Samples that the format has no place for."""
+        self._events.samples_left_out(self.called, reason, count)
+
     async def _take_always(self) -> None:
         loop = asyncio.get_running_loop()
         due = loop.time()
@@ -176,6 +184,8 @@ class Push(Output):
 
     async def _take(self) -> None:
         families = await self._source.collect(min(self._settings.timeout, self._settings.interval))
+        if self.finite and (count := not_finite(families)):
+            self.left_out("not_finite", count)
         self._put(self.encode([family for family in families if family.values], self._now()))
 
     def _now(self) -> float:

@@ -7,6 +7,7 @@ OpenMetrics Compatibility".
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from itertools import pairwise, repeat
 from math import inf, isfinite
@@ -25,10 +26,21 @@ def attributes(labels: Iterable[tuple[str, str]]) -> list[Json]:
 
 
 def request(
-    families: Iterable[Family], resource: Mapping[str, str], now: float, start: float, temporality: int = CUMULATIVE
+    families: Iterable[Family],
+    resource: Mapping[str, str],
+    now: float,
+    start: float,
+    temporality: int = CUMULATIVE,
+    *,
+    left_out: Counter[str] | None = None,
 ) -> Json:
-    """An ExportMetricsServiceRequest. `now` and `start`, when counting began, are in seconds since 1970."""
-    metrics = [found for family in families for found in _metrics(family, now, start)]
+    """An ExportMetricsServiceRequest. `now` and `start`, when counting began, are in seconds since 1970.
+
+    Values that are not finite are left out. So are histograms whose buckets do not fit together, and summaries without
+    a count: `left_out` is told how many, by the reason.
+    """
+    left_out = Counter() if left_out is None else left_out
+    metrics = [found for family in families for found in _metrics(family, now, start, left_out)]
     for metric in metrics:
         for data in ("sum", "histogram"):
             if data in metric:
@@ -37,9 +49,9 @@ def request(
     return {"resourceMetrics": [{"resource": {"attributes": attributes(resource.items())}, "scopeMetrics": [scope]}]}
 
 
-def _metrics(family: Family, now: float, start: float) -> Iterable[Json]:
+def _metrics(family: Family, now: float, start: float, left_out: Counter[str]) -> Iterable[Json]:
     if family.kind == "gaugehistogram" and family.suffixes is not None:
-        return [found for part in _apart(family) for found in _metrics(part, now, start)]
+        return [found for part in _apart(family) for found in _metrics(part, now, start, left_out)]
     found: Json = {"name": family.name}
     if family.help:
         found["description"] = family.help
@@ -49,11 +61,13 @@ def _metrics(family: Family, now: float, start: float) -> Iterable[Json]:
     clock = {"timeUnixNano": _nanoseconds(now)}
     begun = {**clock, "startTimeUnixNano": _nanoseconds(start)}
     if family.kind == "histogram":
-        points = [_histogram(labels, parts, begun) for labels, parts in series.items()]
-        found["histogram"] = {"dataPoints": [each for each in points if each]}
+        points = [each for labels, parts in series.items() if (each := _histogram(labels, parts, begun))]
+        left_out["bad_buckets"] += len(series) - len(points)
+        found["histogram"] = {"dataPoints": points}
     elif family.kind == "summary":
-        points = [_summary(labels, parts, begun) for labels, parts in series.items()]
-        found["summary"] = {"dataPoints": [each for each in points if each]}
+        points = [each for labels, parts in series.items() if (each := _summary(labels, parts, begun))]
+        left_out["no_count"] += len(series) - len(points)
+        found["summary"] = {"dataPoints": points}
     else:
         times = begun if family.kind == "counter" else clock
         points = [

@@ -31,6 +31,15 @@ def names(family: Family) -> Iterable[str]:
     return [base + suffix if suffix else family.name for suffix in family.suffixes]
 
 
+def not_finite(families: Iterable[Family]) -> int:
+    """How many samples are NaN or infinite."""
+    return sum(
+        len(family.values) - sum(map(isfinite, family.values))
+        for family in families
+        if not isfinite(sum(family.values))  # which costs less than to look at each, and is true of nearly all
+    )
+
+
 def points(families: Iterable[Family], now: float | None) -> Iterator[Point]:
     """Every sample with a finite value; those without a time of their own are of `now`."""
     for family in families:

@@ -16,19 +16,29 @@ from hypothesis import strategies as st
 from podpatterns.adapter.carriers import Carrier, Datagrams, File, StandardOutput, Stream, _datagrams
 from podpatterns.adapter.config import AdapterConfig
 from podpatterns.adapter.deltas import ROUNDS, Deltas, adds_up
+from podpatterns.adapter.events import AdapterEvents
 from podpatterns.adapter.inputs.statsd import StatsdConfig
+from podpatterns.adapter.outputs import OutputContext
 from podpatterns.adapter.outputs.cloudwatch import CloudwatchConfig
+from podpatterns.adapter.outputs.graphite import GraphiteConfig
+from podpatterns.adapter.outputs.influx import InfluxConfig as InfluxOutputConfig
 from podpatterns.adapter.outputs.json import JsonConfig
+from podpatterns.adapter.outputs.otlp import OtlpConfig
 from podpatterns.adapter.outputs.prometheus import PrometheusConfig
+from podpatterns.adapter.outputs.remote_write import RemoteWriteConfig
 from podpatterns.adapter.outputs.statsd import StatsdConfig as StatsdOutputConfig
+from podpatterns.adapter.pushing import Push, PushConfig
 from podpatterns.adapter.runtime import Adapter
 from podpatterns.adapter.transforms.cumulative import CumulativeConfig
 from podpatterns.adapter.transforms.delta import DeltaConfig
 from podpatterns.errors import Rejected, Retryable
 from podpatterns.formats import emf, openmetrics, statsd, statsd_lines
 from podpatterns.formats.families import Family
-from podpatterns.runtime.units import Address, Duration
-from tests.adapter.test_pushing import pushing, until
+from podpatterns.runtime.schema import component_type
+from podpatterns.runtime.telemetry import Telemetry
+from podpatterns.runtime.units import Address, Duration, Url
+from tests.adapter.looking import until
+from tests.adapter.test_pushing import pushing
 
 ANY = Address("127.0.0.1:0")
 
@@ -371,6 +381,53 @@ def test_mistakes_are_named(make, field: str) -> None:  # type: ignore[no-untype
     with pytest.raises(ValueError) as error:  # noqa: PT011 - the field is what counts
         make()
     assert error.value.field == field  # type: ignore[attr-defined]
+
+
+# --- what has no place ------------------------------------------------------------------------------------------------
+
+
+class Given:
+    """A source that has what it is given."""
+
+    def __init__(self, *families: Family) -> None:
+        self.families = list(families)
+
+    async def collect(self, within: float) -> list[Family]:
+        return self.families
+
+
+QUANTILE = '{quantile="0.5"}'
+FOUND = (
+    Family("g", "gauge", blocks=["", '{k="v"}', '{k="w"}'], values=[1.5, nan, inf]),
+    Family(
+        "s", "summary", blocks=['{quantile="0.5"}', "", ""], values=[nan, 1.0, 2.0], suffixes=["", "_count", "_sum"]
+    ),
+    Family("h", "histogram", blocks=['{le="1"}', ""], values=[1.0, 1.0], suffixes=["_bucket", "_count"]),
+)
+
+
+@pytest.mark.parametrize(
+    ("config", "left_out"),
+    [
+        (StatsdOutputConfig(address=Address("127.0.0.1:1")), {"statsd: not_finite": 3}),
+        (GraphiteConfig(address=Address("127.0.0.1:1")), {"graphite: not_finite": 3}),
+        (InfluxOutputConfig(url=Url("http://127.0.0.1:1/write")), {"influx: not_finite": 3}),
+        (OtlpConfig(url=Url("http://127.0.0.1:1")), {"otlp: not_finite": 3, "otlp: bad_buckets": 1}),
+        (CloudwatchConfig(namespace="Shop"), {"cloudwatch: not_finite": 3}),
+        (JsonConfig(), {}),
+        (RemoteWriteConfig(url=Url("http://127.0.0.1:1")), {}),
+    ],
+    ids=lambda each: type(each).__name__,
+)
+async def test_what_a_format_has_no_place_for_is_counted(config: PushConfig, left_out: dict[str, int]) -> None:
+    """By output and reason, with every delivery; all else is sent."""
+    events = AdapterEvents(Telemetry())
+    output = config.build(OutputContext(component_type(type(config)), Given(*FOUND), events))
+    assert isinstance(output, Push)
+    await output._take()
+    assert events.left_out == left_out
+    assert len(output._waiting) == 1
+    await output.stop()
 
 
 # --- transforms -------------------------------------------------------------------------------------------------------

@@ -104,7 +104,7 @@ class Cloudwatch(Carried):
         """Bodies of up to 500 events."""
         events, left_out = self._events_of(self._deltas.changes(families, now), now)
         for reason, count in left_out.items():
-            self._events.samples_left_out(self.called, reason, count)
+            self.left_out(reason, count)
         return bodies(events, EVENTS)
 
     def render(self, families: Sequence[Family], accept: str) -> tuple[bytes, str]:  # noqa: ARG002 - it has one form

@@ -62,6 +62,8 @@ class GraphiteConfig(PushConfig, frozen=True, kw_only=True):
 class Graphite(Carried):
     """Names as Graphite has them."""
 
+    finite = True
+
     def __init__(self, config: GraphiteConfig, context: OutputContext) -> None:
         super().__init__(config, Stream(config.address, "Carbon", repeatable=True), context)
         self.config = config

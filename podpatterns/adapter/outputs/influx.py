@@ -46,6 +46,7 @@ class Influx(Post):
     """Samples that are not finite are left out: the protocol has no place for them."""
 
     scheme = "Token"
+    finite = True
 
     def __init__(self, config: InfluxConfig, context: OutputContext) -> None:
         super().__init__(config, {"Content-Type": CONTENT_TYPE}, context)

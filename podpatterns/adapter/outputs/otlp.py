@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
@@ -50,6 +51,8 @@ class OtlpConfig(PostConfig, frozen=True, kw_only=True):
 class Otlp(Post):
     """One request for each interval."""
 
+    finite = True
+
     def __init__(self, config: OtlpConfig, context: OutputContext) -> None:
         super().__init__(config, {"Content-Type": CONTENT_TYPES[config.encoding]}, context)
         self._resource, self._encoding = config.resource, config.encoding
@@ -58,14 +61,18 @@ class Otlp(Post):
 
     def encode(self, families: Sequence[Family], now: float) -> list[bytes]:
         """One body, or none where there is nothing to say."""
+        left_out: Counter[str] = Counter()
         if self._deltas is None:
-            request = otlp_metrics.request(families, self._resource, now, min(self._began, now))
+            began = min(self._began, now)
+            request = otlp_metrics.request(families, self._resource, now, began, left_out=left_out)
         else:
             summed = [each for each in families if each.kind in ("counter", "histogram")]
             others = [each for each in families if each.kind not in ("counter", "histogram")]
             told = [*self._deltas.changes(summed, now), *others]
-            request = otlp_metrics.request(told, self._resource, now, self._before, otlp_messages.DELTA)
-            self._before = now
+            began, self._before = self._before, now
+            request = otlp_metrics.request(told, self._resource, now, began, otlp_messages.DELTA, left_out=left_out)
+        for reason, count in (+left_out).items():
+            self.left_out(reason, count)
         metrics = request["resourceMetrics"][0]["scopeMetrics"][0]["metrics"]
         return [self._written(request)] if metrics else []
 

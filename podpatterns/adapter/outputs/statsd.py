@@ -72,6 +72,8 @@ class StatsdConfig(PushConfig, frozen=True, kw_only=True):
 class Statsd(Carried):
     """Remembers what was sent, so that the next time only the difference is."""
 
+    finite = True
+
     def __init__(self, config: StatsdConfig, carrier: Carrier, context: OutputContext) -> None:
         super().__init__(config, carrier, context)
         self.config = config

@@ -33,10 +33,6 @@ class InitEvents:
             "What was found broken or stale and removed, by the reason.",
             ["step", "reason"],
         )
-        self._killed = telemetry.counter(
-            "podpatterns_init_commands_killed", "Commands that were ended before they had finished.", ["reason"]
-        )
-
         self._rounds = telemetry.counter(
             "podpatterns_init_rounds", "How often the steps were gone through, by what became of it.", ["outcome"]
         )
@@ -101,8 +97,3 @@ class InitEvents:
         """Something broken or stale was removed; `reason` is one of a few constants."""
         self._discarded.add(step, reason)
         self._log.info("init.step.discarded", step=step, reason=reason, path=path)
-
-    def command_killed(self, program: str, reason: str) -> None:
-        """A command was ended before it had finished; its arguments may hold secrets and are not shown."""
-        self._killed.add(reason)
-        self._log.warning("init.command.killed", program=program, reason=reason)

@@ -6,6 +6,7 @@ an `askpass` server has answered, through memory that only git inherits. Neither
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import shlex
@@ -24,6 +25,8 @@ from podpatterns.runtime.units import SecretFile, Url
 
 Username = Annotated[str, msgspec.Meta(pattern=r"^[^\r\n]+$")]
 
+PATIENCE = 10.0
+"""Seconds for an askpass server to answer; it is asked again then."""
 ANSWER = 16 * 1024
 """Bytes of an askpass server's answer that are read; a user name and a token are two short lines."""
 
@@ -111,7 +114,10 @@ async def _asked(url: Url) -> bytes:
     """The two lines that git wants, from an askpass server."""
     place = f"askpass {url.redacted}"
     try:
-        status, body = await http_get.get_url(url, body=True, limit=ANSWER)
+        async with asyncio.timeout(PATIENCE):
+            status, body = await http_get.get_url(url, body=True, limit=ANSWER)
+    except TimeoutError:
+        raise Transient(f"{place}: no answer within {PATIENCE:g} s") from None
     except (OSError, http_get.BadAnswer) as error:
         raise Transient(f"{place}: {error}") from None
     if status != HTTPStatus.OK:

@@ -22,7 +22,6 @@ from typing import Any
 
 from podpatterns.errors import PodpatternsError
 from podpatterns.pod import live, waiting
-from podpatterns.pod.container_logs import ContainerLog
 from podpatterns.pod.events import What
 from podpatterns.pod.runner import PodRunner
 from podpatterns.pod.session import Session
@@ -146,17 +145,16 @@ class Control:
             raise Refused(f"{who} has written nothing: {waiting.why(runner.pod, name, runner.now)}")
 
         async def send(writer: asyncio.StreamWriter) -> None:
-            following = log.follow() if request["follow"] and not log.closed else None
-            await _send(writer, _chosen(log, request), timestamps=request["timestamps"])
-            if following is not None:
-                async for lines in following:
-                    await _send(writer, lines, timestamps=request["timestamps"])
+            with log.reading() as reading:
+                await _send(writer, _chosen(reading.lines(), request), timestamps=request["timestamps"])
+                if request["follow"]:
+                    async for lines in reading.follow():
+                        await _send(writer, lines, timestamps=request["timestamps"])
 
         return send
 
 
-def _chosen(log: ContainerLog, request: Request) -> Iterable[bytes]:
-    lines: Iterable[bytes] = log.lines()
+def _chosen(lines: Iterable[bytes], request: Request) -> Iterable[bytes]:
     if request["since"] is not None:
         first = (datetime.now(UTC) - timedelta(seconds=request["since"])).isoformat(timespec="microseconds").encode()
         lines = (line for line in lines if line[:26] >= first[:26])

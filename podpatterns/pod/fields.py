@@ -134,7 +134,12 @@ _PROBE: dict[str, Field] = {
     "terminationGracePeriodSeconds": _INTEGER,
 }
 
-_HOOK: dict[str, Field] = {**_HANDLER, "sleep": _MAPPING, "sleep.seconds": _done(Shape.INTEGER, required=True)}
+_HOOK: dict[str, Field] = {
+    **_HANDLER,
+    "tcpSocket": _emulated(Shape.MAPPING, "fails, as on a cluster: Kubernetes accepts it, and can run no such hook"),
+    "sleep": _MAPPING,
+    "sleep.seconds": _done(Shape.INTEGER, required=True),
+}
 
 _KEY_REF: dict[str, Field] = {"name": _TEXT, "key": _NAME, "optional": _BOOLEAN}
 _FIELD_REF: dict[str, Field] = {"fieldPath": _NAME, "apiVersion": _TEXT}

@@ -9,6 +9,8 @@ import struct
 from collections.abc import Awaitable, Callable
 
 CHUNK = 1 << 16
+PAUSE = 0.1
+"""Seconds after a connection could not be accepted."""
 _RESET = struct.pack("ii", 1, 0)
 
 Dial = Callable[[socket.socket], Awaitable[socket.socket]]
@@ -22,7 +24,11 @@ async def forward(listening: socket.socket, dial: Dial) -> None:
     with listening:
         async with asyncio.TaskGroup() as connections:
             while True:
-                near, _ = await loop.sock_accept(listening)
+                try:
+                    near, _ = await loop.sock_accept(listening)
+                except OSError:  # no descriptors are left, or who came has gone: whoever waits is served afterwards
+                    await asyncio.sleep(PAUSE)
+                    continue
                 near.setblocking(False)  # noqa: FBT003 - takes no keyword
                 connections.create_task(_carry(near, dial))
 

@@ -22,6 +22,7 @@ from podpatterns.pod.opening import Options, session
 from podpatterns.pod.runner import PodRunner
 from podpatterns.pod.session import Origin, Session
 from podpatterns.pod.timeline import Entry, Timeline
+from podpatterns.runtime.decode import suggest
 
 Fault = Literal["startup", "liveness", "readiness", "start"]
 
@@ -140,18 +141,22 @@ class LocalPod:
         )
 
     async def _until(self, wanted: str, condition: Callable[[Entry], bool], *, past: bool = True) -> Entry:
+        assert self._running is not None
+        coming = asyncio.ensure_future(self.timeline.wait(condition, past=past))
         try:
-            async with asyncio.timeout(self.patience):
-                return await self.timeline.wait(condition, past=past)
-        except TimeoutError:
-            held_up = [
-                f"  {runner.spec.name}/{said.container} {said.state}: {said.why}"
-                for runner in self.runners
-                for said in waiting.explain(runner.pod, runner.now)
-                if said.held_up
-            ]
-            lines = [f"{wanted}: not within {self.patience:g} s", *held_up, "the timeline so far:", *self.story()]
-            raise TimeoutError("\n".join(lines)) from None
+            await asyncio.wait([coming, self._running], timeout=self.patience, return_when=asyncio.FIRST_COMPLETED)
+            if coming.done():
+                return coming.result()
+        finally:
+            coming.cancel()
+        held_up = [
+            f"  {runner.spec.name}/{said.container} {said.state}: {said.why}"
+            for runner in self.runners
+            for said in waiting.explain(runner.pod, runner.now)
+            if said.held_up
+        ]
+        why = "all pods have ended without it" if self._running.done() else f"not within {self.patience:g} s"
+        raise TimeoutError("\n".join([f"{wanted}: {why}", *held_up, "the timeline so far:", *self.story()]))
 
     # --- looking and touching -------------------------------------------------------------------------------------
 
@@ -165,8 +170,11 @@ class LocalPod:
         pod, _, name = container.rpartition("/")
         found = [r for r in self.runners if name in r.pod.members and pod in ("", r.spec.name)]
         if len(found) != 1:
-            said = "several pods have" if found else "no pod has"
-            raise PodpatternsError(f'{said} a container "{container}"')
+            if found:
+                names = ", ".join(f"{runner.spec.name}/{name}" for runner in found)
+                raise PodpatternsError(f'several pods have a container "{container}"; name one of {names}')
+            known = [each for runner in self.runners for each in runner.pod.members]
+            raise PodpatternsError(f'no pod has a container "{container}"{suggest(name, known)}')
         return found[0]
 
     def _member(self, container: str) -> Member:

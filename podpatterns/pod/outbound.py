@@ -114,13 +114,13 @@ class Outbound:
 
     async def _look_up(self, question: bytes, whom: Any) -> None:
         loop = asyncio.get_running_loop()
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
-            asking.setblocking(False)  # noqa: FBT003 - takes no keyword
-            try:
+        try:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+                asking.setblocking(False)  # noqa: FBT003 - takes no keyword
                 asking.connect(self._server)
                 async with asyncio.timeout(PATIENCE):
                     await loop.sock_sendall(asking, question)
                     answer = await loop.sock_recv(asking, 1 << 16)
                 self._names.sendto(answer, whom)
-            except (TimeoutError, OSError):
-                return  # as from a name server that does not answer: the resolver asks again, and then says so
+        except (TimeoutError, OSError):
+            return  # as from a name server that does not answer: the resolver asks again, and then says so

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import ssl
 from collections.abc import Awaitable, Callable
 
 from podpatterns.pod import grpc_health
@@ -76,8 +77,14 @@ async def _on_loopback(handler: Handler, network: Network, pod: PodSpec) -> bool
 
 def _why(error: Exception) -> str:
     """The system's own words, which asyncio covers with the address."""
+    if isinstance(error, ssl.SSLError):  # its numbers are not the system's
+        return f"no TLS ({(error.reason or str(error)).lower().replace('_', ' ')}); does it speak HTTP without it?"
     number = getattr(error, "errno", None)
-    return os.strerror(number).lower() if isinstance(number, int) and number > 0 else str(error)
+    if isinstance(number, int) and number > 0:
+        return os.strerror(number).lower()
+    if isinstance(error, ConnectionResetError):  # as asyncio says it of a handshake, without a word
+        return "the connection was closed without an answer"
+    return str(getattr(error, "strerror", None) or error)
 
 
 def _place(handler: Handler, pod: PodSpec) -> str:

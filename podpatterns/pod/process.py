@@ -7,7 +7,6 @@ threads, and no signal can reach a process that has taken over a process id.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import dataclasses
 import marshal
 import os
@@ -127,8 +126,10 @@ class Process:
     def kill(self) -> None:
         """SIGKILL to the whole group."""
         if self._pidfd is not None:
-            with contextlib.suppress(ProcessLookupError):  # it died before it had a group
+            try:
                 os.killpg(self.pid, signal.SIGKILL)
+            except ProcessLookupError:  # it has no group yet, or has died before it had one
+                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
 
     def _exited(self) -> None:
         assert self._pidfd is not None

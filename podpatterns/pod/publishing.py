@@ -41,14 +41,16 @@ class Published:
         return f"{self.host}:{self.port} → {self.pod}, port {self.target}"
 
 
-def parse(texts: Sequence[str], pods: Sequence[PodSpec]) -> list[Published]:
-    """From `8080:80`, `127.0.0.1:8080:80`, `8080`, `8080:shop/80`. Raises ConfigError."""
+def parse(
+    texts: Sequence[str], pods: Sequence[PodSpec], where: str = "--publish", file: str | None = None
+) -> list[Published]:
+    """From `8080:80`, `127.0.0.1:8080:80`, `8080`, `8080:shop/80`. Raises ConfigError, with `where` they stand."""
     problems, found = [], []
     for text in texts:
         try:
             found.append(_one(text, pods))
         except ValueError as error:
-            problems.append(Problem(f'--publish "{text}": {error}'))
+            problems.append(Problem(f'{where} "{text}": {error}', file=file))
     if problems:
         raise ConfigError(problems)
     return found
@@ -85,7 +87,8 @@ def annotated(pods: Iterable[PodSpec]) -> list[Published]:
     """What the manifest publishes on a laptop, in an annotation that clusters do not look at. Raises ConfigError."""
     found = []
     for pod in pods:
-        found += parse(pod.annotations.get(ANNOTATION, "").replace(",", " ").split(), [pod])
+        texts = pod.annotations.get(ANNOTATION, "").replace(",", " ").split()
+        found += parse(texts, [pod], f"pod {pod.name}: the annotation {ANNOTATION} holds", pod.file)
     return found
 
 

@@ -41,7 +41,7 @@ from podpatterns.pod.events import (
     What,
 )
 from podpatterns.pod.lifecycle import Pod
-from podpatterns.pod.model import LOOPBACK, Container, Handler, PodSpec
+from podpatterns.pod.model import LOOPBACK, Container, Handler, PodSpec, TcpSocket
 from podpatterns.pod.mounts import Mounts
 from podpatterns.pod.planning import Planner, Surroundings
 from podpatterns.pod.probing import perform
@@ -126,12 +126,12 @@ class PodRunner:
                 for run in self._runs.values():
                     self._forget(run)
         finally:
-            for each in (*(run.process for run in self._runs.values()), pause):
-                if each is not None:
-                    each.kill()
+            left = [each for each in (*(run.process for run in self._runs.values()), pause) if each is not None]
+            for each in left:
+                each.kill()
+            for each in left:
+                await each.ended
             self.logs.close()
-            if pause is not None:
-                await pause.ended
 
     def update(self, sources: Sources) -> None:
         """Take up new contents of ConfigMaps and Secrets; variables and sub-paths keep theirs until a restart."""
@@ -258,16 +258,20 @@ class PodRunner:
             return
         try:
             plan = self._planner.container(container)
+            run = self._runs[name] = Incarnation(number, plan, self.logs.begin(name, number))
         except (Unresolved, OSError) as error:
             reason = "CreateContainerConfigError" if isinstance(error, Unresolved) else "CreateContainerError"
             self._inbox.put_nowait(StartFailed(name, number, str(error), retry=True, reason=reason))
             return
-        run = self._runs[name] = Incarnation(number, plan, self.logs.begin(name, number))
 
         def on_line(stream: str, line: str) -> None:
             run.tail.append(line)
-            run.log.write(stream, line)
             timeline.line(self.spec.name, name, stream, line)
+            try:
+                run.log.write(stream, line)
+            except OSError as error:
+                run.log.close()
+                self._tell(What.NOTE, f"{name}: what it writes from here on is not kept for pod logs: {error}")
 
         try:
             run.process = await Process.start(self._node, plan, on_line)
@@ -320,8 +324,11 @@ class PodRunner:
         container = self._containers[action.container]
         handler = container.post_start if action.hook == "postStart" else container.pre_stop
         assert handler is not None
-        # A hook has no timeout of its own: preStop is bounded by the grace, postStart by nothing.
-        ok, detail = await self._perform(handler, 1e6, run)
+        if isinstance(handler, TcpSocket):  # the API server takes it, and no kubelet can run it
+            ok, detail = False, "tcpSocket cannot be run in a hook, though Kubernetes accepts it; use exec or httpGet"
+        else:
+            # A hook has no timeout of its own: preStop is bounded by the grace, postStart by nothing.
+            ok, detail = await self._perform(handler, 1e6, run)
         self._inbox.put_nowait(HookDone(action.container, action.run, action.hook, ok, detail))
 
     async def _perform(self, handler: Handler, timeout: float, run: Incarnation) -> tuple[bool, str]:  # noqa: ASYNC109

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from podpatterns.errors import ConfigError
 from podpatterns.pod.doors import Doors
@@ -68,13 +69,14 @@ class Session:
             self._reason = reason
             self._asked.set()
 
-    async def run(self) -> None:
-        """Until all pods have ended."""
+    async def run(self, *beside: Coroutine[Any, Any, None]) -> None:
+        """Until all pods have ended; so long, what is given goes on beside them."""
         async with asyncio.TaskGroup() as tasks:
             running = [tasks.create_task(self._one(index)) for index in range(len(self.runners))]
-            beside = [tasks.create_task(each) for each in (self._doors.run(), self._end_in_order(), self._watch())]
+            others = (self._doors.run(), self._end_in_order(), self._watch(), *beside)
+            unending = [tasks.create_task(each) for each in others]
             await asyncio.wait(running)
-            for task in beside:
+            for task in unending:
                 task.cancel()
 
     async def _one(self, index: int) -> None:

@@ -12,7 +12,7 @@ from podpatterns.pod.events import What
 
 OUTPUT_KEPT = 2000
 """Lines of the containers' output that are kept to be looked at; the timeline itself is kept whole."""
-_BEGINS = frozenset({What.STARTED, What.RESTARTED, What.FAILED})
+_BEGINS = frozenset({What.STARTED, What.RESTARTED})
 _ENDS = frozenset({What.ENDED, What.COMPLETED})
 
 

@@ -59,7 +59,9 @@ class PodVolumes:
             if not isinstance(source, EmptyDir) or source.limit is None or not source.memory:
                 continue
             if node is not None and self._workspace.kept is None:
-                folder = self._folders[volume.name]
+                folder = self._folders.get(volume.name)
+                if folder is None:
+                    continue  # it could not be made, and is tried again by who wants it
                 with contextlib.suppress(NodeError):  # its size is watched then, as on a disk
                     await node.ask("tmpfs", path=str(folder), size=source.limit)
                     # It is mounted where the node is, and not where we are.
@@ -84,7 +86,7 @@ class PodVolumes:
                 try:
                     if publish(self._folders[volume.name], contents(self._pod, volume.source, sources)):
                         changed.append(volume.name)
-                except Unresolved as error:
+                except (Unresolved, OSError) as error:
                     wrong.append(f'volume "{volume.name}" stays as it is: {error}')
         if wrong:
             raise Unresolved("; ".join(wrong))
@@ -93,9 +95,9 @@ class PodVolumes:
     def overfull(self) -> str | None:
         """What is to be said of the first volume that has outgrown its sizeLimit; None if none has. Reads folders."""
         for volume in self._pod.volumes:
-            source = volume.source
-            if isinstance(source, EmptyDir) and source.limit is not None and volume.name not in self.sized:
-                held = used(self._folders[volume.name])
+            source, folder = volume.source, self._folders.get(volume.name)
+            if isinstance(source, EmptyDir) and source.limit is not None and folder and volume.name not in self.sized:
+                held = used(folder)
                 if held > source.limit:
                     return f'Usage of EmptyDir volume "{volume.name}" exceeds the limit: {held} of {source.limit} bytes'
         return None
@@ -134,8 +136,6 @@ def prepare(pod: PodSpec, volume: Volume, folder: Path, sources: Sources) -> Pat
         return _host_path(volume.name, source)
     folder.mkdir(parents=True, exist_ok=True)
     if isinstance(source, EmptyDir):
-        for entry in folder.iterdir():  # of an earlier pod of the same Job
-            guard.remove(str(entry)) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
         folder.chmod(0o777)
     else:
         publish(folder, contents(pod, source, sources))
@@ -180,18 +180,22 @@ def contents(pod: PodSpec, source: Projected, sources: Sources) -> dict[str, tup
 
 
 def publish(folder: Path, files: Mapping[str, tuple[bytes, int]]) -> bool:
-    """Put the files into the folder in one step; True if anything has changed."""
+    """Put the files into the folder in one step; True if anything has changed. Raises OSError, with all as it was."""
     data = folder / "..data"
     old = data.resolve() if data.is_symlink() else None
     if old is not None and _held(old) == {path: body for path, (body, _) in files.items()}:
         return False
     new = folder / f"..{time.strftime('%Y_%m_%d_%H_%M_%S')}.{os.getpid()}.{next(_counter)}"
     new.mkdir()
-    for path, (body, mode) in files.items():
-        file = new / path
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(body)
-        file.chmod(mode)
+    try:
+        for path, (body, mode) in files.items():
+            file = new / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(body)
+            file.chmod(mode)
+    except OSError:
+        shutil.rmtree(new)
+        raise
     link = folder / "..data_tmp"
     link.symlink_to(new.name)
     link.replace(data)

@@ -36,7 +36,7 @@ def in_colour(out: TextIO) -> bool:
 class _Lines:
     """Writes lines until nobody reads them any more."""
 
-    def __init__(self, out: TextIO | None) -> None:
+    def __init__(self, out: TextIO | None = None) -> None:
         self._out = out or sys.stdout
         self.lost = False
         """The reader is gone: `pod run | head`."""
@@ -190,9 +190,6 @@ class JsonWriter(_Lines):
     """One JSON object for each line: `{"type": "event" | "output" | "summary" | "closing", …}`."""
 
     every = 5.0
-
-    def __init__(self, out: TextIO | None = None) -> None:
-        super().__init__(out)
 
     def entry(self, entry: Entry) -> None:
         """A line of the timeline."""

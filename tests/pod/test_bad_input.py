@@ -42,6 +42,10 @@ CASES = {
         POD + "    volumeMounts: [{name: nowhere, mountPath: /srv}]\n",
         r":8:\d+: .*nowhere",
     ),
+    "an annotation that publishes nothing there could be": (
+        POD.replace("{name: shop}", '{name: shop, annotations: {podpatterns.dev/publish: "eighty"}}'),
+        r': pod shop: the annotation podpatterns.dev/publish holds "eighty": must be \[\[HOST:\]PORT:\]',
+    ),
     "nothing": ("", r": holds no Pod, Job or Deployment to run; give a manifest with one"),
 }
 

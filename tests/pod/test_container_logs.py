@@ -29,7 +29,8 @@ def test_a_file_at_its_limit_is_set_aside_and_one_such_is_kept(tmp_path, monkeyp
     for number in range(count):
         log.write("stdout", str(number))
     log.close()
-    kept = texts(log.lines())
+    with log.reading() as reading:
+        kept = texts(reading.lines())
     assert kept == [str(number) for number in range(count - len(kept), count)]
     assert len(kept) == count or len(kept) > 5
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 2 * 300
@@ -37,19 +38,22 @@ def test_a_file_at_its_limit_is_set_aside_and_one_such_is_kept(tmp_path, monkeyp
 
 @pytest.mark.parametrize("limit", [100, 10_000])
 async def test_who_follows_gets_every_line_once(tmp_path, monkeypatch, limit):
-    """Those written after it has begun, across files that are set aside between two looks, up to the end."""
+    """Those that are kept, then the others, across files that are set aside between two looks, up to the end."""
     monkeypatch.setattr(container_logs, "LIMIT", limit)
     log = ContainerLog(tmp_path / "1.log")
-    log.write("stdout", "before")
+    log.write("stdout", "0")
     got = []
 
     async def follow():
-        async for batch in log.follow():
-            got.extend(texts(batch))
+        with log.reading() as reading:
+            got.extend(texts(reading.lines()))
+            await asyncio.sleep(0)  # who reads slowly gets what is written meanwhile, too
+            async for batch in reading.follow():
+                got.extend(texts(batch))
 
     following = [asyncio.create_task(follow()) for _ in range(2)]
     await asyncio.sleep(0)
-    for number in range(20):
+    for number in range(1, 20):
         log.write("stdout", str(number))
         await asyncio.sleep(0)
     log.close()
@@ -64,8 +68,9 @@ def test_the_current_run_and_the_one_before_are_kept(tmp_path):
     assert logs.find("app") is None
     for run in (1, 2, 4):
         logs.begin("app", run).write("stdout", f"run {run}")
-    assert texts(logs.find("app").lines()) == ["run 4"]
-    assert texts(logs.find("app", previous=True).lines()) == ["run 2"]
+    for previous, text in (False, "run 4"), (True, "run 2"):
+        with logs.find("app", previous=previous).reading() as reading:
+            assert texts(reading.lines()) == [text]
     assert sorted(path.name for path in (tmp_path / "app").iterdir()) == ["2.log", "4.log"]
     assert logs.find("app", previous=True).closed
     logs.close()

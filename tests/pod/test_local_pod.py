@@ -133,6 +133,13 @@ async def test_a_wait_that_is_in_vain_says_what_the_pod_waits_for():
     assert said.endswith("the timeline so far:\nPending\nslow started")
 
 
+async def test_a_wait_ends_with_the_pods(local_pod):
+    """What can never come is not waited for."""
+    running = await local_pod(pod(shell("app", "exit 0"), restartPolicy="Never"))
+    with pytest.raises(TimeoutError, match='a line of app with "up": all pods have ended without it'):
+        await running.wait_line("app", "up")
+
+
 async def test_an_order_that_was_not_kept_is_shown_with_the_story(local_pod):
     """The first line that is missing, and where."""
     running = await local_pod(pod(shell("app", "exit 0"), restartPolicy="Never"))
@@ -147,8 +154,8 @@ async def test_what_is_not_there_is_named(local_pod):
     """A container, a volume; one that does not run any more."""
     running = await local_pod(pod(shell("app", "exit 0"), restartPolicy="Never"))
     await running.finished()
-    with pytest.raises(PodpatternsError, match='no pod has a container "nope"'):
-        running.kill("nope")
+    with pytest.raises(PodpatternsError, match='no pod has a container "ap"; did you mean "app"'):
+        running.kill("ap")
     with pytest.raises(PodpatternsError, match="app cannot be killed: ended with exit code 0"):
         running.kill("app")
 

@@ -66,6 +66,19 @@ CASES = {
         GOOD + "  initContainers: [{name: i, command: [x], livenessProbe: {tcpSocket: {port: 1}}}]\n",
         "cannot be set on an init container that runs to completion",
     ),
+    "sleep-over-the-grace": (
+        GOOD + "    lifecycle: {preStop: {sleep: {seconds: 31}}}\n",
+        "preStop.sleep.seconds must be between 0 and the pod's terminationGracePeriodSeconds, 30, not 31",
+    ),
+    "sleep-backwards": (GOOD + "    lifecycle: {postStart: {sleep: {seconds: -1}}}\n", "must be between 0 and"),
+    "grace-of-a-probe": (
+        GOOD + "    livenessProbe: {tcpSocket: {port: 1}, terminationGracePeriodSeconds: 0}\n",
+        "livenessProbe.terminationGracePeriodSeconds must be at least 1, not 0",
+    ),
+    "deadline": (
+        changed("spec:\n", "spec:\n  activeDeadlineSeconds: 0\n"),
+        "spec.activeDeadlineSeconds must be at least 1, not 0",
+    ),
 }
 
 

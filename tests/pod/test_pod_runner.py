@@ -13,7 +13,12 @@ from pathlib import Path
 import pytest
 
 from podpatterns.errors import ConfigError
-from podpatterns.pod import LocalPod, What
+from podpatterns.pod import LocalPod, What, manifest
+from podpatterns.pod.container_logs import PodLogs
+from podpatterns.pod.node.client import node
+from podpatterns.pod.opening import session
+from podpatterns.pod.process import Plan, Process
+from podpatterns.pod.timeline import Timeline
 
 ROOT = Path(__file__).parents[2]
 CLI = [sys.executable, "-m", "podpatterns", "pod", "run"]
@@ -352,3 +357,77 @@ def test_metadata_sauce(tmp_path):
     assert done.returncode == 2
     expected = 'pod.yaml:3:11: metadata must be a mapping; did you mean "metadata: {name: sauce}"?'
     assert done.stderr.splitlines()[0] == expected
+
+
+# --- when things go wrong -----------------------------------------------------------------------------------------
+
+
+async def test_a_run_that_is_cancelled_reaps_its_processes_and_keeps_its_peace():
+    """Nothing is written to a log that is closed, and no zombie stays."""
+    problems = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: problems.append(context))
+    timeline = Timeline()
+    document = pod(shell("main", "while :; do echo noise; done"), shell("other", STAY))
+    async with session(manifest.of(document), timeline) as running:
+        task = asyncio.create_task(running.run())
+        await timeline.wait(lambda entry: entry.detail == "noise")
+        await timeline.wait(lambda entry: entry.detail == "up")
+        status = running.runners[0].status()["status"]["containerStatuses"]
+        task.cancel()
+        await asyncio.wait([task])
+        assert [each["name"] for each in status] == ["main", "other"]
+        for each in status:
+            with pytest.raises(ProcessLookupError):
+                os.kill(int(each["containerID"].removeprefix("process://")), 0)
+    assert problems == []
+
+
+async def test_a_log_that_cannot_be_written_is_said_once_and_loses_no_line_of_the_timeline(monkeypatch):
+    """The disk is full: what the container writes is still shown, and it goes on."""
+    opened = Path.open
+    monkeypatch.setattr(
+        Path,
+        "open",
+        lambda self, *how, **more: opened(Path("/dev/full") if self.suffix == ".log" else self, *how, **more),
+    )
+    script = "trap 'echo more; echo still' USR1; echo up; while :; do sleep 0.05; done"
+    async with LocalPod(pod(shell("main", script), terminationGracePeriodSeconds=0)) as local:
+        await local.wait_line("main", "up")
+        local.kill("main", signal.SIGUSR1)
+        await local.wait_line("main", "still")
+    assert local.output("main") == ["up", "more", "still"]
+    notes = [entry.detail for entry in local.timeline.entries if "not kept for pod logs" in entry.detail]
+    assert notes == ["main: what it writes from here on is not kept for pod logs: [Errno 28] No space left on device"]
+
+
+async def test_a_log_that_cannot_be_begun_lets_the_container_wait(monkeypatch):
+    """The fault is not its own: it is tried again, and the others go on."""
+    begin, tries = PodLogs.begin, iter([True])
+
+    def failing(self, container, run):
+        if container == "main" and next(tries, False):
+            raise OSError(28, "No space left on device")
+        return begin(self, container, run)
+
+    monkeypatch.setattr(PodLogs, "begin", failing)
+    async with LocalPod(pod(shell("main", STAY), shell("other", STAY)), speed=50) as local:
+        await local.wait(What.FAILED, "main", text="No space left on device")
+        await local.wait_line("main", "up")
+        await local.wait_line("other", "up")
+
+
+async def test_a_process_is_killed_also_before_it_has_a_group(monkeypatch):
+    """In the moment between the fork and its own session, only its own number leads to it."""
+    group, tries = os.killpg, iter([True])
+
+    def none_yet(number, signal_):
+        if next(tries, False):
+            raise ProcessLookupError
+        group(number, signal_)
+
+    async with node({}) as made:
+        process = await Process.start(made, Plan(["sleep", "60"], {"PATH": os.defpath}), lambda *_: None)
+        monkeypatch.setattr(os, "killpg", none_yet)
+        process.kill()
+        async with asyncio.timeout(10):
+            assert await process.ended == 128 + signal.SIGKILL

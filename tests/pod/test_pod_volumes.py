@@ -1,12 +1,13 @@
 """Volumes while a pod runs: edits that are taken up, sizes that are kept, and what of it survives a restart."""
 
 import asyncio
+import errno
 import json
 import os
 
 import pytest
 
-from podpatterns.pod import LocalPod, What
+from podpatterns.pod import LocalPod, What, volumes
 
 STAY = "trap 'exit 0' TERM; echo up; sleep 100 & wait"
 MOUNT = [{"name": "v", "mountPath": "/opt/nowhere"}]
@@ -95,6 +96,23 @@ async def test_a_bad_edit_changes_nothing_and_is_said(tmp_path):
         write(file, source("ConfigMap", "c", key="better"))
         await local.wait(What.NOTE, None, text="has new contents")
         assert (local.volume("v") / "key").read_text() == "better"
+
+
+async def test_an_edit_that_cannot_be_written_changes_nothing_and_is_said(tmp_path):
+    """A key that turns up would become a file below another file: the pod goes on, and so does the next edit."""
+    items = [{"key": "key", "path": "x"}, {"key": "late", "path": "x/y"}]
+    volume = {"name": "v", "configMap": {"name": "c", "optional": True, "items": items}}
+    documents = source("ConfigMap", "c", key="good"), pod(shell("main", STAY, volumeMounts=MOUNT), volumes=[volume])
+    async with LocalPod(*documents) as local:
+        await local.wait_line("main", "up")
+        local.edit("ConfigMap", "c", {"late": "1"})
+        await local.wait(What.NOTE, None, text='volume "v" stays as it is')
+        assert (local.volume("v") / "x").read_text() == "good"
+        local.edit("ConfigMap", "c", {"late": None, "key": "better"})
+        await local.wait(What.NOTE, None, text="has new contents")
+        assert [each.name for each in local.volume("v").iterdir() if each.is_dir() and not each.is_symlink()] == [
+            (local.volume("v") / "..data").readlink().name
+        ]
 
 
 # --- emptyDir -----------------------------------------------------------------------------------------------------
@@ -206,3 +224,20 @@ async def test_a_volume_that_another_container_fills_up_while_it_is_measured_is_
         await asyncio.sleep(0)
     await churning
     assert used(tmp_path) >= 300 * 512
+
+
+@pytest.mark.parametrize("medium", ["", "Memory"])
+async def test_a_volume_that_cannot_be_made_is_tried_again_by_who_wants_it(monkeypatch, medium):
+    """Its limit is not looked at meanwhile: there is nothing to look at."""
+    made, tries = volumes.prepare, iter([True, True])
+
+    def prepare(*given):
+        if next(tries, False):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return made(*given)
+
+    monkeypatch.setattr(volumes, "prepare", prepare)
+    volume = {"name": "v", "emptyDir": {"medium": medium, "sizeLimit": "1Mi"}}
+    async with LocalPod(pod(shell("main", STAY, volumeMounts=MOUNT), volumes=[volume]), speed=10) as local:
+        await local.wait(What.FAILED, "main", text="No space left on device")
+        await local.wait_line("main", "up")

@@ -90,6 +90,29 @@ async def test_a_post_start_that_fails_kills_its_container():
         await local.wait(What.RESTARTED, "main")
 
 
+async def test_a_hook_with_tcp_socket_fails_as_on_a_cluster():
+    """The API server takes it, and no kubelet can run it: postStart kills the container, preStop changes nothing."""
+    hooks = {field: {"tcpSocket": {"port": 80}} for field in ("postStart", "preStop")}
+    async with LocalPod(pod(shell("main", STAY, lifecycle=hooks)), speed=20) as local:
+        await local.wait(What.HOOK_FAILED, "main", text="postStart: tcpSocket cannot be run in a hook")
+        await local.wait(What.HOOK_FAILED, "main", text="preStop: tcpSocket cannot be run in a hook")
+        await local.wait(What.ENDED, "main", text="stopped because its postStart failed")
+        await local.wait(What.RESTARTED, "main")
+
+
+async def test_a_hook_that_sleeps_holds_up_what_comes_after_it():
+    """The second container's start, and SIGTERM; for as long as the pod's clock says."""
+    hooks = {"postStart": {"sleep": {"seconds": 3}}, "preStop": {"sleep": {"seconds": 2}}}
+    document = pod(shell("first", STAY, lifecycle=hooks), shell("second", STAY))
+    async with LocalPod(document, speed=10) as local:
+        await local.wait_line("second", "up")
+    at = {(entry.container, entry.what): entry.at for entry in local.timeline.entries}
+    assert 0.3 <= at["second", What.STARTED] - at["first", What.STARTED] < 3
+    ended = min(entry.at for entry in local.timeline.entries if entry.container is None and entry.what is What.STOPPING)
+    assert 0.2 <= at["first", What.STOPPING] - ended < 2
+    assert local.verdicts()[0].reason == "ended as asked"
+
+
 @pytest.mark.holds("interleaving", "sidecar is started", "reverse order")
 async def test_inits_and_sidecars_interleave_and_end_in_reverse_order():
     """Both sidecars overlap main; main ends first, then the later sidecar."""
@@ -166,7 +189,7 @@ async def test_pre_stop_runs_when_a_probe_has_the_container_stopped(kind):
     main = shell(
         "main", STAY, volumeMounts=mount, lifecycle={"preStop": {"exec": {"command": ["touch", "/opt/nowhere/stop"]}}}
     )
-    main[f"{kind}Probe"] = {"exec": {"command": ["test", "!", "-e", "/nowhere", "-a", "-e", "/opt/nowhere/stop"]},
+    main[f"{kind}Probe"] = {"exec": {"command": ["test", "-e", "/opt/nowhere/stop"]},
                             "periodSeconds": 1, "failureThreshold": 2}  # fmt: skip
     async with LocalPod(pod(main, volumes=[{"name": "v", "emptyDir": {}}]), speed=10) as local:
         await local.wait(What.ENDED, "main", text=f"stopped because its {kind} probe failed")

@@ -7,8 +7,6 @@ from http import HTTPStatus
 
 from podpatterns.formats.http1 import Refused
 
-CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-
 
 def phrase(status: int) -> str:
     """The standard reason phrase."""

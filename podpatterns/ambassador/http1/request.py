@@ -55,7 +55,6 @@ class Request(Struct, eq=False, gc=False):
     length: int = 0
     minor: int = 1
     persistent: bool = True
-    expects: bool = False
     identified: bool = False
     options: frozenset[bytes] = NO_OPTIONS
     upgrade: bytes = b""
@@ -167,7 +166,7 @@ def _unusual(data: bytes, match: re.Match[bytes], limits: Limits, own_via: bytes
     request.identified = b"x-request-id" in fields
     framing = _framing(request.length, fields, data, cuts, start)
     request.persistent = b"close" not in options if minor == b"1" else b"keep-alive" in options
-    _expectation(request, fields)
+    _expectation(fields)
     _upgrade(request, fields, options)
     first_line, host_line = _target(request, fields)
     cuts += spans(data[: size - 2], options)
@@ -239,14 +238,12 @@ def _framing(
     return b"%b: %b\r\n" % (name, plain)
 
 
-def _expectation(request: Request, fields: dict[bytes, list[bytes]]) -> None:
+def _expectation(fields: dict[bytes, list[bytes]]) -> None:
     values = fields.get(b"expect")
     if values is None:
         return
     if len(values) > 1 or values[0].lower() != b"100-continue":
         raise Refused(417, "expectation", "the only expectation known here is 100-continue")
-    # Without a body, or from HTTP/1.0, there is nothing to wait for; the field is forwarded all the same.
-    request.expects = request.minor == 1 and request.length != 0
 
 
 def _upgrade(request: Request, fields: dict[bytes, list[bytes]], options: frozenset[bytes]) -> None:

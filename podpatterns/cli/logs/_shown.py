@@ -47,7 +47,7 @@ def text(record: str) -> str:
         parts.append(click.style(f"{_plain(level).upper():5}", fg=COLOURS.get(_plain(level).lower()), bold=True))
     if message is not None:
         parts.append(_plain(message))
-    parts += [f"{click.style(f'{name}=', dim=True)}{_plain(value)}" for name, value in fields.items()]
+    parts += [f"{click.style(f'{_plain(name)}=', dim=True)}{_plain(value)}" for name, value in fields.items()]
     return " ".join(parts)
 
 
@@ -57,7 +57,6 @@ def _first(fields: dict[str, Any], names: tuple[str, ...]) -> Any:
 
 
 def _plain(value: Any) -> str:
-    """Text as it is, but for characters that would move a terminal's cursor; other values as JSON."""
-    if not isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False)
-    return "".join(char if char.isprintable() or char in "\n\t" else f"\\x{ord(char):02x}" for char in value)
+    """Text as it is, other values as JSON, but for characters that would move a terminal's cursor."""
+    shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return "".join(char if char.isprintable() or char in "\n\t" else f"\\x{ord(char):02x}" for char in shown)

@@ -19,11 +19,11 @@ class _Exec(click.Command):
         ctx.meta["command"] = args[place + 1 :]
         try:
             return super().parse_args(ctx, args[:place])
-        except click.UsageError as error:
+        except click.UsageError:
             if place == len(args) and len([word for word in args if not word.startswith("-")]) > 1:
                 said = "put -- before the command: podpatterns pod exec CONTAINER -- COMMAND"
                 raise click.UsageError(said, ctx) from None
-            raise error from None
+            raise
 
     def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
         return [*super().collect_usage_pieces(ctx), "-- COMMAND..."]

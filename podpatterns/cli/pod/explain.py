@@ -11,7 +11,7 @@ from podpatterns.cli.pod import _target
 
 @click.command("explain", short_help="Why the containers of a running pod wait.")
 @_target.pods
-@click.option("-o", "--output", type=click.Choice(["text", "yaml", "json"]), default="text", show_default=True)
+@_target.output_option
 def command(*, name: str | None, pid: int | None, output: str) -> None:
     """Say of each container that is not running and ready what it waits for, and until when.
 

@@ -131,11 +131,7 @@ async def _run(manifest: Manifest, writer: Writer, seconds: float | None, option
         with handled(lambda signal: running.end(f"{signal} received"), lambda: running.end("")):
             if seconds is not None:
                 loop.call_later(seconds, _time_is_over, running, seconds)
-            summaries = asyncio.create_task(_summaries(running, writer))
-            try:
-                await running.run()
-            finally:
-                summaries.cancel()
+            await running.run(_summaries(running, writer))
         verdicts = [
             verdict for runner in running.runners for verdict in judge(runner.pod, runner.messages, runner.at_the_end)
         ]

@@ -36,9 +36,10 @@ class Containers(Section):
             if name in self.paths:
                 self.fail(f"{path}.name", f'"{name}" is the name of another container already ({self.paths[name]})')
             self.paths.setdefault(name, path)
-            yield self._container(value, path, name, init=field == "initContainers")
+            grace = spec.get("terminationGracePeriodSeconds", 30)
+            yield self._container(value, path, name, init=field == "initContainers", grace=grace)
 
-    def _container(self, value: Mapping[str, Any], path: str, name: str, *, init: bool) -> Container:
+    def _container(self, value: Mapping[str, Any], path: str, name: str, *, init: bool, grace: float) -> Container:
         policy = value.get("restartPolicy")
         kind = Kind.MAIN if not init else Kind.SIDECAR if policy == "Always" else Kind.INIT
         rules = tuple(self._restart_rules(value, path, kind))
@@ -67,9 +68,9 @@ class Containers(Section):
             startup=self._handlers.probe(value, path, "startupProbe", ports),
             liveness=self._handlers.probe(value, path, "livenessProbe", ports),
             readiness=self._handlers.probe(value, path, "readinessProbe", ports),
-            post_start=self._handlers.handler(lifecycle.get("postStart"), f"{path}.lifecycle.postStart", ports),
+            post_start=self._handlers.hook(lifecycle, path, "postStart", ports, grace),
+            pre_stop=self._handlers.hook(lifecycle, path, "preStop", ports, grace),
             stop_signal=lifecycle.get("stopSignal", "SIGTERM"),
-            pre_stop=self._handlers.handler(lifecycle.get("preStop"), f"{path}.lifecycle.preStop", ports),
             restart_policy=policy if kind is not Kind.SIDECAR else None,
             restart_rules=rules,
             termination_path=value.get("terminationMessagePath", "/dev/termination-log"),

@@ -42,9 +42,11 @@ class Handlers(Section):
         success = self.positive(probe, here, "successThreshold", 1)
         if success != 1 and field != "readinessProbe":
             self.fail(f"{here}.successThreshold", "must be 1 for liveness and startup")
-        grace = probe.get("terminationGracePeriodSeconds")
-        if grace is not None and field == "readinessProbe":
-            self.fail(f"{here}.terminationGracePeriodSeconds", "cannot be set for readiness, which ends nothing")
+        grace = None
+        if "terminationGracePeriodSeconds" in probe:
+            grace = self.positive(probe, here, "terminationGracePeriodSeconds", 1)
+            if field == "readinessProbe":
+                self.fail(f"{here}.terminationGracePeriodSeconds", "cannot be set for readiness, which ends nothing")
         return Probe(
             handler or TcpSocket(0),
             initial_delay=self.positive(probe, here, "initialDelaySeconds", 0, least=0),
@@ -55,16 +57,23 @@ class Handlers(Section):
             grace=grace,
         )
 
+    def hook(
+        self, lifecycle: Mapping[str, Any], path: str, field: str, ports: tuple[Port, ...], grace: float
+    ) -> Handler | None:
+        """The hook of that field; None if there is none. It cannot sleep for longer than the pod's grace."""
+        hook, here = lifecycle.get(field), f"{path}.lifecycle.{field}"
+        if hook is None:
+            return None
+        handler = self.handler(hook, here, ports, ("exec", "httpGet", "tcpSocket", "sleep"))
+        if isinstance(handler, Sleep) and not 0 <= handler.seconds <= grace:
+            bound = f"the pod's terminationGracePeriodSeconds, {grace:g}"
+            self.fail(f"{here}.sleep.seconds", f"must be between 0 and {bound}, not {handler.seconds:g}")
+        return handler
+
     def handler(
-        self,
-        value: Mapping[str, Any] | None,
-        path: str,
-        ports: tuple[Port, ...],
-        names: tuple[str, ...] = ("exec", "httpGet", "tcpSocket", "sleep"),
+        self, value: Mapping[str, Any], path: str, ports: tuple[Port, ...], names: tuple[str, ...]
     ) -> Handler | None:
         """What a probe or hook does; `names` are the ways that it may have."""
-        if value is None:
-            return None
         kind = self.one_of(value, path, names)
         if kind is None:
             return None

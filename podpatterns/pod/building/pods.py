@@ -41,10 +41,12 @@ class PodBuilder(Section):
         mains = tuple(self._containers.containers(spec, base, "containers"))
         if spec.get("containers") == []:
             self.fail(f"{base}.containers", "is empty; a pod has at least one container")
-        deadlines = [
-            d for d in (spec.get("activeDeadlineSeconds"), outer.get("activeDeadlineSeconds")) if d is not None
-        ]
         job = self._kind == "Job"
+        deadlines = [
+            self.positive(level, where, "activeDeadlineSeconds", 1, least=least)
+            for level, where, least in ((spec, base, 1), (outer if job else {}, "spec", 0))
+            if "activeDeadlineSeconds" in level
+        ]
         return PodSpec(
             name=self._name,
             mains=mains,
@@ -57,7 +59,7 @@ class PodBuilder(Section):
             restart_policy=spec.get("restartPolicy", "Always"),
             grace=self.positive(spec, base, "terminationGracePeriodSeconds", 30, least=0),
             active_deadline=min(deadlines) if deadlines else None,
-            backoff_limit=outer.get("backoffLimit", 6) if job else None,
+            backoff_limit=self.positive(outer, "spec", "backoffLimit", 6, least=0) if job else None,
             completions=self.positive(outer, "spec", "completions", 1) if job else 1,
             volumes=volumes,
             hostname=spec.get("hostnameOverride") or spec.get("hostname", self._name.partition(".")[0]),

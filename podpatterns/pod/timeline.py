@@ -12,8 +12,8 @@ from podpatterns.pod.events import What
 
 OUTPUT_KEPT = 2000
 """Lines of the containers' output that are kept to be looked at; the timeline itself is kept whole."""
-_BEGINS = frozenset({What.STARTED, What.RESTARTED})
-_ENDS = frozenset({What.ENDED, What.COMPLETED})
+_BEGINS = frozenset({What.STARTED, What.RESTARTED, What.FAILED})
+_ENDS = frozenset({What.ENDED, What.COMPLETED, What.FAILED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class Timeline:
             self._started.add(key)
             for stream, text in self._held.pop(key, ()):
                 self._line(*key, stream, text)
-        elif what in _ENDS:
+        if what in _ENDS:
             self._started.discard(key)
 
     def line(self, pod: str, container: str, stream: str, text: str) -> None:

@@ -16,6 +16,7 @@ from podpatterns.cli.logs import _shown
         ('{"n":1}', "n=1"),
         ('{"level":3,"message":null}', "3     message=null"),
         ('{"message":"two\\nlines\\u001b[2J"}', "two\nlines\\x1b[2J"),
+        ('{"\\u001b[2J":1,"deep":{"a":"\\u009b2J"}}', '\\x1b[2J=1 deep={"a": "\\x9b2J"}'),
         ("[1]", "[1]"),
         ("no json", "no json"),
     ],

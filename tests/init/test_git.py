@@ -8,6 +8,7 @@ import http.server
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -18,6 +19,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from podpatterns.init import git_credentials
 from podpatterns.init.git_credentials import CredentialConfig
 from podpatterns.init.steps import Fatal, Transient
 from podpatterns.init.steps.git import Git, GitConfig
@@ -445,6 +447,16 @@ async def test_askpass(site: Any, tmp_path: Path, step: Callable[..., Git], serv
     with pytest.raises(Fatal, match="Authentication failed") as caught:
         await git.apply()
     assert PASSWORD not in str(caught.value)
+
+
+async def test_askpass_that_says_nothing(tmp_path: Path, step: Callable[..., Git], monkeypatch: Any) -> None:
+    """A server that hangs is asked again, and does not use up the time of all steps."""
+    monkeypatch.setattr(git_credentials, "PATIENCE", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        where = Url(f"http://127.0.0.1:{silent.getsockname()[1]}/")
+        git = step(GitConfig(repository="http://127.0.0.1:1/x", root=str(tmp_path / "root"), askpass=where))
+        with pytest.raises(Transient, match=r"askpass http://127.0.0.1:\d+/: no answer within 0.2 s"):
+            await git.apply()
 
 
 async def test_askpass_without_an_answer(tmp_path: Path, step: Callable[..., Git], serve: Any, askpass: Any) -> None:

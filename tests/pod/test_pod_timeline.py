@@ -135,7 +135,12 @@ def test_a_container_starts_before_it_speaks():
     timeline.tell("shop", "app", What.RESTARTED)
     timeline.line("shop", "bad", "stderr", "cannot")
     timeline.tell("shop", "bad", What.FAILED)
-    assert seen == ["started", "early", "late", "ended", "restarted", "of the next run", "failed to start", "cannot"]
+    timeline.line("shop", "bad", "stdout", "of another try")
+    timeline.tell("shop", "bad", What.STARTED)
+    assert seen == [
+        "started", "early", "late", "ended", "restarted", "of the next run", "failed to start", "cannot", "started",
+        "of another try",
+    ]  # fmt: skip
 
 
 WAITING = {
@@ -232,11 +237,12 @@ async def test_many_lines_are_written_together(panel, monkeypatch):
     """One write for what comes within a moment: the panel is not drawn for each line."""
     writer, _ = panel
     writer.summary([WAITING], [], [])
-    writes = []
-    monkeypatch.setattr(writer, "_write", writes.append)
+    writes, written = [], asyncio.Event()
+    monkeypatch.setattr(writer, "_write", lambda text: (writes.append(text), written.set()))
     for _ in range(1000):
         writer.entry(Entry(0, "shop", "app", None, "x"))
     assert writes == []
-    await asyncio.sleep(0.1)
+    async with asyncio.timeout(10):
+        await written.wait()
     assert len(writes) == 1
     assert writes[0].count("│\033[0m x") == 1000

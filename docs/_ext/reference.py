@@ -27,7 +27,8 @@ silently: what is not emulated is reported on the timeline, and refused with `--
 
 LINT = """# Rules of `pod lint`
 
-`schema` stands for the published schema of the chosen version of Kubernetes; all other rules are our own.
+`schema` stands for the published schema of the chosen version of Kubernetes, `configuration` for what `podpatterns
+check` says of our own configurations in ConfigMaps; all other rules are our own.
 
 | Rule | | What is wanted | What happens otherwise |
 |---|---|---|---|

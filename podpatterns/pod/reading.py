@@ -75,6 +75,8 @@ class Document:
         elif field.shape is Shape.OBJECTS:
             if isinstance(node, ListNode):
                 return self._objects(node, path, pattern)
+        elif field.shape is Shape.TEXTS and isinstance(node, ListNode):
+            return self._texts(node, path)
         elif read is not None:
             value = read(node)
             if value is not None:
@@ -88,6 +90,19 @@ class Document:
             self.fail(path, f'cannot be "{value}"{suggest(value, filter(None, field.choices))}')
             return None
         return value
+
+    def _texts(self, node: ListNode, path: str) -> list[str]:
+        """A list of text; each item that is none is named, and stands for its text, so that nothing else is missed."""
+        result = []
+        for index, item in enumerate(node.items):
+            found = _text(item)
+            if found is None:
+                self._marks[f"{path}[{index}]"] = item.mark
+                written = item.text if isinstance(item, ScalarNode) else ""
+                self.fail(f"{path}[{index}]", f'must be text; quote it: "{written}"' if written else "must be text")
+                found = written
+            result.append(found)
+        return result
 
     def _objects(self, node: ListNode, path: str, pattern: str) -> list[dict[str, Any]]:
         result = []
@@ -155,11 +170,6 @@ def _quantity(node: Node) -> str | None:
     return None
 
 
-def _texts(node: Node) -> list[str] | None:
-    found = [_text(item) for item in node.items] if isinstance(node, ListNode) else [None]
-    return [item for item in found if item is not None] if None not in found else None
-
-
 def _integers(node: Node) -> list[int] | None:
     found = [_integer(item) for item in node.items] if isinstance(node, ListNode) else [None]
     return [item for item in found if item is not None] if None not in found else None
@@ -186,7 +196,6 @@ def _empty(node: Node) -> bool:
 
 _READ: dict[Shape, Any] = {
     Shape.TEXT: _text,
-    Shape.TEXTS: _texts,
     Shape.LABELS: _labels,
     Shape.INTEGER: _integer,
     Shape.INTEGERS: _integers,

@@ -44,6 +44,14 @@ CASES = {
         changed('command: [sleep, "1"]', "image: nginx"),
         'the image "nginx" does not say what to start on this machine',
     ),
+    "no-command-no-image": (
+        changed('    command: [sleep, "1"]\n', ""),
+        'spec.containers[0] (container "app") has neither command nor image; add command: [...]',
+    ),
+    "number-in-command": (
+        changed('command: [sleep, "1"]', "command: [sleep, 1]"),
+        'spec.containers[0].command[1] must be text; quote it: "1"',
+    ),
     "duplicate-container": (
         GOOD + '  - name: app\n    command: [sleep, "1"]\n',
         '"app" is the name of another container already',

@@ -103,11 +103,12 @@ class Containers(Section):
             return (*command, *(args or ()))
         if image is not None:
             return (*image.entrypoint, *(args if args is not None else image.command))
-        given = f'the image "{value["image"]}"' if "image" in value else "no image"
-        where = f"{path}.image" if "image" in value else path
-        self.fail(
-            where,
-            f'of container "{name}" needs a command beside it: {given} does not say what to start on this machine; '
-            f"add command: [...] with what the image would run",
-        )
+        if "image" in value:
+            self.fail(
+                f"{path}.image",
+                f'of container "{name}" needs a command beside it: the image "{value["image"]}" does not say what to '
+                f"start on this machine; add command: [...] with what the image would run",
+            )
+        else:
+            self.fail(path, f'(container "{name}") has neither command nor image; add command: [...]')
         return ()

@@ -192,7 +192,12 @@ class Injection:
 
     def _clashes(self) -> Iterator[Problem]:
         workload = self._workload
+        of_name: dict[str, Part] = {}
         for part in self._parts:
+            first = of_name.setdefault(part.name, part)
+            if first is not part:
+                made = f"makes a second container {part.name}, beside that of {first.file}"
+                yield Problem(f"{made}; write both into one configuration", file=part.file)
             for each in workload.containers:
                 if each.name == part.name:
                     yield each.mark("name").problem(f'the name "{part.name}" is needed for our container; rename this')

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 SCHEMA = "schema"
 """The name under which a misfit with Kubernetes' schema is reported."""
 
+CONFIGURATION = "configuration"
+"""The name under which a mistake in a configuration of ours is reported."""
+
 
 class Severity(enum.StrEnum):
     """How bad it is."""

@@ -10,7 +10,7 @@ from importlib import import_module
 
 from podpatterns.errors import ConfigError
 from podpatterns.pod.lint import rules as package
-from podpatterns.pod.lint.finding import SCHEMA, Finding, Rule, Severity
+from podpatterns.pod.lint.finding import CONFIGURATION, SCHEMA, Finding, Rule, Severity
 from podpatterns.pod.workload import TEMPLATES, Workload, text
 from podpatterns.runtime.decode import suggest
 from podpatterns.runtime.nodes import KIND, MapNode, Mark, Node, ScalarNode, parse
@@ -36,11 +36,12 @@ class Linter:
         self, *, only: Collection[str] = (), ignore: Collection[str] = (), kubernetes: str | None = None
     ) -> None:
         """`only`: rules by name, all if empty; `kubernetes`: `1.36`, None for no schema. Raises ValueError."""
-        known = [rule.name for rule in rules()] + [SCHEMA]
+        known = [rule.name for rule in rules()] + [CONFIGURATION, SCHEMA]
         for name in (*only, *ignore):
             if name not in known:
                 raise ValueError(f'no rule is called "{name}"{suggest(name, known)}')
         self._rules = [rule for rule in rules() if (not only or rule.name in only) and rule.name not in ignore]
+        self._configurations = (not only or CONFIGURATION in only) and CONFIGURATION not in ignore
         self._schemas = None
         if kubernetes is not None and (not only or SCHEMA in only) and SCHEMA not in ignore:
             from podpatterns.pod.lint.schema import Schemas
@@ -64,7 +65,7 @@ class Linter:
         findings = [
             finding
             for document in documents
-            for finding in self._document(document)
+            for finding in self._document(document, source)
             if finding.rule not in ignored.get(finding.mark.line or 0, ())
         ]
         # What a rule of ours says of a place, the schema need not say again.
@@ -72,7 +73,7 @@ class Linter:
         findings = [each for each in findings if each.rule != SCHEMA or each.mark not in ours]
         return sorted(findings, key=lambda each: (each.mark.line or 0, each.mark.column or 0))
 
-    def _document(self, document: Node) -> Iterator[Finding]:
+    def _document(self, document: Node, source: str) -> Iterator[Finding]:
         if isinstance(document, ScalarNode) and document.value is None:
             return
         if not isinstance(document, MapNode):
@@ -86,6 +87,10 @@ class Linter:
             return
         if self._schemas is not None:
             yield from self._schemas.check(document)
+        if self._configurations and text(document, "kind") == "ConfigMap":
+            from podpatterns.pod.lint import configurations
+
+            yield from configurations.check(document, source.splitlines())
         kind = text(document, "kind")
         if kind in TEMPLATES:
             workload = Workload(document, kind)

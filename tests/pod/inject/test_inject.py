@@ -1,5 +1,6 @@
 """Injection: adds what it says and nothing else, and can be taken back to the byte."""
 
+import dataclasses
 import json
 import re
 import subprocess
@@ -225,6 +226,17 @@ def test_twice_is_refused():
         inject(once, PARTS)
     again = inject(uninject(once), PARTS).source
     assert again == once
+
+
+def test_two_configurations_of_one_pattern_are_refused():
+    """They would be two containers of one name, on one port."""
+    sidecar = PARTS[0]
+    with pytest.raises(ConfigError) as caught:
+        inject(manifest("Pod"), [sidecar, dataclasses.replace(sidecar, file="other.yaml")])
+    assert str(caught.value).splitlines()[0] == (
+        "other.yaml: makes a second container podpatterns-sidecar, beside that of sidecar.yaml; "
+        "write both into one configuration"
+    )
 
 
 def test_one_of_several_workloads():

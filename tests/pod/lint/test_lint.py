@@ -49,7 +49,7 @@ def test_planted_faults_are_found_and_nothing_else(path, linter):
 def test_every_rule_has_a_planted_fault():
     """No rule is there that cannot find anything."""
     shown = {rule for path in PLANTED for _, rule in planted(path.read_text("utf-8"))}
-    assert shown == {rule.name for rule in rules()} | {"schema"}
+    assert shown == {rule.name for rule in rules()} | {"configuration", "schema"}
 
 
 def test_rules_explain_themselves():
@@ -62,10 +62,47 @@ def test_rules_explain_themselves():
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=str)
 def test_the_examples_are_sound(path, linter):
-    """What we tell others holds for our own manifests; the smallest pod alone says no more than it must."""
-    found = linter.lint(path.read_text("utf-8"), str(path))
-    smallest = path.parent.name == "00-init-container"
-    assert [str(each) for each in found if not smallest or each.rule != "empty-dir-without-limit"] == []
+    """What we tell others holds for our own manifests."""
+    assert [str(each) for each in linter.lint(path.read_text("utf-8"), str(path))] == []
+
+
+CONFIG_MAP = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata:\n"
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ("  sidecar.yaml: |\n    sidecar: {inputz: []}\n", ["6:14", "6:15"]),
+        ("  sidecar.yaml: |-\n\n    sidecar:\n    \t- x\n", ["8:5"]),
+        ('  sidecar.yaml: "sidecar: {inputs: [], outputs: [{type: stdout}]}"\n', ["5:17"]),
+        ("  sidecar.yaml: >\n    sidecar: 3\n", ["5:17"]),
+        ("  adapter.yaml: |\n    ---\n    adapter: {}\n", ["7:14"]),
+        ("  app.yaml: |\n    sidecar: 3\n", []),
+        ("  init.yaml: |\n    name: of somebody else\n", []),
+        ("  sidecar.yaml: 3\n", None),
+    ],
+)
+def test_a_configuration_in_a_config_map_is_checked_at_its_lines(data, said):
+    """Of a block each line is known, else the value; only under the names that our images look for."""
+    found = Linter(only=["configuration"]).lint(CONFIG_MAP + data, "f.yaml")
+    if said is not None:
+        assert [f"{each.mark.line}:{each.mark.column}" for each in found] == said
+    assert all(each.rule == "configuration" for each in found)
+
+
+def test_what_only_the_container_knows_is_no_finding():
+    """Its variables, wherever they stand, and the functions in its image."""
+    text = CONFIG_MAP + (
+        "  sidecar.yaml: |\n"
+        "    sidecar:\n"
+        "      inputs: [{type: syslog, listen: '${HOST}:${PORT}'}]\n"
+        "      transforms: [{type: python, function: 'shop.logs:add_team'}]\n"
+        "      outputs: [{type: stdout}]\n"
+        "      fields: {pod: '${POD_NAME}'}\n"
+        "    runtime: {admin: ':${ADMIN}', grace: '${GRACE}'}\n"
+    )
+    assert Linter(kubernetes=None).lint(text, "f.yaml") == []
+    assert Linter(ignore=["configuration"]).lint(CONFIG_MAP + "  init.yaml: 'init: 3'\n", "f.yaml") == []
 
 
 @pytest.mark.parametrize("path", PLANTED, ids=lambda path: path.stem)
@@ -125,7 +162,7 @@ def test_the_command_says_where_what_and_what_to_do():
     result = run(PLANTED[0].parent)
     assert result.exit_code == 1
     assert re.search(r"ports\.yaml:\d+:\d+: error: port 80/TCP of .*; .* \(port-twice\)", result.output)
-    assert re.search(r"5 files: \d+ errors, \d+ warnings", result.output)
+    assert re.search(r"6 files: \d+ errors, \d+ warnings", result.output)
     assert run("examples/01-storefront/pod.yaml").exit_code == 0
 
 

@@ -34,6 +34,7 @@ from podpatterns.formats.otlp_points import Buckets, Head, Point, Quantiles, Val
 from podpatterns.formats.statsd import Refused
 from podpatterns.runtime.service import Request
 from podpatterns.runtime.units import Address, Duration, Size, Url
+from tests.adapter.bomb.attack import explode_otlp
 from tests.adapter.looking import until, values
 
 ANY = Address("127.0.0.1:0")
@@ -449,3 +450,16 @@ async def test_overflow_is_on_the_page_and_told() -> None:
         # A changed input begins anew, and its series give their room back.
         await adapter.reload(receiving(series=SeriesConfig(budget=5), target_info=False))
         assert adapter.store.budget.taken == 1
+
+
+@pytest.mark.parametrize("count", [20_000])
+def test_a_cardinality_bomb_stays_within_the_budget(count: int) -> None:
+    """Memory is that of the budget, and the overflow series has every other point.
+
+    `python -m tests.adapter.bomb` does the same with ten million.
+    """
+    streams, overflowed, grown, _ = explode_otlp(count, Budget(500, 500))
+    assert grown < 30e6
+    assert streams.count == 500
+    assert overflowed == {"bomb_total": count - 500}
+    assert shown(streams)['bomb_total{overflow="true"}'] == count - 500

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from podpatterns.adapter.budget import Budget
 from podpatterns.adapter.intake import Intake
 from podpatterns.adapter.store import Shape, Store
-from podpatterns.formats import prometheus
+from podpatterns.adapter.streams import Streams
+from podpatterns.formats import otlp_messages, otlp_points, prometheus
 from tests.adapter.tally import Tally
 
 PIECE = 5000
@@ -64,3 +67,27 @@ def names(count: int) -> Iterator[bytes]:
 def tags(count: int) -> Iterator[bytes]:
     """One counter with so many values of a tag."""
     return (b"bomb:1|c|#user:%d" % number for number in range(count))
+
+
+def explode_otlp(count: int, budget: Budget) -> tuple[Streams, Counter[str], int, float]:
+    """One counter of OTLP with so many values of an attribute; what came of it, memory and CPU seconds as above."""
+    overflowed: Counter[str] = Counter()
+    streams = Streams(budget, None, lambda metric: overflowed.update([metric]))
+    before, began = resident(), time.process_time()
+    for start in range(0, count, PIECE):
+        users = range(start, min(count, start + PIECE))
+        points = [_POINT % (user, start + 1) for user in users]
+        request = otlp_messages.read(_REQUEST % b",".join(points), json=True)
+        for point in otlp_points.points(request, otlp_points.Naming()):
+            assert isinstance(point, otlp_points.Point)
+            streams.take(point, 0.0)
+    seconds = time.process_time() - began
+    prometheus.render(streams.families(0.0))
+    return streams, overflowed, resident() - before, seconds
+
+
+_REQUEST = (
+    b'{"resourceMetrics":[{"scopeMetrics":[{"metrics":[{"name":"bomb","sum":'
+    b'{"isMonotonic":true,"aggregationTemporality":1,"dataPoints":[%s]}}]}]}]}'
+)
+_POINT = b'{"asInt":"1","attributes":[{"key":"user","value":{"stringValue":"%d"}}],"timeUnixNano":"%d"}'

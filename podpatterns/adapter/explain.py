@@ -25,6 +25,8 @@ def explain(config: AdapterConfig, sample: str | None) -> Iterator[str]:
     for name, log in named(config.logs):
         yield from _log(name, log, log.sample if sample is None else sample)
     if not config.inputs and not config.mapping:
+        if sample is not None and not config.logs:
+            yield "nothing here takes a sample: there are neither inputs nor logs"
         return
     yield from warnings(config)
     try:

@@ -48,7 +48,7 @@ def explain(config: AdapterConfig, sample: str | None) -> Iterator[str]:
     """Each line or document with what was read, the rules that were tried, and what comes of it.
 
     Raises:
-        Untaken: why no input takes the sample has been said before.
+        Untaken: why no input takes the sample has been said before, or it is empty.
     """
     trials = Trials(config)
     if sample is None:
@@ -57,9 +57,13 @@ def explain(config: AdapterConfig, sample: str | None) -> Iterator[str]:
             yield "give a sample of what the inputs take with --sample, such as lines or a page"
             return
     body = sample.encode("utf-8", "surrogateescape")
-    raws = [raw for raw in body.split(b"\n") if raw.strip()] if is_text(body) else []
-    lines = [[trials.line(each, raw) for each in trials.takers] for raw in raws]
+    if not body.strip():
+        raise Untaken("the sample is empty")
     documents = [trials.document(each, body) for each in trials.readers]
+    # Bytes that are no text are a document, if one can be read; else lines with something wrong in them.
+    lined = is_text(body) or not any(each.read for each in documents)
+    raws = [raw for raw in body.split(b"\n") if raw.strip()] if lined else []
+    lines = [[trials.line(each, raw) for each in trials.takers] for raw in raws]
     document = _document(lines, documents)
     if document is None and not any(trial.read for tried in lines for trial in tried):
         # Perhaps there is a document in each line.

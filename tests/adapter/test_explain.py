@@ -336,6 +336,25 @@ def test_every_transform_of_ours_explains_itself(cls: type[TransformConfig]) -> 
     assert isinstance(decode(yaml(cls.EXAMPLE)[0], TransformConfig).build(), Explained) == (cls is not PythonConfig)
 
 
+def test_a_line_that_is_no_text_is_refused_among_others(tmp_path: Path) -> None:
+    """As the program refuses it: a sample of what goes wrong is what `explain` is for."""
+    result = command(
+        tmp_path, "adapter: {inputs: [{type: statsd}], outputs: [{type: prometheus}]}", b"a:1|c\n\xff:1|c\n"
+    )
+    assert result.exit_code == 0, result.output
+    assert "becomes   a_total 1" in result.output
+    assert "refused   not_utf8" in result.output
+
+
+def test_a_sample_for_nobody(tmp_path: Path) -> None:
+    """An empty one is not taken; what only asks says that it takes none."""
+    result = command(tmp_path, "adapter: {inputs: [{type: statsd}], outputs: [{type: prometheus}]}", b"\n")
+    assert (result.exit_code, result.output) == (1, "podpatterns: the sample is empty\n")
+    result = command(tmp_path, "adapter: {health: {checks: [{type: redis}]}}", b"a:1|c\n")
+    assert result.exit_code == 0
+    assert result.output.endswith("nothing here takes a sample: there are neither inputs nor logs\n")
+
+
 def test_check_warns_of_rules_that_can_never_match(tmp_path: Path) -> None:
     """The file is good, and what can hardly be meant is said."""
     file = tmp_path / "adapter.yaml"

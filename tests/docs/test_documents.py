@@ -11,6 +11,7 @@ import pytest
 
 from podpatterns.errors import ConfigError
 from podpatterns.runtime import config
+from podpatterns.runtime.catalog import slots
 from podpatterns.runtime.nodes import MapNode, parse
 
 ROOT = Path(__file__).parents[2]
@@ -97,3 +98,28 @@ def test_every_link_between_documents_leads_somewhere():
         if "components/" not in target and not (page.parent / target).exists()
     ]
     assert broken == []
+
+
+def test_every_slot_is_named_where_components_are_added():
+    """Who adds a component finds its slot on the page."""
+    page = (ROOT / "docs/how-to/add-a-component.md").read_text("utf-8")
+    assert [slot.package for slot in slots() if f"`{slot.package.removeprefix('podpatterns.')}`" not in page] == []
+
+
+def test_every_route_of_the_admin_endpoint_is_in_the_reference():
+    """And no other is."""
+    sources = "\n".join(path.read_text("utf-8") for path in (ROOT / "podpatterns").rglob("*.py"))
+    routes = set(re.findall(r'Route\("(GET|PUT|POST)", "(/[^"]*)"', sources))
+    page = (ROOT / "docs/reference/admin.md").read_text("utf-8")
+    assert set(re.findall(r"`(GET|PUT|POST) (/[\w/]+)`", page)) == routes
+    assert len(routes) > 10
+
+
+def test_every_command_is_in_make_help():
+    """What `make` alone prints is all that there is."""
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    targets = set(re.findall(r"^([a-z][\w-]*):.*##", makefile, re.MULTILINE))
+    command = ["make", "--no-print-directory", "help"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert {line.split()[1] for line in done.stdout.splitlines()} == targets
+    assert {"demo", "test", "lint", "e2e"} <= targets

@@ -13,6 +13,7 @@ from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 
+from podpatterns.adapter.natives import Resolution, scale_of
 from podpatterns.formats.families import is_metric_name
 from podpatterns.runtime.regex import check_regex
 from podpatterns.runtime.schema import Config, InvalidField
@@ -38,8 +39,19 @@ class HistogramOptionsConfig(Config, frozen=True, kw_only=True):
     """Upper bounds, ascending; +Inf is added by itself. In seconds for timers. Empty: as `mapping_defaults` has it, or
     those of `series`."""
 
+    native_histogram_bucket_factor: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    """How much wider than the one before it a bucket of the native histogram may be at most, such as 1.1. Whoever
+    scrapes protocol buffers gets that histogram beside the buckets. 0: as `mapping_defaults` has it, or there is
+    none."""
+
+    native_histogram_max_buckets: Annotated[int, msgspec.Meta(ge=0, le=10_000)] = 0
+    """How many buckets a native histogram may have; one more makes all of them twice as wide. 0: as `mapping_defaults`
+    has it, or 160."""
+
     def __post_init__(self) -> None:
         check_bounds("buckets", self.buckets)
+        if 0 < self.native_histogram_bucket_factor <= 1:
+            raise InvalidField("native_histogram_bucket_factor", "each bucket is wider than the one before: above 1")
 
 
 class QuantileConfig(Config, frozen=True, kw_only=True):
@@ -127,6 +139,8 @@ class Observer(NamedTuple):
     kind: Literal["histogram", "summary"] | None
     bounds: tuple[float, ...] | None
     """Of a histogram's buckets."""
+    native: Resolution | None
+    """Of a histogram that has a native one beside it."""
     summary: Summary | None
     ttl: float | None
     """Seconds after which a series without samples expires, whatever it is."""
@@ -149,9 +163,12 @@ class Observed(NamedTuple):
         summary = Summary(
             tuple(quantiles), options.max_age or usual.max_age or 600.0, options.age_buckets or usual.age_buckets or 5
         )
+        factor = histogram.native_histogram_bucket_factor or other.native_histogram_bucket_factor
+        most = histogram.native_histogram_max_buckets or other.native_histogram_max_buckets or 160
         return Observer(
             kind,
             tuple(histogram.buckets or other.buckets) or None,
+            Resolution(scale_of(factor), most) if factor else None,
             summary if kind == "summary" else None,
             self.ttl or defaults.ttl,
         )

@@ -16,6 +16,7 @@ from math import inf
 from podpatterns.adapter.budget import OVERFLOW_LABEL, Budget
 from podpatterns.adapter.mapping import Mapper, Target
 from podpatterns.adapter.mapping_config import Observer, Summary
+from podpatterns.adapter.natives import Native, Resolution
 from podpatterns.adapter.slots import Counter, Discard, Distribution, Gauge, Scaled, Set, Slot, Way
 from podpatterns.formats.families import Family, Kind, block, metric_name
 from podpatterns.formats.numbers import number
@@ -36,6 +37,8 @@ class Metric:
     series: dict[str, Slot] = field(default_factory=dict)
     bounds: tuple[float, ...] = ()
     """Of a histogram's buckets."""
+    native: Resolution | None = None
+    """Of a histogram that has a native one beside its buckets."""
     summary: Summary | None = None
     """Of a summary that shows quantiles."""
     ttl: float | None = None
@@ -184,6 +187,8 @@ class Store:
             span, steps = options.max_age, options.age_buckets
             return Quantiles(line.weight, divisor, self._now(), span=span, steps=steps, clock=self._clock)
         bounds = metric.bounds if metric.kind == "histogram" else ()
+        if metric.native is not None:
+            return Native(bounds, line.weight, divisor, self._now(), metric.native)
         return Distribution(bounds, line.weight, divisor, self._now())
 
     def _now(self) -> float | None:
@@ -255,6 +260,8 @@ class Store:
                 family.values += counts
             elif metric.summary is not None:
                 family.values += slot.quantiles(metric.summary.quantiles)  # type: ignore[attr-defined]
+            if isinstance(slot, Native) and (native := slot.exponential().native()) is not None:
+                family.natives[len(family.values)] = native
             family.blocks += (labels, labels)
             family.values += (counts[-1], total)
             suffixes += shape
@@ -276,6 +283,8 @@ def _options(metric: Metric, observed: Observer) -> None:
     metric.ttl = observed.ttl
     if metric.kind == "histogram" and observed.bounds is not None:
         metric.bounds = observed.bounds
+    if metric.kind == "histogram":
+        metric.native = observed.native
     if metric.kind == "summary":
         metric.summary = observed.summary
 

@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from math import inf, ldexp
+from operator import sub
+from struct import pack
 
 from podpatterns.formats.protobuf import chunk, double, varint, whole, zigzag
 
@@ -23,17 +25,17 @@ _SCHEMAS = range(-4, 9)
 
 @dataclass(frozen=True, slots=True)
 class Exponential:
-    """One histogram; counts by the number of the bucket, empty ones left out."""
+    """One histogram; counts by the number of the bucket, empty ones left out. They may be fractions."""
 
     scale: int
     zero_threshold: float
-    zero_count: int
-    positive: Mapping[int, int]
-    negative: Mapping[int, int]
+    zero_count: float
+    positive: Mapping[int, float]
+    negative: Mapping[int, float]
     total: float | None
 
     @property
-    def count(self) -> int:
+    def count(self) -> float:
         """How many observations there are."""
         return self.zero_count + sum(self.positive.values()) + sum(self.negative.values())
 
@@ -56,7 +58,7 @@ class Exponential:
         """
         counts: dict[float, float] = {inf: 0.0}
 
-        def add(lower: float, upper: float, count: int) -> None:
+        def add(lower: float, upper: float, count: float) -> None:
             if lower != -inf:
                 counts.setdefault(lower, 0.0)
             counts[upper] = counts.get(upper, 0.0) + count
@@ -81,25 +83,28 @@ class Exponential:
         schema = min(self.scale, _SCHEMAS[-1])
         if schema not in _SCHEMAS:
             return None
-        parts = [whole(5, zigzag(schema)), double(6, self.zero_threshold), whole(7, self.zero_count)]
-        for fields, counts in (((9, 10), self.negative), ((12, 13), self.positive)):
+        counts = (self.zero_count, *self.positive.values(), *self.negative.values())
+        fractions = any(count % 1 for count in counts)
+        zero = double(4, self.count) + double(8, self.zero_count) if fractions else whole(7, int(self.zero_count))
+        parts = [whole(5, zigzag(schema)), double(6, self.zero_threshold), zero]
+        for spans, deltas, floats, buckets in ((9, 10, 11, self.negative), (12, 13, 14, self.positive)):
             # Prometheus numbers a bucket by its upper bound.
-            found = sorted((at + 1, count) for at, count in _merged(schema, (self.scale, counts)).items())
-            parts += [chunk(fields[0], whole(1, zigzag(gap)) + whole(2, size)) for gap, size in _spans(found)]
-            before, deltas = 0, []
-            for _, count in found:
-                deltas.append(varint(zigzag(count - before)))
-                before = count
-            if deltas:
-                parts.append(chunk(fields[1], b"".join(deltas)))
+            found = sorted((at + 1, count) for at, count in _merged(schema, (self.scale, buckets)).items())
+            parts += [chunk(spans, whole(1, zigzag(gap)) + whole(2, size)) for gap, size in _spans(found)]
+            numbers = [count for _, count in found]
+            if numbers and fractions:
+                parts.append(chunk(floats, pack(f"<{len(numbers)}d", *numbers)))
+            elif numbers:
+                changes = map(sub, map(round, numbers), [0, *map(round, numbers)])
+                parts.append(chunk(deltas, b"".join([varint(zigzag(change)) for change in changes])))
         if not self.count or (not self.positive and not self.negative):
             parts.append(chunk(12, b""))  # an empty span, by which an empty native histogram is known
         return b"".join(parts)
 
 
-def _merged(scale: int, *parts: tuple[int, Mapping[int, int]]) -> dict[int, int]:
+def _merged(scale: int, *parts: tuple[int, Mapping[int, float]]) -> dict[int, float]:
     """The buckets of several histograms at one scale, which is none of theirs or smaller."""
-    found: dict[int, int] = {}
+    found: dict[int, float] = {}
     for own, counts in parts:
         shift = own - scale
         for at, count in counts.items():
@@ -107,7 +112,7 @@ def _merged(scale: int, *parts: tuple[int, Mapping[int, int]]) -> dict[int, int]
     return found
 
 
-def _spans(found: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+def _spans(found: Iterable[tuple[int, float]]) -> Iterator[tuple[int, int]]:
     """Runs of neighbouring buckets: the gap in front of each, the first one's from zero on, and its length."""
     start = end = None
     last = 0

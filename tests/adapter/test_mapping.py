@@ -238,6 +238,7 @@ MISTAKES = [
     ("{match: a, name: a, labels: {a.b: x}}", "cannot be a label"),
     ("{match: a, name: a, scale: 0}", "scale"),
     ("{match: a, name: a, buckets: [2, 1]}", "buckets.*ascending"),
+    ("{match: a, name: a, histogram_options: {native_histogram_bucket_factor: 1}}", "above 1"),
     ("{match: a, name: a, buckets: [1], histogram_options: {buckets: [1]}}", "buckets.*old place"),
     ("{match: a, name: a, timer_type: histogram, summary_options: {}}", "no options of a summary"),
 ]
@@ -381,32 +382,43 @@ def test_rules_have_defaults() -> None:
         )
 
 
-OBSERVED = [
-    ("{}", "{}", (None, None, None, None)),
-    ("{observer_type: summary}", "{}", ("summary", None, ((0.5, 0.9, 0.99), 600, 5), None)),
-    ("{timer_type: histogram, buckets: [1, 2]}", "{}", ("histogram", (1, 2), None, None)),
-    ("{observer_type: histogram, timer_type: summary}", "{}", ("histogram", None, None, None)),
-    ("{quantiles: [{quantile: 0.5}]}", "{}", ("summary", None, ((0.5,), 600, 5), None)),
-    ("{}", "{observer_type: histogram, buckets: [1], ttl: 1m}", ("histogram", (1,), None, 60)),
-    ("{ttl: 0s}", "{ttl: 1m}", (None, None, None, 60)),
-    ("{ttl: 5s}", "{ttl: 1m}", (None, None, None, 5)),
-    ("{histogram_options: {buckets: [3]}}", "{observer_type: summary}", ("histogram", (3,), None, None)),
-    ("{histogram_options: {}}", "{histogram_options: {buckets: [4]}}", ("histogram", (4,), None, None)),
+OBSERVED: list[tuple[str, str, dict[str, object]]] = [
+    ("{}", "{}", {}),
+    ("{observer_type: summary}", "{}", {"kind": "summary", "summary": ((0.5, 0.9, 0.99), 600, 5)}),
+    ("{timer_type: histogram, buckets: [1, 2]}", "{}", {"kind": "histogram", "bounds": (1, 2)}),
+    ("{observer_type: histogram, timer_type: summary}", "{}", {"kind": "histogram"}),
+    ("{quantiles: [{quantile: 0.5}]}", "{}", {"kind": "summary", "summary": ((0.5,), 600, 5)}),
+    (
+        "{}",
+        "{observer_type: histogram, buckets: [1], ttl: 1m}",
+        {"kind": "histogram", "bounds": (1,), "ttl": 60},
+    ),
+    ("{ttl: 0s}", "{ttl: 1m}", {"ttl": 60}),
+    ("{ttl: 5s}", "{ttl: 1m}", {"ttl": 5}),
+    ("{histogram_options: {buckets: [3]}}", "{observer_type: summary}", {"kind": "histogram", "bounds": (3,)}),
+    ("{histogram_options: {}}", "{histogram_options: {buckets: [4]}}", {"kind": "histogram", "bounds": (4,)}),
+    (
+        "{histogram_options: {native_histogram_bucket_factor: 1.1}}",
+        "{histogram_options: {native_histogram_max_buckets: 80}}",
+        {"kind": "histogram", "native": (3, 80)},
+    ),
+    ("{}", "{histogram_options: {native_histogram_max_buckets: 160}}", {"kind": "histogram"}),
     (
         "{summary_options: {max_age: 1m}}",
         "{summary_options: {quantiles: [{quantile: 1}], age_buckets: 2, max_age: 0s}}",
-        ("summary", None, ((1,), 60, 2), None),
+        {"kind": "summary", "summary": ((1,), 60, 2)},
     ),
 ]
 
 
 @pytest.mark.holds("StatsD mapping")
 @pytest.mark.parametrize(("own", "defaults", "expected"), OBSERVED)
-def test_options_are_taken_one_by_one(own: str, defaults: str, expected: tuple[object, ...]) -> None:
+def test_options_are_taken_one_by_one(own: str, defaults: str, expected: dict[str, object]) -> None:
     """What a rule says comes first, then `mapping_defaults`; old names of options mean what they meant."""
     config = decode(yaml(f"{{match: a, name: a, {own[1:]}")[0], MappingRuleConfig)
     found = decode(yaml(defaults)[0], MappingDefaultsConfig)
-    assert config.observed.under(found.observed) == expected
+    said = config.observed.under(found.observed)._asdict()
+    assert {field: value for field, value in said.items() if value is not None} == expected
 
 
 @pytest.mark.holds("StatsD mapping")

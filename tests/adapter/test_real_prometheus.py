@@ -16,6 +16,7 @@ import pytest
 
 from podpatterns.adapter.config import AdapterConfig
 from podpatterns.adapter.inputs.statsd import StatsdConfig
+from podpatterns.adapter.mapping_config import HistogramOptionsConfig, MappingDefaultsConfig
 from podpatterns.adapter.outputs.prometheus import Prometheus, PrometheusConfig
 from podpatterns.adapter.runtime import Adapter
 from podpatterns.formats.families import Family
@@ -229,6 +230,27 @@ async def test_native_histograms_pass_through(tmp_path: Path) -> None:
         await queries.comes_to("histogram_sum(took_seconds)", 4.5)
         await queries.comes_to("histogram_quantile(1, took_seconds)", 2)
     await runner.cleanup()
+
+
+async def test_timers_are_native_histograms_where_that_is_wished(tmp_path: Path) -> None:
+    """As fine as the factor asks; sampled ones by their whole weight, though that is a fraction."""
+    options = HistogramOptionsConfig(native_histogram_bucket_factor=1.1)
+    anywhere = Address("127.0.0.1:0")
+    config = AdapterConfig(
+        inputs=[StatsdConfig(listen=anywhere)],
+        mapping_defaults=MappingDefaultsConfig(histogram_options=options),
+        outputs=[PrometheusConfig(listen=anywhere, final_scrape=Duration("0s"))],
+    )
+    feature = "--enable-feature=native-histograms"
+    async with Adapter(config) as adapter, prometheus(adapter.url, tmp_path, feature) as queries:
+        adapter.feed(b"".join(b"took:%d|ms\nsampled:%d|h|@0.4\n" % (value, -value) for value in range(1, 1001)))
+        adapter.feed(b"sampled:0|h|@0.4\n")
+        await queries.comes_to("histogram_count(took_seconds)", 1000)
+        await queries.comes_to("histogram_sum(took_seconds)", 500.5)
+        median = await queries.value("histogram_quantile(0.5, took_seconds)")
+        assert median == pytest.approx(0.5, rel=0.1)
+        await queries.comes_to("histogram_count(sampled)", 2502.5)
+        await queries.comes_to("histogram_fraction(-512, -256, sampled)", 256 / 1001)
 
 
 async def test_prometheus_knows_the_types(config: AdapterConfig, tmp_path: Path) -> None:

@@ -1,4 +1,7 @@
-"""A client's connection: reads requests one after the other, and hands each to its route."""
+"""A client's connection: reads requests one after the other, and hands each to its route.
+
+One piece, because all of it is called by the event loop for the same few states of one connection.
+"""
 
 from __future__ import annotations
 

@@ -28,8 +28,8 @@ from podpatterns.formats.http1 import Refused
 if TYPE_CHECKING:
     from podpatterns.ambassador.downstream import Downstream
     from podpatterns.ambassador.endpoints.endpoint import Endpoint
+    from podpatterns.ambassador.handler import Handler, Target
     from podpatterns.ambassador.link import Link
-    from podpatterns.ambassador.route import Handler, Target
     from podpatterns.ambassador.upstreams import Upstream
 
 CONTINUED = b"\r\n"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from podpatterns.ambassador.handler import Handler
 from podpatterns.ambassador.http1.request import Request
 from podpatterns.ambassador.match import compile_match
-from podpatterns.ambassador.route import Handler, Route
+from podpatterns.ambassador.route import Route
 
 
 class Plan:

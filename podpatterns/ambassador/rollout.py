@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from podpatterns.ambassador.ramp import Action, Counts, Move, Ramp, RampConfig, State, ramped
+from podpatterns.ambassador.ramp import Action, Move, Ramp, RampConfig, State, ramped
+from podpatterns.ambassador.verdict import Counts
 
 if TYPE_CHECKING:
     from podpatterns.ambassador.events import Tally

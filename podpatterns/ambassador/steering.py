@@ -12,9 +12,10 @@ from podpatterns.ambassador.policies.sticky import Cookie
 
 if TYPE_CHECKING:
     from podpatterns.ambassador.exchange import Exchange
+    from podpatterns.ambassador.handler import Target
     from podpatterns.ambassador.http1.request import Request
     from podpatterns.ambassador.http1.response import Response
-    from podpatterns.ambassador.route import Route, Target
+    from podpatterns.ambassador.route import Route
 
 
 class Steering:

@@ -11,7 +11,8 @@ from random import random
 from typing import TYPE_CHECKING, cast
 
 from podpatterns.ambassador.events import StreamTally, Tally
-from podpatterns.ambassador.route import Route, Target
+from podpatterns.ambassador.handler import Target
+from podpatterns.ambassador.route import Route
 from podpatterns.ambassador.sockets import reset
 from podpatterns.errors import UpstreamError
 from podpatterns.runtime.telemetry import Cell

@@ -4,7 +4,8 @@ A path is written as in the manifest, with `[]` for each item of a list. `ENFORC
 cluster; `EMULATED` has it by other means, which the note names; `REPORTED` has none here: the note says what that
 means, the timeline shows it, and `--strict` refuses it. A key that is not in the table is a mistake.
 
-Source: the Kubernetes API reference, v1 (core), batch/v1 and apps/v1.
+It is one file, however long, because it is one table. Source: the Kubernetes API reference, v1 (core), batch/v1 and
+apps/v1.
 """
 
 from __future__ import annotations

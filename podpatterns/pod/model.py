@@ -1,4 +1,7 @@
-"""What a manifest says, after it has been checked: immutable, with every default filled in."""
+"""What a manifest says, after it has been checked: immutable, with every default filled in.
+
+One piece, because it is one vocabulary, which is read as a whole.
+"""
 
 from __future__ import annotations
 

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from podpatterns.ambassador.ramp import Counts, Ramp, RampConfig, State, Verdict, judge, ramped
+from podpatterns.ambassador.ramp import Ramp, RampConfig, State, ramped
+from podpatterns.ambassador.verdict import Counts, Verdict, judge
 from podpatterns.runtime.schema import InvalidField
 from podpatterns.runtime.units import Duration, Share
 

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Protocol, T
 
 from msgspec import Meta
 
+from podpatterns.ambassador.handler import Unrouted
 from podpatterns.ambassador.plan import Plan
-from podpatterns.ambassador.route import Route, Unrouted
+from podpatterns.ambassador.route import Route
 from podpatterns.ambassador.sockets import BACKLOG, deafen
 from podpatterns.runtime.schema import ComponentConfig, InvalidField
 from podpatterns.runtime.units import Address

@@ -13,6 +13,7 @@ from podpatterns.ambassador.access_log import AccessLog, AccessLogConfig, Which
 from podpatterns.ambassador.downstream import Downstream
 from podpatterns.ambassador.events import AmbassadorEvents
 from podpatterns.ambassador.exchange import Exchange
+from podpatterns.ambassador.handler import Unrouted
 from podpatterns.ambassador.http1.limits import Limits
 from podpatterns.ambassador.http1.request import Request
 from podpatterns.ambassador.listeners import Listener, ListenerConfig
@@ -22,7 +23,7 @@ from podpatterns.ambassador.plan import Plan
 from podpatterns.ambassador.policies import PolicyConfig, Site, Step
 from podpatterns.ambassador.policies.rate_limit import RateLimitConfig
 from podpatterns.ambassador.policies.tracing import TracingConfig
-from podpatterns.ambassador.route import Route, RouteConfig, Unrouted
+from podpatterns.ambassador.route import Route, RouteConfig
 from podpatterns.ambassador.upstreams import Upstream, UpstreamConfig
 from podpatterns.runtime.schema import InvalidField
 from podpatterns.runtime.units import Duration, Size

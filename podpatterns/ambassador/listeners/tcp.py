@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
 from podpatterns.ambassador.events import AmbassadorEvents
+from podpatterns.ambassador.handler import Unrouted
 from podpatterns.ambassador.listeners import Listener, ListenerConfig
 from podpatterns.ambassador.plan import Plan
-from podpatterns.ambassador.route import RouteConfig, Unrouted
+from podpatterns.ambassador.route import RouteConfig
 from podpatterns.ambassador.stream import Stream, StreamRoute
 from podpatterns.ambassador.upstreams import Upstream, UpstreamConfig
 from podpatterns.runtime.schema import InvalidField

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from podpatterns.ambassador.downstream import Downstream
     from podpatterns.ambassador.events import AmbassadorEvents
     from podpatterns.ambassador.exchange import Exchange
+    from podpatterns.ambassador.handler import Handler, Target
     from podpatterns.ambassador.match import MatchConfig
-    from podpatterns.ambassador.route import Handler, Target
     from podpatterns.ambassador.upstreams import Upstream
 
 _HOST = named(b"host")

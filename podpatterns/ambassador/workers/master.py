@@ -1,4 +1,7 @@
-"""The parent of several workers, which looks like a single ambassador: the same admin routes, metrics and status."""
+"""The parent of several workers, which looks like a single ambassador: the same admin routes, metrics and status.
+
+One piece, because everything in it keeps the workers alike: what one is told, all are told, in one order.
+"""
 
 from __future__ import annotations
 

@@ -7,6 +7,8 @@
 
 The layout is git-sync's: fetch, new worktree, atomic flip of a symlink whose target is named after the commit. A tree
 that the link does not lead to is unfinished or stale by definition, and removed; nothing else has to be remembered.
+
+A third of the file are the settings. How git is run, and what it is given to log in, stand in files of their own.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """What is added to a workload: a container for each of our configurations, with all that it needs.
 
 The primary containers stay as they are. What ours share with them they must have already: a volume at the folder that
-a configuration names is found by its path, and mounted at the same path.
+a configuration names is found by its path, and mounted at the same path. One piece, because every operation depends on
+what the ones before it have taken: names, ports, volumes.
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
-"""Msgpack values one after the other, as they come from a stream: where each ends.
+"""Msgpack values one after the other, as they come from a stream: found without being decoded.
 
 Source: https://github.com/msgpack/msgpack/blob/master/spec.md. Decoding is msgspec's work, which takes one whole value.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -22,63 +23,81 @@ _CONTAINERS = {0xDC: (2, 1), 0xDD: (4, 1), 0xDE: (2, 2), 0xDF: (4, 2)}
 """Bytes of the count, and values for each item."""
 
 
-def ends(data: bytes) -> list[int]:
-    """Where the whole values in `data` end; what is behind the last one has not come whole. Raises ValueError."""
-    found: list[int] = []
-    position = 0
-    while position < len(data):
-        end = _end(data, position)
-        if end is None:
-            break
-        found.append(end)
-        position = end
-    return found
+class Values:
+    """Whole values out of the pieces of a stream. Each byte is looked at once, in however many pieces a value comes."""
+
+    def __init__(self) -> None:
+        self._data = b""
+        self._begin = 0
+        self._at = 0
+        """Where the next item begins of the value that is being passed over."""
+        self._left = [1]
+        """Items that are still to be passed over, for each container that is open."""
+
+    @property
+    def pending(self) -> int:
+        """Bytes that have come and belong to no whole value yet."""
+        return len(self._data) - self._begin
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """The values that are whole by now; who does not take all of them gets the others next time.
+
+        Raises:
+            ValueError: what stands behind them is no msgpack.
+        """
+        self._data = self._data[self._begin :] + data
+        self._at -= self._begin
+        self._begin = 0
+        while self._passed():
+            begin, self._begin = self._begin, self._at
+            yield self._data[begin : self._begin]
+
+    def _passed(self) -> bool:
+        """Go on over the items that are there; True at the end of a value."""
+        data, size, left, position = self._data, len(self._data), self._left, self._at
+        while left and position < size:
+            first = data[position]
+            end, inside = position + 1, 0
+            if first <= 0x7F or first >= 0xE0:
+                pass
+            elif first <= 0x8F:
+                inside = 2 * (first & 0x0F)
+            elif first <= 0x9F:
+                inside = first & 0x0F
+            elif first <= 0xBF:
+                end += first & 0x1F
+            elif first in _FIXED:
+                end += _FIXED[first]
+            elif first in _SIZED:
+                width, more = _SIZED[first]
+                end += width + more + int.from_bytes(data[end : end + width], "big")
+            elif first in _CONTAINERS:
+                width, each = _CONTAINERS[first]
+                inside = each * int.from_bytes(data[end : end + width], "big")
+                end += width
+            else:
+                raise ValueError(f"0x{first:x} is no msgpack")
+            if end > size:
+                break  # the item has not come whole
+            position = end
+            left[-1] -= 1
+            if inside:
+                left.append(inside)
+                if len(left) > DEPTH:
+                    raise ValueError(f"values are nested more than {DEPTH} deep")
+            while left and not left[-1]:
+                left.pop()
+        self._at = position
+        if left:
+            return False
+        left.append(1)
+        return True
 
 
 def rows(data: bytes) -> list[Any]:
     """The values. Raises ValueError if the last one is not whole, or msgspec.DecodeError."""
-    found = ends(data)
-    if (found[-1] if found else 0) != len(data):
+    values = Values()
+    found = [msgspec.msgpack.decode(each) for each in values.feed(data)]
+    if values.pending:
         raise ValueError("the last value is not whole")
-    return [msgspec.msgpack.decode(data[begin:end]) for begin, end in zip([0, *found], found, strict=False)]
-
-
-def _end(data: bytes, position: int) -> int | None:
-    left = [1]
-    """Values that are still to be passed over, for each container that is open."""
-    size = len(data)
-    while left:
-        if position >= size:
-            return None
-        left[-1] -= 1
-        first = data[position]
-        position += 1
-        inside = 0
-        if first <= 0x7F or first >= 0xE0:
-            pass
-        elif first <= 0x8F:
-            inside = 2 * (first & 0x0F)
-        elif first <= 0x9F:
-            inside = first & 0x0F
-        elif first <= 0xBF:
-            position += first & 0x1F
-        elif first in _FIXED:
-            position += _FIXED[first]
-        elif first in _SIZED:
-            width, more = _SIZED[first]
-            position += width + more + int.from_bytes(data[position : position + width], "big")
-        elif first in _CONTAINERS:
-            width, each = _CONTAINERS[first]
-            inside = each * int.from_bytes(data[position : position + width], "big")
-            position += width
-        else:
-            raise ValueError(f"0x{first:x} is no msgpack")
-        if position > size:
-            return None
-        if inside:
-            left.append(inside)
-            if len(left) > DEPTH:
-                raise ValueError(f"values are nested more than {DEPTH} deep")
-        while left and not left[-1]:
-            left.pop()
-    return position
+    return found

@@ -11,8 +11,10 @@ import json
 import os
 import socket
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -292,20 +294,28 @@ ROWS = pack([EVENT_TIME, {"n": 1}]) + pack([EVENT_TIME, {"n": 2}])
 )
 @pytest.mark.parametrize("step", [1, 7, 1 << 20])
 async def test_forward_takes_every_mode(tmp_path: Path, message: Any, step: int) -> None:
-    """However the bytes come: the records arrive with time and tag, then the chunk is acknowledged."""
+    """However the bytes come: the records arrive with time and tag, then the chunk is acknowledged.
+
+    What ends in the middle of a message is said.
+    """
     data = pack(message)
     transforms = "{type: parse, format: json}"
-    async with shipping(tmp_path, ForwardConfig(listen=HERE), transforms) as (_, forward, output):
+    async with shipping(tmp_path, ForwardConfig(listen=HERE), transforms) as (sidecar, forward, output):
         reader, writer = await asyncio.open_connection("127.0.0.1", forward.listener.port)
         for _ in range(2):
             for start in range(0, len(data), step):
                 writer.write(data[start : start + step])
                 await asyncio.sleep(0)
             assert msgspec.msgpack.decode(await reader.read(100)) == {"ack": "c"}
+        writer.write(data[:-1])
+        writer.write_eof()
+        assert await reader.read() == b""
         writer.close()
         await writer.wait_closed()
-    time = "2026-11-23T09:36:16.250000Z"
-    assert output.records == [{"n": n, "tag": "app", "time": time} for n in (1, 2, 1, 2)]
+        value = sidecar.context.telemetry.registry.get_sample_value
+        assert value("podpatterns_sidecar_refused_senders_total", {"input": "forward"}) == 1
+    when = "2026-11-23T09:36:16.250000Z"
+    assert output.records == [{"n": n, "tag": "app", "time": when} for n in (1, 2, 1, 2)]
 
 
 async def test_forward_without_a_chunk(tmp_path: Path) -> None:
@@ -373,9 +383,36 @@ def test_msgpack_values_end_where_they_end(values: list[Any], data: Any) -> None
     packed = [pack(value) for value in values]
     row = b"".join(packed)
     assert msgpack_rows.rows(row) == [msgspec.msgpack.decode(each) for each in packed]
-    cut = data.draw(st.integers(0, len(row)))
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(row)), max_size=5)))
+    found, whole = msgpack_rows.Values(), list[bytes]()
     sums = [sum(map(len, packed[: index + 1])) for index in range(len(packed))]
-    assert msgpack_rows.ends(row[:cut]) == [end for end in sums if end <= cut]
+    for begin, end in pairwise([0, *cuts, len(row)]):
+        whole += found.feed(row[begin:end])
+        assert len(whole) == sum(each <= end for each in sums)
+        assert found.pending == end - sum(map(len, whole))
+    assert whole == packed
+
+
+def test_values_not_taken_come_the_next_time() -> None:
+    """Who takes the first one alone has lost nothing."""
+    values = msgpack_rows.Values()
+    assert next(values.feed(pack(1) + pack("two") + pack([3])[:1])) == pack(1)
+    assert list(values.feed(pack([3])[1:])) == [pack("two"), pack([3])]
+    assert values.pending == 0
+
+
+def test_each_byte_is_looked_at_once() -> None:
+    """A message that comes in many pieces takes hardly more time than one that comes whole."""
+    message = pack(["app", [[number, {"n": number, "text": "x"}] for number in range(20_000)], {}])
+
+    def took(size: int) -> float:
+        values, began = msgpack_rows.Values(), time.process_time()
+        found = [each for at in range(0, len(message), size) for each in values.feed(message[at : at + size])]
+        assert found == [message]
+        return time.process_time() - began
+
+    took(len(message))
+    assert took(len(message) // 100) < 10 * took(len(message)) + 0.05
 
 
 async def test_forward_takes_one_large_message_at_a_time(tmp_path: Path) -> None:

@@ -100,34 +100,31 @@ class Forward(PushedInput):
         except OSError as error:
             self.turn_away(f"the shared key cannot be read: {error.strerror}: {error.filename}")
             return
-        data = await self._greeted(reader, writer, key) if key is not None else b""
-        if data is None:
+        values, piece = msgpack_rows.Values(), b""
+        if key is not None and not await self._greeted(reader, writer, key, values):
             return
         async with AsyncExitStack() as room:
             large = False
             while not self.draining.is_set():
                 try:
-                    ends = msgpack_rows.ends(data)
-                    begin = 0
-                    for end in ends:
-                        await self._take(read(data[begin:end], self.config.max_message), writer)
-                        begin = end
-                    data = data[begin:]
+                    for message in values.feed(piece):
+                        await self._take(read(message, self.config.max_message), writer)
                 except ValueError as error:
                     self.turn_away(str(error))
                     return
                 except Refused:
                     return  # not acknowledged, so the sender sends it again
-                if len(data) > self.config.max_message:
+                if values.pending > self.config.max_message:
                     self.turn_away(f"a message of more than {self.config.max_message} bytes")
                     return
-                if large is not (len(data) >= READ):
+                if large is not (values.pending >= READ):
                     large = not large
                     await (room.enter_async_context(self._room()) if large else room.aclose())
                 piece = await reader.read(READ)
                 if not piece:
+                    if values.pending:
+                        self.turn_away("its connection has ended in the middle of a message")
                     return
-                data += piece
 
     @asynccontextmanager
     async def _room(self) -> AsyncIterator[None]:
@@ -143,18 +140,18 @@ class Forward(PushedInput):
                 self._large -= 1
                 self._small.notify()
 
-    async def _greeted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, key: str) -> bytes | None:
-        """Have the sender show that it knows the key; what came behind that, None if it does not."""
+    async def _greeted(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, key: str, values: msgpack_rows.Values
+    ) -> bool:
+        """Have the sender show that it knows the key; what comes behind that is in `values`. False if it does not."""
         nonce = secrets.token_hex(16)
         writer.write(forward_key.helo(nonce))
-        data = b""
+        ping: bytes | None = None
         try:
             async with asyncio.timeout(GREETING):
-                ends: list[int] = []
-                while not ends and len(data) <= MAX_GREETING and (piece := await reader.read(READ)):
-                    data += piece
-                    ends = msgpack_rows.ends(data)
-            message = msgspec.msgpack.decode(data[: ends[0]]) if ends else None
+                while ping is None and values.pending <= MAX_GREETING and (piece := await reader.read(READ)):
+                    ping = next(values.feed(piece), None)
+            message = msgspec.msgpack.decode(ping) if ping is not None else None
             host = self.config.hostname or os.uname().nodename
             pong, refusal = forward_key.check_ping(message, nonce=nonce, key=key, host=host)
         except TimeoutError:
@@ -165,8 +162,7 @@ class Forward(PushedInput):
         await writer.drain()
         if refusal:
             self.turn_away(refusal)
-            return None
-        return data[ends[0] :]
+        return not refusal
 
     async def _take(self, message: Message, writer: asyncio.StreamWriter) -> None:
         lines = [msgspec.json.encode(self._record(message.tag, *entry)) for entry in message.entries]

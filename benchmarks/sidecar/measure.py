@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -41,7 +41,6 @@ class Running:
     receiver: subprocess.Popen[bytes]
     shipper: subprocess.Popen[bytes]
     progress: mmap.mmap
-    ended: list[Report] = field(default_factory=list)
 
     @property
     def records(self) -> int:

@@ -158,7 +158,7 @@ class PostingOutput(Output, Generic[T]):
         self._progress = progress = Progress(batches, self.items(batches))
         everything = range(len(progress.items))
         if len(everything) == 1:
-            progress.reject(everything, said(answer))
+            progress.reject(dict.fromkeys(everything, said(answer)))
         else:
             middle = len(everything) // 2
             await self._post(progress, everything[:middle])
@@ -180,7 +180,7 @@ class PostingOutput(Output, Generic[T]):
                 busy = rest.busy or busy
                 work += [each for each in reversed(rest.now) if each]
             elif len(numbers) == 1 or answer.status not in self.DIVISIBLE:
-                progress.reject(numbers, reason)
+                progress.reject(dict.fromkeys(numbers, reason))
             else:
                 middle = len(numbers) // 2
                 work += [numbers[middle:], numbers[:middle]]

@@ -6,7 +6,7 @@ and not others keeps what is left here, so that a try after a partial failure is
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Generic, TypeVar
 
 from podpatterns.sidecar.batch import Batch
@@ -48,10 +48,10 @@ class Progress(Generic[T]):
         done = set(numbers)
         self.left = [number for number in self.left if number not in done]
 
-    def reject(self, numbers: Sequence[int], reason: str) -> None:
-        """These become dead letters."""
-        self._rejected.update(dict.fromkeys(numbers, reason))
-        self.settle(numbers)
+    def reject(self, reasons: Mapping[int, str]) -> None:
+        """These become dead letters, each with its reason."""
+        self._rejected.update(reasons)
+        self.settle(tuple(reasons))
 
     def refuse(self, count: int, why: str) -> None:
         """So many were refused, and nobody says which."""

@@ -80,7 +80,7 @@ def test_memory_stays_under_the_limit(tmp_path: Path, transforms: str, line: str
         receiver.up.clear()
         shipper.start(before=before)
         (divided_as,) = shipper.events("sidecar.memory.divided")
-        receiver.refused.wait(20)
+        assert receiver.refused.wait(20)
 
         def in_flight() -> int:
             ledger = shipper.ask("/ledger")["total"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -19,13 +20,16 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from podpatterns.errors import ConfigError, Retryable
 from podpatterns.runtime.decode import decode
 from podpatterns.runtime.nodes import parse
-from podpatterns.runtime.units import Duration
+from podpatterns.runtime.units import Duration, Url
 from podpatterns.sidecar.batch import Batch, Source
 from podpatterns.sidecar.config import SidecarConfig
+from podpatterns.sidecar.http_client import Answer as Http
 from podpatterns.sidecar.inputs.tail import TailConfig
 from podpatterns.sidecar.outputs import Output, OutputConfig
+from podpatterns.sidecar.outputs.elasticsearch import ElasticsearchConfig
 from podpatterns.sidecar.outputs.loki import Entry as LokiEntry
 from podpatterns.sidecar.outputs.loki import ignored
+from podpatterns.sidecar.progress import Progress
 from podpatterns.sidecar.runtime import Sidecar
 from podpatterns.sidecar.sender import _reason
 from podpatterns.sidecar.transforms.parse import ParseConfig
@@ -358,6 +362,25 @@ async def test_an_answer_that_is_none_is_no_success(body: bytes) -> None:
         with pytest.raises(Retryable):
             async with running(elasticsearch(server)) as output:
                 await output.deliver([batch({"n": 1})])
+
+
+async def test_elasticsearch_refusing_everything_costs_little() -> None:
+    """A mapping that fits no record makes dead letters of all of them, and keeps the process from nothing else."""
+    made = batch(*(f"line {number}" for number in range(16_000)))
+    output: Any = ElasticsearchConfig(url=Url("http://x"), index="logs").build()
+
+    async def took(status: int) -> float:
+        progress = Progress([made], output.items([made]))
+        began = time.process_time()
+        for numbers in list(progress.chunks(output.COUNT)):
+            items = [{"create": {"status": status, "error": {"type": "t", "reason": "r"}}}] * len(numbers)
+            await output.taken(progress, numbers, Http(200, {}, json.dumps({"errors": True, "items": items}).encode()))
+        assert not progress.left
+        assert len(progress.receipt().rejected) == (16_000 if status == 400 else 0)
+        return time.process_time() - began
+
+    await took(201)
+    assert await took(400) < 5 * await took(201) + 0.1
 
 
 async def test_elasticsearch_timestamps() -> None:

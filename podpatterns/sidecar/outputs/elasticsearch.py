@@ -113,15 +113,16 @@ class Elasticsearch(PostingOutput[bytes]):
 
     async def taken(self, progress: Progress[bytes], numbers: Sequence[int], answer: Answer) -> Rest:
         """Go by the verdict on each item."""
-        busy, settled = "", []
+        busy, settled, rejected = "", [], dict[int, str]()
         for number, result in zip(numbers, results(answer, len(numbers)), strict=True):
             if result.status == 429 or result.status >= 500:
                 busy = why(result)
             elif result.status >= 300 and result.status != 409:
-                progress.reject([number], why(result))
+                rejected[number] = why(result)
             else:
                 settled.append(number)
         progress.settle(settled)
+        progress.reject(rejected)
         return Rest(busy=busy)
 
 

@@ -133,12 +133,11 @@ class Loki(PostingOutput[Entry]):
             items = [progress.items[number] for number in numbers]
             named = ignored(answer.body, items)
             if named is None:
-                progress.reject(numbers, f"{said(answer)} (what was valid in the same push has been stored)")
+                why = f"{said(answer)} (what was valid in the same push has been stored)"
+                progress.reject(dict.fromkeys(numbers, why))
             else:
-                for place, reason in named.items():
-                    progress.reject([numbers[place]], f"400 {reason}")
-                left = set(progress.left)
-                progress.settle([number for number in numbers if number in left])
+                progress.reject({numbers[place]: f"400 {reason}" for place, reason in named.items()})
+                progress.settle(numbers)
             return NOTHING
         return await super().taken(progress, numbers, answer)
 

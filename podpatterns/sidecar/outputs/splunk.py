@@ -159,11 +159,11 @@ class Splunk(PostingOutput[bytes]):
         if len(numbers) == 1:
             if tried is not None and tried[0] == numbers[0]:
                 self._first[tried[1]] = 1
-            progress.reject(numbers, said(answer))
+            progress.reject(dict.fromkeys(numbers, said(answer)))
             return NOTHING
         if not 0 <= bad <= len(numbers):
             # Nobody knows which, then: dead letters lose nothing, sending again for ever would hold up the rest.
-            progress.reject(numbers, f"{said(answer)} (of {len(numbers)} events)")
+            progress.reject(dict.fromkeys(numbers, f"{said(answer)} (of {len(numbers)} events)"))
             return NOTHING
         if bad in {0, len(numbers)}:
             self._first[result.code] = int(bad != 0)
@@ -174,7 +174,7 @@ class Splunk(PostingOutput[bytes]):
             return Rest(now=(numbers[bad - 1 : bad], numbers[bad:]))
         place = bad - first
         progress.settle(numbers[:place])
-        progress.reject([numbers[place]], said(answer))
+        progress.reject({numbers[place]: said(answer)})
         return Rest(now=(numbers[place + 1 :],))
 
     async def _indexed(self, asking: Poster, result: Result) -> None:

@@ -145,7 +145,11 @@ class Supervisor:
             if task is not None:
                 task.cancel()
                 await asyncio.wait([task])
-            await service.stop()
+            try:
+                await service.stop()
+            except (PodpatternsError, OSError) as error:  # the others have to be stopped as well
+                self.events.service_failed(service.name, error)
+                self.failure = self.failure or error
         self._move(Event.ENDED, "drained")
 
 

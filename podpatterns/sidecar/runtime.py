@@ -8,6 +8,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -167,14 +168,15 @@ class Sidecar(Pattern[SidecarConfig]):
         await self.checkpoint.save()
 
     async def stop(self) -> None:
-        """Write down what has been acknowledged, and close everything."""
-        if self._started:  # else the inputs do not know yet what the checkpoint says
-            await self.checkpoint.try_save()
-        for each in self.inputs.values():
-            await each.stop()
-        for output in self.outputs.values():
-            await output.stop()
-        self.checkpoint.close()
+        """Write down what has been acknowledged, and close everything: inputs, outputs, checkpoint, in this order."""
+        async with AsyncExitStack() as stack:  # one that cannot be closed leaves none of the others open
+            stack.callback(self.checkpoint.close)
+            for output in self.outputs.values():
+                stack.push_async_callback(output.stop)
+            for each in self.inputs.values():
+                stack.push_async_callback(each.stop)
+            if self._started:  # else the inputs do not know yet what the checkpoint says
+                await self.checkpoint.try_save()
 
     async def reload(self, config: SidecarConfig) -> None:
         """Put changed transforms, fields and sizes in force. Raises StartError for anything else that has changed."""

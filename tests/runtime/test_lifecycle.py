@@ -169,6 +169,24 @@ async def test_a_drain_that_is_cancelled_still_stops_everything():
     assert log[-4:] == ["b cancelled", "b stop", "a cancelled", "a stop"]
 
 
+async def test_one_that_cannot_be_stopped_keeps_no_other_from_it():
+    """All are stopped, the process reaches its end, and what went wrong is raised."""
+    log = []
+    services = [Story(name, log) for name in "abc"]
+
+    async def fail():
+        log.append("b stop")
+        raise OSError(5, "Input/output error")
+
+    services[1].stop = fail
+    supervisor = Supervisor(services, context())
+    with pytest.raises(OSError, match="Input/output error"):
+        async with supervisor:
+            pass
+    assert log[-6:] == ["c cancelled", "c stop", "b cancelled", "b stop", "a cancelled", "a stop"]
+    assert supervisor.phase is Phase.STOPPED
+
+
 async def test_a_service_that_is_meant_to_end_ends_the_process():
     """With `endless` false, the end of `run` is success."""
 

@@ -116,6 +116,25 @@ async def test_a_start_that_fails_leaves_the_checkpoint_alone(tmp_path: Path, wh
     assert [record["message"] for record in shipped(tmp_path)] == ["one", "two", "three"]
 
 
+async def test_what_cannot_be_closed_leaves_nothing_else_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error is raised, after inputs, outputs and checkpoint were closed: the next one can have it."""
+    sidecar = Sidecar(config(tmp_path))
+
+    async def fail() -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(sidecar.outputs["file"], "stop", fail)
+    write(tmp_path, "one")
+    with pytest.raises(OSError, match="Input/output error"):
+        async with sidecar:
+            await sidecar.acknowledged(1)
+    monkeypatch.undo()
+    await sidecar.outputs["file"].stop()
+    async with Sidecar(config(tmp_path)):
+        pass
+    assert [record["message"] for record in shipped(tmp_path)] == ["one"]
+
+
 @pytest.mark.parametrize("field", ["inputs", "outputs", "checkpoint", "dead_letters", "retry_cap"])
 async def test_what_needs_a_restart_is_said(tmp_path: Path, field: str) -> None:
     """Such a reload changes nothing at all, and names what it cannot change."""

@@ -22,11 +22,11 @@ _BYTES = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "M
 
 
 class Duration(float):
-    """A length of time in seconds, written `250ms`, `30s`, `5m` or `1m30s`."""
+    """A length of time in seconds, written `250ms`, `30s`, `5m` or `1m30s`; no time at all needs no unit."""
 
     SCHEMA: ClassVar[dict[str, Any]] = {
         "type": "string",
-        "pattern": r"^([0-9]+(\.[0-9]+)?(us|ms|s|m|h|d))+$",
+        "pattern": r"^(0|([0-9]+(\.[0-9]+)?(us|ms|s|m|h|d))+)$",
         "examples": ["250ms", "30s", "1m30s"],
     }
 
@@ -40,6 +40,8 @@ class Duration(float):
 
     @staticmethod
     def _seconds(text: str) -> float:
+        if text == "0":
+            return 0.0
         parts = _NUMBER.findall(text)
         if not parts or "".join(number + unit for number, unit in parts) != text:
             raise ValueError(f'"{text}" is not a duration; write it with a unit, such as "30s", "250ms" or "1m30s"')

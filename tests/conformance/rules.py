@@ -167,7 +167,9 @@ every time is exact; those whose test stands in `test_with_processes.py` with re
 
 Where its models have a defect, the adapter does not copy it. A name or label that would become the same as another one
 when escaped is escaped by `values`. A sampled line counts by its whole weight: `@0.3` is 3⅓, not 3. Counters cannot
-become NaN. A rule of a mapping that drops needs no name. A counter whose name does not end in `_total` is of unknown
+become NaN. A rule of a mapping that drops needs no name. Timers become histograms where nothing is said, not summaries:
+those cannot be added up. A relabelling rule that would take the name off every sample is refused; Prometheus would fail
+every scrape. A counter whose name does not end in `_total` is of unknown
 type in OpenMetrics, so that a series has the same name in every form. In the text format a backslash before another
 character stays, as Prometheus' own scraper has it; the parser in prometheus/common, which promtool uses, refuses it.
 """,

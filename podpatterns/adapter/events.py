@@ -1,4 +1,8 @@
-"""What happens in the adapter: one method per happening, which logs and counts."""
+"""What happens in the adapter: one method per happening, which logs and counts.
+
+One piece, so that each counter stands beside its happening and its figure; logs and checks have theirs in
+`log_events` and `health_events`.
+"""
 
 from __future__ import annotations
 

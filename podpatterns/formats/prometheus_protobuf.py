@@ -4,7 +4,8 @@
     body = render(families)
 
 The only form of a page that carries native histograms; those of others are passed on as they came. Infos and states
-become gauges, which is what the format has for them. Source: prometheus/client_model, metrics.proto.
+become gauges, which is what the format has for them. One piece, for writing and reading share the numbers of fields.
+Source: prometheus/client_model, metrics.proto.
 """
 
 from __future__ import annotations

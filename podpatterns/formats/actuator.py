@@ -101,7 +101,7 @@ def health(body: bytes) -> list[Family]:
         document = msgspec.json.decode(body)
     except (msgspec.DecodeError, RecursionError) as error:
         raise ValueError(f"this is not JSON: {error}") from None
-    if not isinstance(document, dict) or "status" not in document:
+    if not isinstance(document, dict) or not isinstance(document.get("status"), str):
         raise ValueError("this is not the actuator's health")
     family = Family(_HEALTH, "gauge", "Whether a component, or with an empty one the application, is UP.")
     for path, status in _components(document, ""):

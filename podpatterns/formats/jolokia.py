@@ -38,12 +38,12 @@ def read(body: bytes) -> tuple[list[Family], list[str]]:
         ValueError: these are no answers of Jolokia.
     """
     try:
-        answers = msgspec.json.decode(body, type=list[_Answer])
+        document = msgspec.json.decode(body, type=list[_Answer] | _Answer)
     except (msgspec.DecodeError, RecursionError) as error:
         raise ValueError(f"this is not Jolokia's answer: {error}") from None
     families: dict[str, Family] = {}
     problems = []
-    for answer in answers:
+    for answer in document if isinstance(document, list) else [document]:
         mbean = str(answer.request.get("mbean", ""))
         if answer.status != 200:
             problems.append(f"{mbean}: {answer.error or answer.status}")

@@ -145,6 +145,7 @@ def protobuf() -> bytes:
 
 PICKLE = pickle.dumps([("shop.basel.load", (1_700_000_000, 3.5)), ("b", (1_700_000_000, 1))], protocol=2)
 JOLOKIA = [{"status": 200, "request": {"mbean": "java.lang:type=Threading"}, "value": {"ThreadCount": 7}}]
+METER = b'{"name":"jvm.threads.live","baseUnit":"threads","measurements":[{"statistic":"VALUE","value":23.0}]}'
 SCRAPED = prometheus_protobuf.render([Family("a", "gauge", blocks=[""], values=[1.5])])
 
 
@@ -165,7 +166,9 @@ SCRAPED = prometheus_protobuf.render([Family("a", "gauge", blocks=[""], values=[
         (b"# Server\r\nredis_version:7\r\nuptime_in_seconds:77\r\n", ["redis, the whole", '{of="cache"} 77']),
         (b"Total Accesses: 5\nScoreboard: _W.\n", ["apache, the whole sample", "apache_accesses_total 5"]),
         (b'{"status": "UP", "components": {"db": {"status": "DOWN"}}}', ["spring, the", 'component="db"} 0']),
+        (METER, ["spring, the whole sample", "becomes   jvm_threads_live_threads 23"]),
         (json.dumps(JOLOKIA).encode(), ["jolokia, the whole sample", "java_lang_threading_threadcount 7"]),
+        (json.dumps(JOLOKIA[0]).encode(), ["jolokia, the whole sample", "java_lang_threading_threadcount 7"]),
         (
             b"# TYPE a counter\na_total 1\n# EOF\n",
             ["scrape app, the", "counter a_total", "also      taken by scrape other"],
@@ -173,7 +176,7 @@ SCRAPED = prometheus_protobuf.render([Family("a", "gauge", blocks=[""], values=[
         (SCRAPED, ["scrape app, the whole sample", "becomes   a 1.5"]),
         (b"shop.bern.load:1|g\n", ["read as   gauge shop.bern.load", 'becomes   shop_load{city="bern"} 1']),
     ],
-    ids=range(12),
+    ids=range(14),
 )
 def test_whatever_can_be_put_into_a_file(tmp_path: Path, sample: bytes, said: list[str]) -> None:
     """The input is found by trying: documents as a whole or one in each line, bytes as they are."""
@@ -217,6 +220,8 @@ def test_a_sample_that_is_no_inputs(tmp_path: Path) -> None:
     assert "statsd, the" not in result.output
     result = command(tmp_path, PAGES, b"a{b=c} 1\n")
     assert "line 1, column 3" in result.output
+    result = command(tmp_path, PAGES, b" \n")
+    assert (result.exit_code, result.output) == (1, "podpatterns: the sample is empty\n")
 
 
 def test_families_of_a_page_that_contradict_each_other(tmp_path: Path) -> None:

@@ -72,6 +72,12 @@ class Spring(Fetch):
         """The families of the health document. Raises ValueError where it is another one."""
         return actuator.health(body)
 
+    def take(self, body: bytes, content_type: str) -> list[Family]:
+        """The families of a health document, or of a meter's."""
+        if b'"measurements"' in body:
+            return self._with_labels(actuator.meters([({}, actuator.read_meter(body))]))
+        return super().take(body, content_type)
+
     async def answers(self) -> list[Family]:
         """Health, and what is wanted of the meters. Raises Unusable, ValueError."""
         base = self.config.url.rstrip("/")

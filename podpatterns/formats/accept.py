@@ -13,6 +13,7 @@ from functools import lru_cache
 from podpatterns.formats import openmetrics, prometheus, prometheus_protobuf
 from podpatterns.formats.escaping import SCHEMES, Scheme
 from podpatterns.formats.families import Family
+from podpatterns.formats.preferences import preferences
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +56,8 @@ _PROTOBUF = {"proto": "io.prometheus.client.MetricFamily", "encoding": "delimite
 def negotiate(accept: str) -> Form:
     """The form with the highest q, the first of equals; text where nothing fits, for every scraper reads it."""
     best, highest = TEXT, 0.0
-    for item in accept.split(","):
-        kind, *parameters = (part.strip() for part in item.split(";"))
-        given = dict(_parameter(parameter) for parameter in parameters if "=" in parameter)
-        form = _form(kind.lower(), given)
-        weight = _weight(given.get("q", "1"))
+    for kind, given, weight in preferences(accept):
+        form = _form(kind, given)
         if form is not None and weight > highest:
             best, highest = form, weight
     return best
@@ -72,16 +70,3 @@ def _form(kind: str, given: dict[str, str]) -> Form | None:
         form = _FORMS.get((kind, given.get("version", "")))
     scheme = next((scheme for scheme in SCHEMES if scheme == given.get("escaping")), None)
     return form if form is None or scheme is None else replace(form, escaping=scheme)
-
-
-def _parameter(text: str) -> tuple[str, str]:
-    name, _, value = text.partition("=")
-    return name.strip().lower(), value.strip().strip('"')
-
-
-def _weight(text: str) -> float:
-    try:
-        weight = float(text)
-    except ValueError:
-        return 0.0
-    return weight if 0 <= weight <= 1 else 0.0

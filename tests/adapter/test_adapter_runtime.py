@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import socket
 import time
 from pathlib import Path
@@ -67,6 +68,25 @@ async def test_a_series_says_since_when_it_counts() -> None:
         protobuf = prometheus_protobuf.parse(await adapter.page(PROTOBUF.content_type))
         assert protobuf[0].starts == counter.starts
         assert b"created" not in await adapter.page()
+
+
+async def test_a_page_is_compressed_for_who_takes_gzip() -> None:
+    """The same page, a tenth as long; one that fits into a packet, and one for all others, goes as it is."""
+    async with Adapter(made(own_metrics=False)) as adapter, aiohttp.ClientSession(auto_decompress=False) as session:
+
+        async def asked(accepted: str) -> tuple[str | None, bytes]:
+            async with session.get(adapter.url, headers={"Accept-Encoding": accepted}) as response:
+                assert response.headers["Vary"] == "Accept, Accept-Encoding"
+                return response.headers.get("Content-Encoding"), await response.read()
+
+        adapter.feed(b"a:1|c")
+        assert await asked("gzip") == (None, await adapter.page())
+        adapter.feed(b"\n".join(b"shop.orders:1|c|#customer:%d" % number for number in range(500)))
+        page = await adapter.page()
+        encoding, body = await asked("gzip")
+        assert (encoding, gzip.decompress(body)) == ("gzip", page)
+        assert len(body) < len(page) / 4
+        assert await asked("identity") == (None, page)
 
 
 @pytest.mark.holds("negotiation", "escaping")

@@ -10,6 +10,7 @@ import msgspec
 
 from podpatterns.adapter.outputs import Output, OutputConfig, OutputContext
 from podpatterns.formats.accept import Form, negotiate
+from podpatterns.formats.content_encoding import packed, takes_gzip
 from podpatterns.formats.families import Family
 from podpatterns.runtime.http_server import HttpReply, HttpRequest, HttpServer, url
 from podpatterns.runtime.listening import listening
@@ -17,12 +18,15 @@ from podpatterns.runtime.service import Deadline
 from podpatterns.runtime.units import Address, Duration
 
 _TIMEOUT_FIELD = "x-prometheus-scrape-timeout-seconds"
+_SMALL = 1400
+"""Bytes that fit into one packet: packing them saves nothing."""
+_VARY = ("Vary", "Accept, Accept-Encoding")
 _MARGIN = 0.9
 """Share of the scraper's patience that sources may use up; the rest is for rendering and the way back."""
 
 
 class PrometheusConfig(OutputConfig, frozen=True, kw_only=True):
-    """A page over HTTP for Prometheus and everything that reads its formats."""
+    """A page over HTTP for Prometheus and everything that reads its formats; compressed for scrapers that take gzip."""
 
     EXAMPLE: ClassVar[str] = """
     type: prometheus
@@ -113,7 +117,10 @@ class Prometheus(Output):
         self._events.page_served(self._called)
         self._wanted = True
         self._scraped.set()  # whoever waits for it closes the server, which lets this answer go out first
-        return HttpReply(200, body, content_type)
+        fields: tuple[tuple[str, str], ...] = (_VARY,)
+        if len(body) > _SMALL and takes_gzip(request.fields.get("accept-encoding", "")):
+            body, fields = packed(body), (_VARY, ("Content-Encoding", "gzip"))
+        return HttpReply(200, body, content_type, fields)
 
 
 def _patience(header: str, default: float) -> float:

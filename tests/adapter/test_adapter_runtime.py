@@ -15,6 +15,7 @@ from aiohttp import web
 
 from podpatterns.adapter.config import AdapterConfig, SeriesConfig
 from podpatterns.adapter.inputs import InputConfig
+from podpatterns.adapter.inputs.graphite import GraphiteConfig
 from podpatterns.adapter.inputs.scrape import ScrapeConfig
 from podpatterns.adapter.inputs.statsd import StatsdConfig
 from podpatterns.adapter.outputs import OutputConfig
@@ -332,6 +333,24 @@ async def test_reload_keeps_the_counters() -> None:
         await adapter.reload(other)
         assert adapter.url.endswith("/other")
         assert samples((await fetched(adapter.url))[2])["a_total"] == 2
+
+
+async def test_a_change_before_it_runs_leaves_nothing_behind() -> None:
+    """What was closed for it is closed and does not run; a change that comes at the end is refused."""
+    adapter = Adapter(made())
+    await adapter.start()
+    address = adapter.inputs[0].address  # type: ignore[attr-defined]
+    await adapter.reload(made(GraphiteConfig(listen=ANY)))
+    running = asyncio.create_task(adapter.run())
+    await until(lambda: any(task.get_name().startswith("graphite") for task in asyncio.all_tasks()))
+    assert not any(task.get_name().startswith("statsd") for task in asyncio.all_tasks())
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind(("127.0.0.1", address.port))  # which nobody has any more
+    running.cancel()
+    await asyncio.wait([running])
+    await adapter.stop()
+    with pytest.raises(StartError, match="ending"):
+        await adapter.reload(made())
 
 
 async def test_drain_waits_for_one_more_scrape() -> None:

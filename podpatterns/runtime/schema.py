@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import inspect
 import textwrap
-from functools import cache
+from functools import cache, wraps
 from itertools import pairwise
 from typing import Any, ClassVar
 
@@ -50,6 +50,32 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     PRIVATE: ClassVar[frozenset[str]] = frozenset()
     """Those of WRITES that no other container has to see: a folder of its own will do."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Its `__post_init__` meets plain values where somebody in Python has written `{"type": …}`: say so."""
+        super().__init_subclass__(**options)
+        own = cls.__dict__.get("__post_init__")
+        if own is None:
+            return
+
+        @wraps(own)
+        def checked(self: Any) -> None:
+            try:
+                own(self)
+            except (AttributeError, TypeError) as error:
+                if plain := _plain(self):
+                    advice = "give an object of its class, or read plain values with the parse() of a pattern's Config"
+                    raise TypeError(f"{cls.__name__}: {plain} is no configuration; {advice}") from error
+                raise
+
+        cls.__post_init__ = checked  # type: ignore[attr-defined]
+
+
+def _plain(config: Any) -> str:
+    """The first item of a list that is a mapping, as `routes[0]`; empty if none is."""
+    lists = {name: value for name in config.__struct_fields__ if isinstance(value := getattr(config, name), list)}
+    found = (f"{name}[{n}]" for name, items in lists.items() for n, item in enumerate(items) if isinstance(item, dict))
+    return next(found, "")
 
 
 def _type_name(qualname: str) -> str:

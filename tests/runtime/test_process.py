@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -448,6 +449,27 @@ def test_only_a_function_can_be_marked(mark):
     """A value is refused where it is given."""
     with pytest.raises(TypeError, match="is a function, not int"):
         mark(3)
+
+
+STATSD = {"type": "statsd"}
+
+
+@pytest.mark.parametrize(
+    ("build", "place"),
+    [
+        (lambda: podpatterns.AdapterConfig(inputs=[STATSD], outputs=[STATSD]), "AdapterConfig: inputs[0]"),
+        (lambda: podpatterns.InitConfig(steps=[{"type": "wait"}]), "InitConfig: steps[0]"),
+        (
+            lambda: podpatterns.AmbassadorConfig(listeners=[STATSD], upstreams={}),
+            "AmbassadorConfig: listeners",
+        ),
+    ],
+)
+def test_plain_values_in_a_constructor_are_named(build, place):
+    """With the two ways that there are: the classes, or `parse`."""
+    with pytest.raises(TypeError, match=re.escape(place)) as caught:
+        build()
+    assert "read plain values with the parse() of a pattern's Config" in str(caught.value)
 
 
 def test_a_field_that_is_wrong_in_python_is_named():

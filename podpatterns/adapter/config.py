@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 import msgspec
 
+from podpatterns.adapter.fetching import check_sources
 from podpatterns.adapter.health import HealthConfig
 from podpatterns.adapter.inputs import InputConfig
 from podpatterns.adapter.logs import LogConfig
@@ -126,6 +127,7 @@ class AdapterConfig(PatternConfig, frozen=True, kw_only=True):
 
         check_names("logs", self.logs)
         check_names("outputs", self.outputs)
+        check_sources(self.inputs)
         alone = [index for index, log in enumerate(self.logs) if log.ALONE]
         if len(alone) > 1:
             raise InvalidField(f"logs[{alone[1]}]", "is a second one on standard input, of which each would get a part")

@@ -6,6 +6,7 @@ import asyncio
 import ipaddress
 import os
 from abc import abstractmethod
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
 
@@ -14,7 +15,7 @@ import msgspec
 from podpatterns.adapter.events import AdapterEvents
 from podpatterns.adapter.inputs import Document, InputConfig, PullInput, Wiring
 from podpatterns.formats.families import Family, block, labels_of
-from podpatterns.runtime.schema import InvalidField
+from podpatterns.runtime.schema import InvalidField, component_type
 from podpatterns.runtime.service import Deadline
 from podpatterns.runtime.units import Duration, Size, Url
 
@@ -32,7 +33,8 @@ class SourceConfig(InputConfig, frozen=True, kw_only=True):
     """How long the source may take; never longer than whoever scrapes us waits."""
 
     labels: dict[str, str] = {}
-    """Labels that every sample of this source gets, unless it has them already."""
+    """Labels that every sample of this source gets, unless it has them already; `<name>_up` gets them as well, so that
+    two sources of a kind are told apart."""
 
     remote: bool = False
     """Whether the source may be elsewhere than on this pod's loopback. Off, so that a typing error does not make the
@@ -42,6 +44,11 @@ class SourceConfig(InputConfig, frozen=True, kw_only=True):
         """What reads the source's answer."""
         source = self.build(wiring)
         return source if isinstance(source, Asked) else None
+
+    @property
+    def called(self) -> str:
+        """What stands in front of `_up`: the type, or the name where it has one."""
+        return str(getattr(self, "name", component_type(type(self))))
 
 
 class FetchConfig(SourceConfig, frozen=True, kw_only=True):
@@ -63,6 +70,18 @@ def refuse_elsewhere(field: str, host: str, *, remote: bool) -> None:
         raise InvalidField(field, f'"{host}" is not this pod; set "remote: true" if that is meant')
 
 
+def check_sources(inputs: Iterable[InputConfig]) -> None:
+    """Blame the second of two sources that say the same things by the same names. Raises InvalidField."""
+    seen = set()
+    for index, source in enumerate(inputs):
+        if isinstance(source, SourceConfig):
+            key = source.called, frozenset(source.labels.items())
+            if key in seen:
+                hint = "give it labels of its own, such as {instance: b}"
+                raise InvalidField(f"inputs[{index}]", f'is a second source called "{source.called}"; {hint}')
+            seen.add(key)
+
+
 class Unusable(ValueError):  # noqa: N818 - named after what the source has answered
     """The source answered, but with nothing that can be used."""
 
@@ -70,8 +89,8 @@ class Unusable(ValueError):  # noqa: N818 - named after what the source has answ
 class Asked(PullInput):
     """Asks a source, and says whether it answered."""
 
-    def __init__(self, name: str, config: SourceConfig, events: AdapterEvents) -> None:
-        self._called, self._settings, self._events = name, config, events
+    def __init__(self, config: SourceConfig, events: AdapterEvents) -> None:
+        self._called, self._settings, self._events = config.called, config, events
         self._labelled: dict[str, str] = {}
 
     @abstractmethod
@@ -101,7 +120,7 @@ class Asked(PullInput):
         except (OSError, EOFError, ValueError, RecursionError) as error:  # the last: nested a thousand levels deep
             self._events.collect_failed(self._called, _reason(error))
         up.add(answered)
-        return [*self._with_labels(families), up]
+        return self._with_labels([*families, up])
 
     def _with_labels(self, families: list[Family]) -> list[Family]:
         """Those that have samples, with the source's labels."""
@@ -123,8 +142,8 @@ class Fetch(Asked):
     accept = "*/*"
     """The Accept field."""
 
-    def __init__(self, name: str, config: FetchConfig, events: AdapterEvents) -> None:
-        super().__init__(name, config, events)
+    def __init__(self, config: FetchConfig, events: AdapterEvents) -> None:
+        super().__init__(config, events)
         self._fetch = config
         self._session: ClientSession | None = None
 

@@ -238,7 +238,8 @@ async def test_scraped_pages_are_merged() -> None:
         assert status == 200
         found = samples(text)
         assert found['r{source="good"}'] == 1
-        assert (found["good_up"], found["late_up"], found["down_up"]) == (1, 0, 0)
+        up = [found[f'{name}_up{{source="{name}"}}'] for name in ("good", "late", "down")]
+        assert up == [1, 0, 0]
         hold.set()
     for runner in runners:
         await runner.cleanup()

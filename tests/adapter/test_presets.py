@@ -23,6 +23,7 @@ from podpatterns.formats.prometheus import parse
 from podpatterns.runtime.components import load_all, slot_of
 from podpatterns.runtime.decode import decode
 from podpatterns.runtime.nodes import parse as yaml
+from podpatterns.runtime.schema import InvalidField
 from podpatterns.runtime.units import Address, Duration, SecretFile, Url
 from tests.adapter.test_real_prometheus import free_port
 from tests.formats.test_server_status import APACHE, NGINX, REDIS
@@ -61,9 +62,9 @@ async def test_status_pages_are_read(config: type, text: str) -> None:
     for answer, up in ((http(text), 1), (http("<html>"), 0), (http(text, "403 Forbidden"), 0)):
         server, address = await serving(answer)
         found = await asked(config(url=Url(f"http://{address}/"), labels={"at": "x"}))
-        assert found[f"{name}_up"] == up
+        assert found[f'{name}_up{{at="x"}}'] == up
         assert (len(found) > 5) == up
-        assert all('at="x"' in each for each in found if not each.endswith("_up"))
+        assert all('at="x"' in each for each in found)
         server.close()
         await server.wait_closed()
 
@@ -107,6 +108,22 @@ def test_every_source_is_of_this_pod_unless_the_file_says_otherwise(cls: type[So
     with pytest.raises(ValueError, match="remote: true"):
         msgspec.structs.replace(config, **{field: elsewhere})
     msgspec.structs.replace(config, **{field: elsewhere}, remote=True)
+
+
+async def test_two_sources_of_a_kind_are_told_apart() -> None:
+    """By their labels, which say of each whether it is up; two that say the same are refused before they start."""
+
+    def config(*labels: dict[str, str]) -> AdapterConfig:
+        page = PrometheusConfig(listen=Address("127.0.0.1:0"), final_scrape=Duration("0s"))
+        port = free_port()
+        sources: list[InputConfig] = [RedisConfig(address=Address(f"127.0.0.1:{port}"), labels=each) for each in labels]
+        return AdapterConfig(inputs=sources, outputs=[page], own_metrics=False)
+
+    async with Adapter(config({"instance": "a"}, {"instance": "b"})) as adapter:
+        found = [text for family in parse(await adapter.page()) for text in family.blocks]
+    assert found == ['{instance="a"}', '{instance="b"}']
+    with pytest.raises(InvalidField, match='second source called "redis"; give it labels'):
+        config({}, {})
 
 
 def test_redis_is_at_a_port() -> None:

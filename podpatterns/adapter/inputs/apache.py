@@ -32,7 +32,7 @@ class Apache(Fetch):
     """Reads the status page."""
 
     def __init__(self, config: ApacheConfig, events: AdapterEvents) -> None:
-        super().__init__("apache", config, events)
+        super().__init__(config, events)
         self.config, self.name = config, "apache input"
 
     def read(self, body: bytes, content_type: str) -> list[Family]:  # noqa: ARG002 - servers call it text/plain

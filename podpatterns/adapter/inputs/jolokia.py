@@ -64,7 +64,7 @@ class Jolokia(Fetch):
     accept = "application/json"
 
     def __init__(self, config: JolokiaConfig, events: AdapterEvents) -> None:
-        super().__init__("jolokia", config, events)
+        super().__init__(config, events)
         self.config, self.name = config, "jolokia input"
         self._question = jolokia.question(config.mbeans)
 

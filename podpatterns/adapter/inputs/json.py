@@ -110,7 +110,7 @@ class Json(Fetch):
     accept = "application/json"
 
     def __init__(self, config: JsonConfig, events: AdapterEvents) -> None:
-        super().__init__(config.name, config, events)
+        super().__init__(config, events)
         self.name = f"json input {config.name}"
         self._metrics = [Extraction(metric, events.line_refused) for metric in config.metrics]
 

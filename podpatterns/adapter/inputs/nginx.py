@@ -33,7 +33,7 @@ class Nginx(Fetch):
     """Reads the status page."""
 
     def __init__(self, config: NginxConfig, events: AdapterEvents) -> None:
-        super().__init__("nginx", config, events)
+        super().__init__(config, events)
         self.config, self.name = config, "nginx input"
 
     def read(self, body: bytes, content_type: str) -> list[Family]:  # noqa: ARG002 - servers call it text/plain

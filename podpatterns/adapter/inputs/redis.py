@@ -49,7 +49,7 @@ class Redis(Asked):
     """Connects for each question: a connection that is kept would count as a client."""
 
     def __init__(self, config: RedisConfig, events: AdapterEvents) -> None:
-        super().__init__("redis", config, events)
+        super().__init__(config, events)
         self.config, self.name = config, f"redis input {config.address}"
 
     async def ask(self) -> list[Family]:

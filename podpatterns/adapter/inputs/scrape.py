@@ -53,7 +53,7 @@ class Scrape(Fetch):
     """Takes what is well formed, and counts a page with mistakes as a failure."""
 
     def __init__(self, config: ScrapeConfig, blocks: Blocks, events: AdapterEvents) -> None:
-        super().__init__(config.name, config, events)
+        super().__init__(config, events)
         self.accept = f"{_FORMS[config.prefer]}, {_OTHERWISE}"
         self.config, self.name = config, f"scrape input {config.name}"
         self._blocks = blocks

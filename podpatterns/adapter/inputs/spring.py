@@ -63,7 +63,7 @@ class Spring(Fetch):
     accept = "application/json"
 
     def __init__(self, config: SpringConfig, events: AdapterEvents) -> None:
-        super().__init__("spring", config, events)
+        super().__init__(config, events)
         self.config, self.name = config, "spring input"
         self._wanted = Selection(config.meters)
         self._few = asyncio.Semaphore(AT_A_TIME)

@@ -123,3 +123,12 @@ def test_every_command_is_in_make_help():
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert {line.split()[1] for line in done.stdout.splitlines()} == targets
     assert {"demo", "test", "lint", "e2e"} <= targets
+
+
+def test_every_guide_is_in_the_index_by_its_title():
+    """Once as a link for who reads the sources, once in the tree of the built pages."""
+    index = (ROOT / "docs/how-to/index.md").read_text("utf-8")
+    guides = [page for page in (ROOT / "docs/how-to").glob("*.md") if page.stem != "index"]
+    titles = {page: page.read_text("utf-8").partition("\n")[0].removeprefix("# ") for page in guides}
+    assert [page.name for page, title in titles.items() if index.count(f"[{title}]({page.name})") != 1] == []
+    assert sorted(index.partition(":maxdepth: 1\n")[2].split()[:-1]) == sorted(page.stem for page in guides)

@@ -27,6 +27,8 @@ class Deltas:
     """Remembers the last value of every sum. `since` is when counting began, in seconds since 1970."""
 
     def __init__(self, since: float) -> None:
+        self.began = self.before = since
+        """When counting began, and when `changes` was asked for the last time; in seconds since 1970."""
         self._since = _second(since)
         self._round = 0
         self._last: dict[tuple[str, str, str], tuple[float, int]] = {}
@@ -35,7 +37,7 @@ class Deltas:
         """The families with changes for sums. Samples of which the change is not known are left out."""
         self._round += 1
         found = [self._family(family) for family in families]
-        self._since = _second(now)
+        self._since, self.before = _second(now), now
         self._last = {key: last for key, last in self._last.items() if self._round - last[1] < ROUNDS}
         return [family for family in found if family.values]
 

@@ -106,7 +106,7 @@ class Parts:
             # What goes is closed first: its address may be what the new one wants.
             for pair in spare:
                 closed.append(pair)
-                await self._stop(pair[1])
+                await self._leave(pair[1])
             for place, config in enumerate(configs):
                 if kept[place] is None:
                     kept[place] = part = kind.build(config)
@@ -126,6 +126,13 @@ class Parts:
         if self._open:
             await part.start()
             self._run(part)
+
+    async def _leave(self, part: Part) -> None:
+        try:
+            if self._open and isinstance(part, Output):
+                await part.leave()
+        finally:
+            await self._stop(part)
 
     async def _stop(self, part: Part) -> None:
         if self._open:

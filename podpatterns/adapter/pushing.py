@@ -154,6 +154,10 @@ class Push(Output):
         except TimeoutError:
             pass  # what is left is counted by `stop`
 
+    async def leave(self) -> None:
+        """The same, as far as it has time of its own: nobody waits with a grace."""
+        await self.drain(Deadline(time.monotonic() + self._settings.final_delivery, time.monotonic))
+
     async def stop(self) -> None:
         """Give up what is left, and count it."""
         if self._waiting:

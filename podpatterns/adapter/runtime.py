@@ -11,6 +11,7 @@ from typing import TypeVar
 from podpatterns.adapter import report
 from podpatterns.adapter.checks import CheckContext
 from podpatterns.adapter.config import AdapterConfig
+from podpatterns.adapter.deltas import Deltas
 from podpatterns.adapter.events import AdapterEvents
 from podpatterns.adapter.expiry import LOOKS, Expiry
 from podpatterns.adapter.health import Health, HealthConfig
@@ -63,6 +64,8 @@ class Adapter(Pattern[AdapterConfig]):
         self._inputs = Kind(self._feeding, self.config.inputs)
         self._logs = Kind(self._normalising, list(named(self.config.logs)))
         self._health = Kind(self._checking, _given(self.config.health))
+        self._told: dict[str, Deltas] = {}
+        """What each output has told, by its name."""
         self._outputs = Kind(self._showing, list(named(self.config.outputs)))
         self._parts = Parts(self._inputs, self._logs, self._health, self._outputs)
         # Without anything else to do, an adapter of logs that have ended has ended.
@@ -193,7 +196,8 @@ class Adapter(Pattern[AdapterConfig]):
 
     def _showing(self, config: tuple[str, OutputConfig]) -> Output:
         name, output = config
-        return output.build(OutputContext(name, self, self.events))
+        deltas = self._told.setdefault(name, Deltas(time.time()))
+        return output.build(OutputContext(name, self, self.events, deltas))
 
     async def reload(self, config: AdapterConfig) -> None:
         """Put changed inputs, transforms and outputs in force; the store and its counters survive.
@@ -212,6 +216,7 @@ class Adapter(Pattern[AdapterConfig]):
             (self._outputs, list(named(config.outputs))),
         )
         # From here on nothing waits: the new configuration is in force as a whole.
+        self._told = {name: self._told[name] for name, _ in named(config.outputs)}
         old, self.config, self._transforms = self.config, config, transforms
         if (config.mapping, config.mapping_defaults) != (old.mapping, old.mapping_defaults):
             self.store.mapper = Mapper(config.mapping, config.mapping_defaults)

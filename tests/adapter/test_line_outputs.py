@@ -18,7 +18,7 @@ from podpatterns.adapter.config import AdapterConfig
 from podpatterns.adapter.deltas import ROUNDS, Deltas, adds_up
 from podpatterns.adapter.events import AdapterEvents
 from podpatterns.adapter.inputs.statsd import StatsdConfig
-from podpatterns.adapter.outputs import OutputContext
+from podpatterns.adapter.outputs import OutputConfig, OutputContext
 from podpatterns.adapter.outputs.cloudwatch import CloudwatchConfig
 from podpatterns.adapter.outputs.graphite import GraphiteConfig
 from podpatterns.adapter.outputs.influx import InfluxConfig as InfluxOutputConfig
@@ -31,7 +31,7 @@ from podpatterns.adapter.pushing import Push, PushConfig
 from podpatterns.adapter.runtime import Adapter
 from podpatterns.adapter.transforms.cumulative import CumulativeConfig
 from podpatterns.adapter.transforms.delta import DeltaConfig
-from podpatterns.errors import Rejected, Retryable
+from podpatterns.errors import Rejected, Retryable, StartError
 from podpatterns.formats import emf, openmetrics, statsd, statsd_lines
 from podpatterns.formats.families import Family
 from podpatterns.runtime.schema import component_type
@@ -158,6 +158,33 @@ def test_lines_in_every_style(tags: statsd_lines.Tags, expected: list[str]) -> N
     assert lines == expected
     for line in lines:
         assert statsd.parse(line.rstrip().encode()).values
+
+
+async def test_a_change_of_an_output_loses_nothing_and_tells_nothing_twice() -> None:
+    """What it had told is known to the one that takes its place, also to one that is put back after a bad change."""
+    page = PrometheusConfig(listen=ANY, final_scrape=Duration("0s"))
+    taker = AdapterConfig(inputs=[StatsdConfig(listen=ANY, protocol="tcp")], outputs=[page], own_metrics=False)
+    async with Adapter(taker) as far:
+        address = far.inputs[0].address  # type: ignore[attr-defined]
+
+        def config(hours: int, *more: OutputConfig) -> AdapterConfig:
+            output = StatsdOutputConfig(address=address, protocol="tcp", interval=Duration(f"{hours}h"))
+            return AdapterConfig(inputs=[StatsdConfig(listen=ANY)], outputs=[output, *more], own_metrics=False)
+
+        async with Adapter(config(1)) as adapter:
+            adapter.feed(b"a:3|c")
+            await adapter.reload(config(2))
+            adapter.feed(b"a:4|c\nb:1|c")
+            with socket.create_server(("127.0.0.1", 0)) as server:
+                taken = PrometheusConfig(listen=Address(f"127.0.0.1:{server.getsockname()[1]}"))
+                with pytest.raises(StartError):
+                    await adapter.reload(config(3, taken))
+            adapter.feed(b"a:5|c")
+        async with asyncio.timeout(10):
+            while b"a_total 12\n" not in await far.page():  # noqa: ASYNC110 - over a connection there is no event
+                await asyncio.sleep(0.01)
+        assert b"b_total 1\n" in await far.page()
+        assert adapter.events.lost == {}
 
 
 async def test_what_statsd_is_sent_is_what_was_counted(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from podpatterns.adapter.outputs import OutputConfig, OutputContext
 from podpatterns.adapter.outputs.graphite import GraphiteConfig as GraphiteOutputConfig
 from podpatterns.adapter.outputs.influx import InfluxConfig as InfluxOutputConfig
 from podpatterns.adapter.outputs.otlp import OtlpConfig
+from podpatterns.adapter.outputs.prometheus import PrometheusConfig
 from podpatterns.adapter.outputs.remote_write import RemoteWriteConfig
 from podpatterns.adapter.pushing import Push, PushConfig, Waiting
 from podpatterns.adapter.runtime import Adapter
@@ -258,6 +259,19 @@ async def test_the_last_samples_are_delivered_at_the_end() -> None:
         values = receiver.values("a_total")
         assert values[0] == 7.0
         assert values[1] != values[1]
+
+
+async def test_an_output_that_is_taken_out_delivers_its_last_samples() -> None:
+    """As at the end: what has come since the last interval, and the end of every series."""
+    async with receiving() as receiver:
+        config = made(receiver.url, interval="1h")
+        async with Adapter(config) as adapter:
+            adapter.feed(b"a:7|c")
+            page = PrometheusConfig(listen=ANY, final_scrape=Duration("0s"))
+            await adapter.reload(AdapterConfig(inputs=config.inputs, outputs=[page], own_metrics=False))
+            values = receiver.values("a_total")
+            assert values[0] == 7.0
+            assert values[1] != values[1]
 
 
 @pytest.mark.holds("remote write retries")

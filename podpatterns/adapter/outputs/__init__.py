@@ -6,11 +6,13 @@ To add one: a file here, or an entry point in the group `podpatterns.adapter.out
 from __future__ import annotations
 
 import asyncio
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
+from podpatterns.adapter.deltas import Deltas
 from podpatterns.adapter.events import AdapterEvents
 from podpatterns.adapter.naming import NamedConfig
 from podpatterns.formats.families import Family
@@ -33,6 +35,8 @@ class OutputContext:
     """What it is called in metrics and events."""
     source: Source
     events: AdapterEvents
+    deltas: Deltas = field(default_factory=lambda: Deltas(time.time()))
+    """What was told before, for those who tell changes: it outlives a change of the output's configuration."""
 
 
 class Output(ABC):
@@ -51,6 +55,9 @@ class Output(ABC):
 
     async def drain(self, deadline: Deadline) -> None:  # noqa: B027 - what most need not do
         """Deliver what has not been delivered."""
+
+    async def leave(self) -> None:  # noqa: B027 - what most need not do
+        """Deliver what would be lost with it, before another one takes its place; the store goes on."""
 
     async def stop(self) -> None:  # noqa: B027 - what most need not do
         """Close everything."""

@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Literal
 import msgspec
 
 from podpatterns.adapter.carriers import Carrier, Datagrams, File, StandardOutput, Stream, check_destination
-from podpatterns.adapter.deltas import Deltas, adds_up
+from podpatterns.adapter.deltas import adds_up
 from podpatterns.adapter.outputs import Output, OutputContext
 from podpatterns.adapter.pushing import Carried, PushConfig, bodies
 from podpatterns.formats import emf
@@ -96,7 +96,7 @@ class Cloudwatch(Carried):
     def __init__(self, config: CloudwatchConfig, carrier: Carrier, context: OutputContext) -> None:
         super().__init__(config, carrier, context)
         self.config = config
-        self._deltas = Deltas(time.time())
+        self._deltas = context.deltas
         about = {"LogGroupName": config.log_group, "LogStreamName": config.log_stream}
         self._about = {name: value for name, value in about.items() if value}
 

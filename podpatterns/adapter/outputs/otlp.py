@@ -9,7 +9,6 @@ from typing import Any, ClassVar, Literal
 
 import msgspec
 
-from podpatterns.adapter.deltas import Deltas
 from podpatterns.adapter.outputs import Output, OutputContext
 from podpatterns.adapter.posting import Answer, Post, PostConfig
 from podpatterns.formats import otlp_messages, otlp_metrics
@@ -56,20 +55,19 @@ class Otlp(Post):
     def __init__(self, config: OtlpConfig, context: OutputContext) -> None:
         super().__init__(config, {"Content-Type": CONTENT_TYPES[config.encoding]}, context)
         self._resource, self._encoding = config.resource, config.encoding
-        self._began = self._before = time.time()
-        self._deltas = Deltas(self._began) if config.temporality == "delta" else None
+        self._deltas, self._cumulative = context.deltas, config.temporality == "cumulative"
 
     def encode(self, families: Sequence[Family], now: float) -> list[bytes]:
         """One body, or none where there is nothing to say."""
         left_out: Counter[str] = Counter()
-        if self._deltas is None:
-            began = min(self._began, now)
+        if self._cumulative:
+            began = min(self._deltas.began, now)
             request = otlp_metrics.request(families, self._resource, now, began, left_out=left_out)
         else:
             summed = [each for each in families if each.kind in ("counter", "histogram")]
             others = [each for each in families if each.kind not in ("counter", "histogram")]
+            began = self._deltas.before
             told = [*self._deltas.changes(summed, now), *others]
-            began, self._before = self._before, now
             request = otlp_metrics.request(told, self._resource, now, began, otlp_messages.DELTA, left_out=left_out)
         for reason, count in (+left_out).items():
             self.left_out(reason, count)
@@ -78,7 +76,7 @@ class Otlp(Post):
 
     def render(self, families: Sequence[Family], accept: str) -> tuple[bytes, str]:  # noqa: ARG002 - it has one form
         """Everything, as sums."""
-        request = otlp_metrics.request(families, self._resource, time.time(), self._began)
+        request = otlp_metrics.request(families, self._resource, time.time(), self._deltas.began)
         return self._written(request), CONTENT_TYPES[self._encoding]
 
     def again(self, status: int) -> bool:

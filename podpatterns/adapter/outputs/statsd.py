@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from typing import Annotated, ClassVar, Literal
 
 import msgspec
 
 from podpatterns.adapter.carriers import Carrier, Datagrams, Stream, check_destination
-from podpatterns.adapter.deltas import Deltas, adds_up
+from podpatterns.adapter.deltas import adds_up
 from podpatterns.adapter.outputs import Output, OutputContext
 from podpatterns.adapter.pushing import Carried, PushConfig, bodies
 from podpatterns.formats import statsd_lines
@@ -77,7 +76,7 @@ class Statsd(Carried):
     def __init__(self, config: StatsdConfig, carrier: Carrier, context: OutputContext) -> None:
         super().__init__(config, carrier, context)
         self.config = config
-        self._deltas = Deltas(time.time())
+        self._deltas = context.deltas
 
     def encode(self, families: Sequence[Family], now: float) -> list[bytes]:
         """Bodies of up to 5,000 lines."""

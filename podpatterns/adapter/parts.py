@@ -7,6 +7,7 @@ Without that, a change that comes while the adapter starts could close a part th
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack
 from typing import Any, Generic, TypeVar
@@ -16,6 +17,10 @@ from podpatterns.adapter.inputs import Input
 from podpatterns.adapter.logs import Log
 from podpatterns.adapter.outputs import Output
 from podpatterns.errors import PodpatternsError, ServiceError, StartError
+from podpatterns.runtime.service import Deadline
+
+LEAVING = 1.0
+"""Seconds for an input that is exchanged to take in what has arrived; more comes while a sender does not stop."""
 
 Part = Input | Log | Health | Output
 P = TypeVar("P", bound=Part)
@@ -128,9 +133,12 @@ class Parts:
             self._run(part)
 
     async def _leave(self, part: Part) -> None:
+        """Stop it, after it has taken in or delivered what would be gone with it."""
         try:
             if self._open and isinstance(part, Output):
                 await part.leave()
+            elif self._open and isinstance(part, Input):
+                await part.drain(Deadline(time.monotonic() + LEAVING, time.monotonic))
         finally:
             await self._stop(part)
 

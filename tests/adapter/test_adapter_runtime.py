@@ -34,7 +34,7 @@ from podpatterns.runtime.components import load_all, slot_of
 from podpatterns.runtime.decode import decode
 from podpatterns.runtime.nodes import parse as yaml
 from podpatterns.runtime.service import Deadline, Request
-from podpatterns.runtime.units import Address, Duration, FunctionRef, Url
+from podpatterns.runtime.units import Address, Duration, FunctionRef, Size, Url
 from tests.adapter.looking import until, values
 
 ANY = Address("127.0.0.1:0")
@@ -352,6 +352,17 @@ async def test_a_change_before_it_runs_leaves_nothing_behind() -> None:
     await adapter.stop()
     with pytest.raises(StartError, match="ending"):
         await adapter.reload(made())
+
+
+async def test_an_input_that_is_exchanged_takes_in_what_has_arrived() -> None:
+    """The datagrams that lie in its socket would be gone with it."""
+    async with Adapter(made(StatsdConfig(listen=ANY, buffer=Size("1MiB")))) as adapter:
+        address = adapter.inputs[0].address  # type: ignore[attr-defined]
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            for _ in range(500):
+                sender.sendto(b"a:1|c", (address.host, address.port))
+        await adapter.reload(made(StatsdConfig(listen=ANY, protocol="tcp")))
+        assert samples(await adapter.page())["a_total"] == 500
 
 
 async def test_drain_waits_for_one_more_scrape() -> None:

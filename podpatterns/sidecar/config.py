@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import msgspec
@@ -93,6 +94,9 @@ class SidecarConfig(PatternConfig, frozen=True, kw_only=True):
                 )
             if kind in {"parse cri", "parse docker"} and index:
                 raise InvalidField(f"transforms[{index}]", "parse with format: cri or docker must stand first")
+        for field, path in self._written():
+            if any(each.reads(path) for each in self.inputs):
+                raise InvalidField(field, f"an input reads {path}: what is written there would be shipped, for ever")
         if not self.batch:
             raise InvalidField("batch", "must be more than nothing")
         if self.memory < 2 * self.batch:
@@ -103,6 +107,22 @@ class SidecarConfig(PatternConfig, frozen=True, kw_only=True):
             raise InvalidField(
                 "retry_cap", "must be longer than 0s: an output that is down would be asked without a pause"
             )
+
+    def _written(self) -> Iterator[tuple[str, str]]:
+        """Every file that is written, by the field that says so."""
+        yield "checkpoint", self.checkpoint
+        yield "dead_letters", str(self.dead_letters_path)
+        for index, output in enumerate(self.outputs):
+            for name in sorted(output.WRITES):
+                paths = getattr(output, name) or ()
+                yield from (
+                    (f"outputs[{index}].{name}", path) for path in ([paths] if isinstance(paths, str) else paths)
+                )
+
+    @property
+    def dead_letters_path(self) -> Path:
+        """Where the dead letters are."""
+        return Path(self.dead_letters or Path(self.checkpoint).with_name("dead-letters.ndjson"))
 
     def build(self, context: Context) -> Sidecar:
         """The runtime."""

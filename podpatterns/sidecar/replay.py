@@ -28,7 +28,7 @@ from podpatterns.sidecar.durable import locked
 from podpatterns.sidecar.inputs import Emit, Input, InputConfig, InputContext
 from podpatterns.sidecar.ledger import Account
 from podpatterns.sidecar.outputs import OutputConfig
-from podpatterns.sidecar.runtime import Sidecar, dead_letters_path, named
+from podpatterns.sidecar.runtime import Sidecar, named
 
 TRANSFORM = "transform"
 """Who has refused a record that a transform failed on: it goes through the transforms again, and to every output."""
@@ -129,7 +129,7 @@ async def replay(
     Raises:
         PodpatternsError: there are none, or the file or the output's name makes no sense.
     """
-    path = letters or dead_letters_path(config)
+    path = letters or config.dead_letters_path
     taken = path.with_name(f"{path.name}.replaying")
     found = read(take(path, taken))
     outputs = dict(named(config.outputs))

@@ -49,7 +49,7 @@ class Sidecar(Pattern[SidecarConfig]):
         self._used = 0
         self.checkpoint = Checkpoint(config.checkpoint, self._document, self.events)
         self._letters = DeadLetters(
-            dead_letters_path(config),
+            config.dead_letters_path,
             self.events,
             Backoff(cap=config.retry_cap),
         )
@@ -286,11 +286,6 @@ class Sidecar(Pattern[SidecarConfig]):
             yield f"checkpoint: {self.checkpoint.trouble}"
         if self._letters.trouble:
             yield f"dead letters: {self._letters.trouble}"
-
-
-def dead_letters_path(config: SidecarConfig) -> Path:
-    """Where the dead letters of a sidecar are."""
-    return Path(config.dead_letters or Path(config.checkpoint).with_name("dead-letters.ndjson"))
 
 
 def output_keys(configs: Sequence[OutputConfig]) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 import podpatterns
-from podpatterns.errors import StartError
+from podpatterns.errors import ConfigError, StartError
 from podpatterns.runtime.config import loads
 from podpatterns.runtime.decode import decode
 from podpatterns.runtime.nodes import parse
@@ -154,6 +154,52 @@ async def test_what_needs_a_restart_is_said(tmp_path: Path, field: str) -> None:
         await sidecar.acknowledged(1)
     assert [record["message"] for record in shipped(tmp_path)] == ["one"]
     assert "v" not in shipped(tmp_path)[0]
+
+
+# --- what is read and written at once ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("paths", "path", "read"),
+    [
+        ("[/logs/*.log]", "/logs/out.log", True),
+        ("[/logs/*.log]", "/logs/out.log.1", True),
+        ("[/logs/*.log], rotated: false", "/logs/out.log.1", False),
+        ("[/logs/*.log], exclude: ['out*']", "/logs/out.log", False),
+        ("[/logs/*.log]", "/logs/out.ndjson", False),
+        ("[/logs/*.log]", "/logs/deep/out.log", False),
+        ("[/logs/*/a.log]", "/logs/b/a.log", True),
+        ("[/logs/*/a.log]", "/logs/b/c/a.log", False),
+        ("[/logs/**/*.log]", "/logs/out.log", True),
+        ("[/logs/**/*.log]", "/logs/b/c/out.log", True),
+        ("[/logs/**/*.log]", "/other/out.log", False),
+        ("[logs/*.log]", "logs/out.log", True),
+    ],
+)
+def test_what_would_be_shipped_for_ever_is_refused(paths: str, path: str, read: bool) -> None:
+    """An output that writes where an input reads: each record would become another one."""
+    text = (
+        f"sidecar: {{inputs: [{{type: stdin}}, {{type: tail, paths: {paths}}}], "
+        f"outputs: [{{type: stdout}}, {{type: file, path: {path}}}]}}"
+    )
+    if not read:
+        loads([("a.yaml", text)], {})
+        return
+    with pytest.raises(ConfigError, match=r"a\.yaml:1:\d+: sidecar\.outputs\[1\]\.path: an input reads .*, for ever"):
+        loads([("a.yaml", text)], {})
+
+
+@pytest.mark.parametrize("field", ["checkpoint", "dead_letters"])
+def test_nor_are_notes_of_its_own(field: str) -> None:
+    """The same for the checkpoint and for dead letters, also where those are by default."""
+    more = {"checkpoint": "checkpoint: /logs/x.json", "dead_letters": "checkpoint: /logs/state"}[field]
+    for pattern, good in (("/logs/*.log", True), ("/logs/*json", False)):
+        text = f"sidecar: {{inputs: [{{type: tail, paths: ['{pattern}']}}], outputs: [{{type: stdout}}], {more}}}"
+        if good:
+            loads([("a.yaml", text)], {})
+        else:
+            with pytest.raises(ConfigError, match=rf"sidecar\.{field}: an input reads /logs/"):
+                loads([("a.yaml", text)], {})
 
 
 # --- the ledger -------------------------------------------------------------------------------------------------------

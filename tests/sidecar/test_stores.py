@@ -581,6 +581,14 @@ async def test_splunk_silence_is_no_acknowledgement(acks: dict[str, bool], monke
         ("{type: loki, url: 'http://x', labels: {}}", "at least one label"),
         ("{type: loki, url: 'http://x', labels: {a-b: c}}", '"a-b" is no label'),
         ("{type: loki, url: 'http://x', labels: {a: b}, headers: {Host: y}}", "Host is set by the output itself"),
+        (
+            "{type: loki, url: 'http://x', labels: {a: b}, label_fields: [c, 0d]}",
+            r"label_fields\[1\]: \"0d\" is no label",
+        ),
+        (
+            "{type: loki, url: 'http://x', labels: {a: b}, label_fields: [c-d, c.d]}",
+            r'label_fields\[1\]: "c.d" and "c-d" are one label, c_d',
+        ),
         ("{type: elasticsearch, url: 'http://x', index: Logs}", "index"),
         ("{type: elasticsearch, url: 'http://x', index: _bulk}", "index"),
     ],

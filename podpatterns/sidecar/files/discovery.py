@@ -91,6 +91,12 @@ class Discovery:
             patterns.append((directory, re.compile(f"{body}{suffix}")))
         return patterns
 
+    def would_find(self, path: str) -> bool:
+        """Whether a file of this name would be read, if it were there. Pure."""
+        directory, name = os.path.split(path)
+        patterns = [pattern for where, pattern in self._patterns if _matches(where.split("/"), directory.split("/"))]
+        return self._wanted(name, path, patterns)
+
     def directories(self) -> Directories:
         """Where to look."""
         found = Directories()
@@ -156,6 +162,15 @@ class Discovery:
         return any(pattern.fullmatch(name) for pattern in patterns) and not any(
             fnmatch.fnmatch(path, each) or fnmatch.fnmatch(name, each) for each in self.exclude
         )
+
+
+def _matches(pattern: Sequence[str], parts: Sequence[str]) -> bool:
+    """Whether a directory is one that a pattern stands for, each in its parts."""
+    if not pattern:
+        return not parts
+    if pattern[0] == "**":
+        return any(_matches(pattern[1:], parts[at:]) for at in range(len(parts) + 1))
+    return bool(parts) and fnmatch.fnmatchcase(parts[0], pattern[0]) and _matches(pattern[1:], parts[1:])
 
 
 def _is_text(path: str) -> bool:

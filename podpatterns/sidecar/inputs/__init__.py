@@ -114,6 +114,10 @@ class Input(ABC):
 class InputConfig(ComponentConfig, frozen=True, kw_only=True):
     """Base of the inputs' configurations."""
 
+    def reads(self, path: str) -> bool:  # noqa: ARG002 - for those that read files
+        """Whether it would read a file of this name."""
+        return False
+
     def build(self, context: InputContext) -> Input:
         """The input; nothing is opened before its `start`."""
         raise NotImplementedError

@@ -53,7 +53,7 @@ class TailConfig(InputConfig, frozen=True, kw_only=True):
 
     paths: Annotated[tuple[Path, ...], msgspec.Meta(min_length=1)]
     """Files to follow, as patterns with `*`, `?` and `[…]`; `**` in the directory part stands for any depth. A file
-    that appears later is followed from its beginning."""
+    that appears later is followed from its beginning. One whose name is not UTF-8 is not read, which is said."""
 
     exclude: tuple[Path, ...] = ()
     """Patterns of paths or names that are not read although `paths` matches them."""
@@ -114,6 +114,14 @@ class TailConfig(InputConfig, frozen=True, kw_only=True):
         if not self.poll:
             raise InvalidField("poll", "must be longer than 0s: the files are looked at in between")
 
+    def reads(self, path: str) -> bool:
+        """Whether a pattern matches it."""
+        return self.discovery().would_find(path)
+
+    def discovery(self) -> Discovery:
+        """What looks for the files."""
+        return Discovery(self.paths, self.exclude, self.rotated)
+
     def build(self, context: InputContext) -> Tail:
         """The input."""
         return Tail(self, context)
@@ -130,7 +138,7 @@ class Tail(Input):
         self._read_bytes = context.events.read_bytes(context.name)
         self._watches = Watches(context.events.directory_polled)
         self._followed = Followed(
-            Discovery(config.paths, config.exclude, config.rotated),
+            config.discovery(),
             self._watches,
             self._follower,
             encoding=self._encoding,

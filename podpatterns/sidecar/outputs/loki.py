@@ -74,6 +74,14 @@ class LokiConfig(PostingConfig, frozen=True, kw_only=True):
         for name in self.labels:
             if not _LABEL.fullmatch(name):
                 raise InvalidField("labels", f'"{name}" is no label: letters, digits and _ only, and no digit first')
+        names: dict[str, str] = {}
+        for index, field in enumerate(self.label_fields):
+            name = label(field)
+            if not _LABEL.fullmatch(name):
+                raise InvalidField(f"label_fields[{index}]", f'"{field}" is no label; give it another name by `rename`')
+            if name in names:
+                raise InvalidField(f"label_fields[{index}]", f'"{field}" and "{names[name]}" are one label, {name}')
+            names[name] = field
 
     def build(self) -> Loki:
         """The output."""
@@ -177,7 +185,7 @@ def entries(config: LokiConfig, batch: Batch, now: int) -> Iterator[Entry]:
 
 def push(config: LokiConfig, items: Iterable[Entry]) -> bytes:
     """The body of a push: entries by their stream."""
-    names = [re.sub(r"[^a-zA-Z0-9_]", "_", name) for name in config.label_fields]
+    names = [label(name) for name in config.label_fields]
     streams: dict[tuple[str, ...], list[tuple[str, str]]] = {}
     for texts, when, line in items:
         streams.setdefault(texts, []).append((str(when), line))
@@ -186,6 +194,11 @@ def push(config: LokiConfig, items: Iterable[Entry]) -> bytes:
         labels = {name: text for name, text in zip(names, texts, strict=True) if text}
         pushed.append({"stream": {**labels, **config.labels}, "values": values})
     return msgspec.json.encode({"streams": pushed})
+
+
+def label(field: str) -> str:
+    """The label that a field becomes."""
+    return re.sub(r"[^a-zA-Z0-9_]", "_", field)
 
 
 def _texts(column: list[Any]) -> list[str]:

@@ -20,7 +20,8 @@ from typing import Protocol, TypeVar
 
 from podpatterns.adapter.slots import Counter, Distribution, Gauge, Scaled, Set, Slot, Way
 from podpatterns.adapter.store import Store
-from podpatterns.formats.statsd import Line, Refused, Skipped, number, parse
+from podpatterns.formats.refusal import Refused, number
+from podpatterns.formats.statsd import Line, Skipped, parse
 
 MAX_LINE = 8192
 """Bytes; what no client sends. Bounds the memory that one remembered text can take."""

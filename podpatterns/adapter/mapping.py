@@ -16,7 +16,8 @@ from functools import partial
 from podpatterns.adapter.mapping_config import GROUP, MappingDefaultsConfig, MappingRuleConfig, Observed
 from podpatterns.adapter.relabelling import expand
 from podpatterns.formats.families import metric_name
-from podpatterns.formats.statsd import Refused, Type
+from podpatterns.formats.refusal import Refused
+from podpatterns.formats.statsd import Type
 
 KINDS: dict[Type, str] = {"c": "counter", "g": "gauge", "ms": "observer", "h": "observer", "d": "observer", "s": "set"}
 """What rules call the types of lines."""

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from math import isfinite
 
-from podpatterns.formats.statsd import Refused
+from podpatterns.formats.refusal import Refused
 
 SET_LIMIT = 65_536
 """Members of one set that are remembered in a window, some 6 MB at most; a set beyond stays at this number."""

@@ -20,7 +20,8 @@ from podpatterns.adapter.natives import Native, Resolution
 from podpatterns.adapter.slots import Counter, Discard, Distribution, Gauge, Scaled, Set, Slot, Way
 from podpatterns.formats.families import Family, Kind, block, metric_name
 from podpatterns.formats.numbers import number
-from podpatterns.formats.statsd import Line, Refused
+from podpatterns.formats.refusal import Refused
+from podpatterns.formats.statsd import Line
 
 OVERFLOW = block([OVERFLOW_LABEL])
 """The labels of the series that takes what has no room in the budget."""

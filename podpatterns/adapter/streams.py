@@ -16,7 +16,7 @@ from podpatterns.formats.exponential import Exponential
 from podpatterns.formats.families import Family, block, with_label
 from podpatterns.formats.numbers import number
 from podpatterns.formats.otlp_points import Buckets, Head, Point, Quantiles, Value
-from podpatterns.formats.statsd import Refused
+from podpatterns.formats.refusal import Refused
 
 
 @dataclass(slots=True)

@@ -20,7 +20,8 @@ from podpatterns.adapter.slots import Distribution, Way
 from podpatterns.formats.json_text import text
 from podpatterns.formats.line_rows import Row
 from podpatterns.formats.numbers import floats, scaled
-from podpatterns.formats.statsd import Line, Refused, number
+from podpatterns.formats.refusal import Refused, number
+from podpatterns.formats.statsd import Line
 
 Kind = Literal["counter", "gauge", "histogram"]
 

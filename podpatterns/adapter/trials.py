@@ -20,7 +20,8 @@ from podpatterns.adapter.slots import Way
 from podpatterns.adapter.store import Shape, Store
 from podpatterns.adapter.transforms import Transform
 from podpatterns.formats.families import Blocks, Family
-from podpatterns.formats.statsd import REASONS, Line
+from podpatterns.formats.refusal import REASONS
+from podpatterns.formats.statsd import Line
 from podpatterns.runtime.schema import component_type
 from podpatterns.runtime.telemetry import Telemetry
 

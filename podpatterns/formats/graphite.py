@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 
 from podpatterns.formats.families import foreign_label
 from podpatterns.formats.points import Point
-from podpatterns.formats.statsd import Refused, number
+from podpatterns.formats.refusal import Refused, number
 
 _NOT_NAME = re.compile(r"[\s;~]")
 _NOT_TAG = re.compile(r"[\s;~!^=]")

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from math import isfinite
 from typing import Any
 
-from podpatterns.formats.statsd import Refused, number
+from podpatterns.formats.refusal import Refused, number
 
 _CONSTANTS = frozenset(
     {

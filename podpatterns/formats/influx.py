@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from podpatterns.formats.points import Point
-from podpatterns.formats.statsd import Refused, number
+from podpatterns.formats.refusal import Refused, number
 
 PRECISIONS = {"ns": 1e-9, "n": 1e-9, "us": 1e-6, "u": 1e-6, "µ": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 """Seconds of a timestamp's unit, by the names that `precision` has in both versions of the HTTP interface."""

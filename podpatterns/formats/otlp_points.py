@@ -20,7 +20,7 @@ from podpatterns.formats import otlp_messages as otlp
 from podpatterns.formats import otlp_names
 from podpatterns.formats.exponential import Exponential
 from podpatterns.formats.families import RESERVED, Kind, Labels, block
-from podpatterns.formats.statsd import Refused
+from podpatterns.formats.refusal import Refused
 
 _SHORT = 500
 """Characters of attributes whose block is remembered; a stranger's long ones would fill the memory."""

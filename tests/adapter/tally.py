@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from podpatterns.formats.statsd import REASONS
+from podpatterns.formats.refusal import REASONS
 
 
 class Tally:

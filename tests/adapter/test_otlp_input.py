@@ -31,7 +31,7 @@ from podpatterns.adapter.streams import Streams, _added
 from podpatterns.formats.exponential import Exponential
 from podpatterns.formats.families import block
 from podpatterns.formats.otlp_points import Buckets, Head, Point, Quantiles, Value
-from podpatterns.formats.statsd import Refused
+from podpatterns.formats.refusal import Refused
 from podpatterns.runtime.service import Request
 from podpatterns.runtime.units import Address, Duration, Size, Url
 from tests.adapter.bomb.attack import explode_otlp

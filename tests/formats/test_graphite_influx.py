@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from podpatterns.formats import graphite, influx
 from podpatterns.formats.families import Family
 from podpatterns.formats.points import Point, points
-from podpatterns.formats.statsd import Refused
+from podpatterns.formats.refusal import Refused
 
 label = st.from_regex(r"[a-z_][a-z0-9_]{0,8}", fullmatch=True).filter(lambda text: text not in ("le", "quantile"))
 finite = st.floats(allow_nan=False, allow_infinity=False)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from podpatterns.formats.graphite_pickle import read
-from podpatterns.formats.statsd import REASONS, Refused
+from podpatterns.formats.refusal import REASONS, Refused
 
 names = st.text(st.characters(exclude_categories=["Cs"]), max_size=300)
 numbers = st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False)

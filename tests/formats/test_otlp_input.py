@@ -17,7 +17,7 @@ from podpatterns.formats.otlp_points import Buckets, Naming, Point, Quantiles, p
 from podpatterns.formats.prometheus import parse
 from podpatterns.formats.protobuf import varint
 from podpatterns.formats.protobuf_messages import encode
-from podpatterns.formats.statsd import Refused
+from podpatterns.formats.refusal import Refused
 
 NAMES = [
     ("http.server.duration", "ms", "histogram", "http_server_duration_milliseconds"),

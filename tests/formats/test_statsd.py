@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podpatterns.formats.statsd import REASONS, Line, Refused, Skipped, parse, render
+from podpatterns.formats.refusal import REASONS, Refused
+from podpatterns.formats.statsd import Line, Skipped, parse, render
 
 READ = {
     "a:1|c": Line("a", "c", ("1",)),

@@ -31,8 +31,8 @@ from podpatterns.formats import (
 )
 from podpatterns.formats.exposition import Malformed
 from podpatterns.formats.families import Blocks, Family
+from podpatterns.formats.refusal import REASONS, Refused
 from podpatterns.formats.remote_write import read as read_remote_write
-from podpatterns.formats.statsd import REASONS, Refused
 from tests.adapter.tally import Tally
 
 

@@ -11,7 +11,8 @@ from podpatterns.adapter.intake import MAX_LINE, Intake, Sink, shown, told
 from podpatterns.adapter.receiving import Connections, Datagrams
 from podpatterns.formats import graphite
 from podpatterns.formats.families import Family
-from podpatterns.formats.statsd import Line, Refused, number
+from podpatterns.formats.refusal import Refused, number
+from podpatterns.formats.statsd import Line
 from podpatterns.runtime.units import Address, Size
 
 

@@ -14,7 +14,8 @@ from podpatterns.adapter.receiving import Connections, Datagrams
 from podpatterns.formats import influx
 from podpatterns.formats.content_encoding import TooLarge, unpacked
 from podpatterns.formats.families import foreign_label
-from podpatterns.formats.statsd import Line, Refused
+from podpatterns.formats.refusal import Refused
+from podpatterns.formats.statsd import Line
 from podpatterns.runtime.http_server import HttpReply, HttpRequest
 from podpatterns.runtime.units import Address, Size
 

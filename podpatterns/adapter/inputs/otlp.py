@@ -17,7 +17,7 @@ from podpatterns.formats.content_encoding import TooLarge, unpacked
 from podpatterns.formats.families import Family
 from podpatterns.formats.protobuf import chunk
 from podpatterns.formats.protobuf_messages import encode
-from podpatterns.formats.statsd import Refused
+from podpatterns.formats.refusal import Refused
 from podpatterns.runtime.http_server import HttpReply, HttpRequest
 from podpatterns.runtime.schema import InvalidField
 from podpatterns.runtime.service import Deadline

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 import msgspec
@@ -128,9 +128,7 @@ class AdapterConfig(PatternConfig, frozen=True, kw_only=True):
         check_names("logs", self.logs)
         check_names("outputs", self.outputs)
         check_sources(self.inputs)
-        alone = [index for index, log in enumerate(self.logs) if log.ALONE]
-        if len(alone) > 1:
-            raise InvalidField(f"logs[{alone[1]}]", "is a second one on standard input, of which each would get a part")
+        _check_apart(self.logs)
 
         wrong = []
         for index, rule in enumerate(self.mapping):
@@ -172,3 +170,17 @@ class AdapterConfig(PatternConfig, frozen=True, kw_only=True):
         from podpatterns.adapter.explain import explain
 
         return explain(self, sample)
+
+
+def _check_apart(logs: Sequence[LogConfig]) -> None:
+    """Blame a log that would take away what another one reads, or spoil what it writes. Raises InvalidField."""
+    alone = [index for index, log in enumerate(logs) if log.ALONE]
+    if len(alone) > 1:
+        raise InvalidField(f"logs[{alone[1]}]", "is a second one on standard input, of which each would get a part")
+    written: dict[str, str] = {}
+    for index, log in enumerate(logs):
+        for field, path in log.writes():
+            place = f"logs[{index}].{field}"
+            other = written.setdefault(path, place)
+            if other != place:
+                raise InvalidField(place, f"{path} is also {other}; two logs need a file each")

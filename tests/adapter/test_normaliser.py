@@ -229,6 +229,22 @@ def test_standard_input_is_read_by_one_log():
         AdapterConfig(logs=[log, log])
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "blamed"),
+    [
+        ({"position": "/p"}, {"position": "/p"}, "logs[1].position"),
+        ({"output": {"path": "/p"}}, {"output": {"path": "/p"}}, "logs[1].output.path"),
+        ({"output": {"path": "/p"}}, {"position": "/p"}, "logs[1].position"),
+    ],
+)
+def test_no_two_logs_write_one_file(first, second, blamed):
+    """A position would be that of the other log, and a rotation would take its file away."""
+    logs = [configured(type="file", path=path, format="json", **more) for path, more in (("/a", first), ("/b", second))]
+    with pytest.raises(ValueError, match=r"/p is also logs\[0\]") as caught:
+        AdapterConfig(logs=logs)
+    assert caught.value.field == blamed
+
+
 def test_logfmt_as_output():
     """The same records, in the other form."""
     made = normaliser(format="json", output={"form": "logfmt"})

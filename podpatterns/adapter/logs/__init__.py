@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import tzinfo
 from typing import Any, ClassVar, Literal
@@ -194,6 +194,11 @@ class LogConfig(ComponentConfig, NamedConfig, frozen=True, kw_only=True):
     def build(self, context: LogContext) -> Log:
         """The log; nothing is opened before its `start`."""
         raise NotImplementedError
+
+    def writes(self) -> Iterator[tuple[str, str]]:
+        """Files that nobody else may write, and the fields that name them."""
+        if self.output.path is not None:
+            yield "output.path", self.output.path
 
     @property
     def where(self) -> str:

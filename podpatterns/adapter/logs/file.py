@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, ClassVar
 
@@ -49,6 +50,12 @@ class FileConfig(LogConfig, frozen=True, kw_only=True):
             raise InvalidField("poll", 'must be longer than "0s"')
         if self.output.path == self.path:
             raise InvalidField("output.path", "is the file that is read; write to another one")
+
+    def writes(self) -> Iterator[tuple[str, str]]:
+        """The position as well."""
+        yield from super().writes()
+        if self.position is not None:
+            yield "position", self.position
 
     def build(self, context: LogContext) -> File:
         """The log."""

@@ -5,6 +5,7 @@ What a person asks when a pod hangs: which one is it waiting for, since when, un
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -70,7 +71,8 @@ def _not_through(pod: Pod, other: Member, now: float) -> str:
         if other.message and other.reason != CRASH_LOOP:
             return f"which cannot be created: {other.message}"
         if other.ends:
-            return f"which {_ended(other)} and is started again {_in(other.not_before, now)}"
+            again = "" if pod.ending is not None else f" and is started again {_in(other.not_before, now)}"
+            return f"which {_ended(other)}{again}"
         return "which has not started"
     if other.stage is Stage.POST_START:
         return f"whose postStart has not returned{_since(other, now)}"
@@ -153,8 +155,16 @@ _STAGES: dict[Stage, Callable[[Pod, Member, float], Explanation]] = {
 
 def _ended(member: Member) -> str:
     last = member.ends[-1]
-    said = last.message.strip().partition("\n")[0]
+    said = _words(last.message)
     return f"ended with exit code {last.code}" + (f" ({said[:120]})" if said else "")
+
+
+def _words(message: str) -> str:
+    """The first line of a termination message; of one of our runtimes, which is JSON, the error in it."""
+    try:
+        return str(json.loads(message)["error"])
+    except (ValueError, KeyError, TypeError):
+        return message.strip().partition("\n")[0]
 
 
 def _probe(pod: Pod, member: Member, kind: ProbeKind, now: float) -> str:

@@ -1,5 +1,6 @@
 """The judgement after the end, and what the live summary shows."""
 
+import dataclasses
 import io
 import json
 
@@ -57,6 +58,16 @@ def test_a_container_that_was_never_started_says_what_it_waited_for(play):
     simulation = play([play.container("init")]).until(5).delete().to_the_end()
     assert "was never started" in faults(simulation, then={})["main"][0]
     assert "init, which has not completed" in faults(simulation, then={})["main"][0]
+
+
+def test_a_container_that_waited_for_one_in_back_off_says_how_that_ended(play):
+    """And no longer when it would be started again: the end has come. Of our own messages the error is shown."""
+    simulation = play([play.container("init")], script={"init": [(0, 2)] * 9}).until(5)
+    simulation.pod.members["init"].ends[-1] = dataclasses.replace(
+        simulation.pod.members["init"].ends[-1], message='{"error": "no such file", "patterns": {}}'
+    )
+    (fault,) = faults(simulation.delete().to_the_end(), then={})["main"]
+    assert fault.endswith("while it waited for init, which ended with exit code 2 (no such file)")
 
 
 def test_a_failed_check_of_our_runtimes_is_a_fault_and_another_programs_message_is_not(play):

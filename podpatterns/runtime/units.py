@@ -148,7 +148,9 @@ class Address(str):
             return self
         host, colon, port = value.rpartition(":")
         if not colon:
-            raise ValueError(f'"{value}" is not an address; write "host:port", ":port" or "unix:/path"')
+            port_alone = value.isascii() and value.isdigit() and int(value) <= 65535
+            hint = f'did you mean ":{value}"?' if port_alone else 'write "host:port", ":port" or "unix:/path"'
+            raise ValueError(f'"{value}" is not an address; {hint}')
         if not (port.isascii() and port.isdigit() and int(port) <= 65535):
             raise ValueError(f'"{value}": the port must be a number between 0 and 65535')
         if host.startswith("["):

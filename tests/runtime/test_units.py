@@ -37,6 +37,7 @@ BAD = [
     (Share, "110%", "between"),
     (Share, "half", 'write it as "10%"'),
     (Address, "localhost", '":port"'),
+    (Address, "9102", 'did you mean ":9102"?'),
     (Address, "http://x:80", "without scheme"),
     (Address, "x:port", "between 0 and 65535"),
     (Address, "x:65536", "between 0 and 65535"),

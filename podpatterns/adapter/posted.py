@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from pathlib import Path
 
 from podpatterns.adapter.events import AdapterEvents
 from podpatterns.adapter.inputs import Input
+from podpatterns.adapter.quiet import quiet
 from podpatterns.adapter.receiving import input_listening, named, unix_socket
-from podpatterns.runtime.http_server import Handle, HttpServer
+from podpatterns.runtime.http_server import Handle, HttpReply, HttpRequest, HttpServer
+from podpatterns.runtime.service import Deadline
 from podpatterns.runtime.units import Address
 
 
@@ -20,7 +23,8 @@ class Posted(Input):
         self.address = listen
         """Where it listens; with the real port after `start` where the configured one is 0."""
         self._noun, self._events = noun, events
-        self._server = HttpServer(answer, max_body)
+        self._answer, self._requests = answer, 0
+        self._server = HttpServer(self._counted, max_body)
         self._made: Path | None = None
         """The file of a unix socket, once it is ours."""
 
@@ -34,6 +38,16 @@ class Posted(Input):
         if self.address.path is None:
             self.address = Address(named(self.address.host, port))
         self._events.input_listening(self._noun, str(self.address))
+
+    async def drain(self, deadline: Deadline) -> None:
+        """Answer what has arrived, and what is on its way in the middle of a request."""
+        await quiet(lambda: self._requests, deadline)
+        while self._server.busy and deadline.remaining:  # noqa: ASYNC110 - no event tells that all have an answer
+            await asyncio.sleep(0.005)
+
+    async def _counted(self, request: HttpRequest) -> HttpReply:
+        self._requests += 1
+        return await self._answer(request)
 
     async def stop(self) -> None:
         """Answer what is under way, and close; a unix socket's file goes with it."""

@@ -12,8 +12,9 @@ from pathlib import Path
 from podpatterns.adapter.datagrams import AT_ONCE, DATAGRAM, Reader, reader
 from podpatterns.adapter.events import AdapterEvents
 from podpatterns.adapter.framing import ByLine, Framing, Lines, Overlong
-from podpatterns.adapter.inputs import PushInput
+from podpatterns.adapter.inputs import Input
 from podpatterns.adapter.intake import shown
+from podpatterns.adapter.quiet import quiet
 from podpatterns.runtime.listening import listening
 from podpatterns.runtime.service import Deadline
 from podpatterns.runtime.units import Address
@@ -29,7 +30,7 @@ _MANY = 16 * 1024
 """Bytes in one go that mean a burst: then nothing waits."""
 
 
-class Datagrams(PushInput):
+class Datagrams(Input):
     """Reads many datagrams per wake-up, as many as there are with each call."""
 
     def __init__(self, noun: str, listen: Address, buffer: int, lines: Lines, events: AdapterEvents) -> None:
@@ -42,10 +43,6 @@ class Datagrams(PushInput):
         self._loop: asyncio.AbstractEventLoop
         self._dropped = 0
         self._take: Reader
-
-    def feed(self, data: bytes) -> None:
-        """Lines, separated by newlines."""
-        self._lines.feed(data)
 
     async def start(self) -> None:
         """Bind. Raises StartError when the address is taken."""
@@ -142,7 +139,7 @@ class Datagrams(PushInput):
         return found
 
 
-class Connections(PushInput):
+class Connections(Input):
     """The same over TCP or a unix stream; `framing` says how what comes is cut, by default into lines."""
 
     def __init__(
@@ -159,10 +156,8 @@ class Connections(PushInput):
         self._lines, self._events, self._framing = lines, events, framing
         self._server: asyncio.Server | None = None
         self._open: set[_Connection] = set()
-
-    def feed(self, data: bytes) -> None:
-        """Lines, separated by newlines."""
-        self._lines.feed(data)
+        self._moves = 0
+        """How often something has come: a client, or something of one."""
 
     async def start(self) -> None:
         """Listen. Raises StartError when the address is taken."""
@@ -170,7 +165,7 @@ class Connections(PushInput):
         loop = asyncio.get_running_loop()
 
         def connection() -> _Connection:
-            return _Connection(self._noun, self._framing(self._lines), self._events, self._open)
+            return _Connection(self, self._framing(self._lines))
 
         with input_listening(self._noun, listen):
             if listen.path is not None:
@@ -182,6 +177,10 @@ class Connections(PushInput):
             self.address = Address(named(listen.host, self._server.sockets[0].getsockname()[1]))
         self._events.input_listening(self._noun, f"{self.address} ({'tcp' if listen.path is None else 'stream'})")
 
+    async def drain(self, deadline: Deadline) -> None:
+        """Take in what has arrived, also of clients that have not been accepted yet."""
+        await quiet(lambda: self._moves, deadline)
+
     async def stop(self) -> None:
         """Close the listener and every connection."""
         if self._server is not None:
@@ -192,30 +191,49 @@ class Connections(PushInput):
         for connection in list(self._open):
             connection.close()
 
+    def opened(self, connection: _Connection) -> None:
+        """A client has come."""
+        self._moves += 1
+        self._open.add(connection)
+        self._events.connection_opened(self._noun)
+
+    def moved(self) -> None:
+        """Something of a client has come."""
+        self._moves += 1
+
+    def refused(self, why: str) -> None:
+        """What a client sends cannot be cut into pieces."""
+        self._events.line_refused("too_long", why)
+
+    def closed(self, connection: _Connection, why: str) -> None:
+        """A client has gone, or was sent away."""
+        self._moves += 1
+        self._open.discard(connection)
+        self._events.connection_closed(self._noun, why)
+
 
 class _Connection(asyncio.Protocol):
     """One client."""
 
-    def __init__(self, noun: str, framing: Framing, events: AdapterEvents, register: set[_Connection]) -> None:
-        self._noun, self._framing, self._events, self._register = noun, framing, events, register
+    def __init__(self, among: Connections, framing: Framing) -> None:
+        self._among, self._framing = among, framing
         self._transport: asyncio.BaseTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
-        self._register.add(self)
-        self._events.connection_opened(self._noun)
+        self._among.opened(self)
 
     def data_received(self, data: bytes) -> None:
+        self._among.moved()
         try:
             self._framing.feed(data)
         except Overlong as error:
-            self._events.line_refused("too_long", str(error))
+            self._among.refused(str(error))
             self.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._framing.end()
-        self._register.discard(self)
-        self._events.connection_closed(self._noun, str(exc) if exc else "closed")
+        self._among.closed(self, str(exc) if exc else "closed")
 
     def close(self) -> None:
         if self._transport is not None:

@@ -183,6 +183,11 @@ class HttpServer:
         port: int = self._server.sockets[0].getsockname()[1]
         return port
 
+    @property
+    def busy(self) -> bool:
+        """Whether a request is under way."""
+        return any(self._clients.values())
+
     async def close(self) -> None:
         """Take no more, and give what is under way a moment to end."""
         if self._server is None:

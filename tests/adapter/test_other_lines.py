@@ -74,10 +74,16 @@ async def test_graphite_over_udp_with_mapping_and_budget() -> None:
         assert adapter.events.refused == {"series_budget": 2}
 
 
+def send(adapter: Adapter, datagram: bytes) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.sendto(datagram, ("127.0.0.1", port_of(adapter)))
+
+
 async def test_long_graphite_lines_are_refused() -> None:
     """A line without end is refused, whether it comes in a datagram or over a connection."""
     async with Adapter(made(GraphiteConfig(listen=ANY, protocol="udp"))) as adapter:
-        adapter.inputs[0].feed(b"x" * 9000 + b" 1 1\na 1 1")  # type: ignore[attr-defined]
+        send(adapter, b"x" * 9000 + b" 1 1\na 1 1")
+        await until(lambda: adapter.events.lines == 2)
         assert adapter.events.refused == {"too_long": 1}
         assert await samples(adapter) == {"a": 1.0}
 
@@ -86,10 +92,11 @@ async def test_idle_series_of_other_formats_expire() -> None:
     """An expired series is forgotten with its text, and begins anew with the next line."""
     config = made(GraphiteConfig(listen=ANY, protocol="udp"), series=SeriesConfig(expire=Duration("50ms")))
     async with Adapter(config) as adapter:
-        feed = adapter.inputs[0].feed  # type: ignore[attr-defined]
-        feed(b"a 1 1")
-        await until(lambda: not adapter.store.metrics)
-        feed(b"a 2 1")
+        send(adapter, b"a 1 1")
+        await until(lambda: adapter.events.expired == {"gauge": 1})
+        assert not adapter.store.metrics
+        send(adapter, b"a 2 1")
+        await until(lambda: adapter.events.lines == 2)
         assert await samples(adapter) == {"a": 2.0}
 
 

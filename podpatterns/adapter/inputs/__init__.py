@@ -1,7 +1,7 @@
 """The adapter's inputs: where metrics come from.
 
-Two kinds exist. A *push* input is sent samples and adds them to the store's series (`feed`); a *pull* input is asked
-when a page is wanted (`collect`). To add one: a file here, or an entry point in the group `podpatterns.adapter.inputs`.
+Two kinds exist. A *push* input is sent samples, which it adds to the store's series; a *pull* input is asked when a
+page is wanted (`collect`). To add one: a file here, or an entry point in the group `podpatterns.adapter.inputs`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Wiring:
     logs: LogEvents
 
 
-class Input(ABC):  # noqa: B024 - its two kinds have the abstract methods
+class Input(ABC):  # noqa: B024 - only those that are asked have an abstract method
     """Started in the order of the configuration, drained and stopped in reverse."""
 
     name: str = "input"
@@ -57,14 +57,6 @@ class Input(ABC):  # noqa: B024 - its two kinds have the abstract methods
     def sizes(self) -> Iterable[tuple[str, int]]:
         """Metrics whose series it holds itself, beside the store, and how many each has."""
         return ()
-
-
-class PushInput(Input):
-    """Is sent samples."""
-
-    @abstractmethod
-    def feed(self, data: bytes) -> None:
-        """Take in a piece of input that ends where a sample ends."""
 
 
 class PullInput(Input):

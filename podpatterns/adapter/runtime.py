@@ -108,8 +108,13 @@ class Adapter(Pattern[AdapterConfig]):
         self._wiring.intake.feed(lines)
 
     async def page(self, accept: str = "", within: float = COLLECT_WITHIN) -> bytes:
-        """The page of the first output, in the form that `accept` (an Accept header) asks for."""
-        return self.outputs[0].render(await self.collect(within), accept)[0]
+        """The page of the first output, in the form that `accept` (an Accept header) asks for; without one, a scraper's."""
+        families = await self.collect(within)
+        if not self.outputs:
+            from podpatterns.formats.accept import negotiate
+
+            return negotiate(accept).render(families)
+        return self.outputs[0].render(families, accept)[0]
 
     async def collect(self, within: float = COLLECT_WITHIN) -> list[Family]:
         """Every family, transformed and checked, within so many seconds."""

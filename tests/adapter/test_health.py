@@ -143,6 +143,13 @@ async def test_only_reading():
         writer.close()
 
 
+async def test_a_page_without_an_output():
+    """For whoever embeds an adapter: the form is that of a scraper."""
+    async with Adapter(endpoint(CommandConfig(command=("true",)))) as adapter:
+        await adapter.health[0].look(next(iter(adapter.health[0].checks.values())))
+        assert b'podpatterns_adapter_check_up{check="command"} 1\n' in await adapter.page()
+
+
 def test_the_names_of_checks_are_their_own():
     """Two of a type are told apart; a name that is there twice is refused where it stands."""
     one = TcpConfig(address=Address("127.0.0.1:1"))

@@ -108,7 +108,7 @@ class Adapter(Pattern[AdapterConfig]):
         self._wiring.intake.feed(lines)
 
     async def page(self, accept: str = "", within: float = COLLECT_WITHIN) -> bytes:
-        """The page of the first output, in the form that `accept` (an Accept header) asks for; without one, a scraper's."""
+        """The page of the first output as `accept`, an Accept header, prefers it; without one, as Prometheus has it."""
         families = await self.collect(within)
         if not self.outputs:
             from podpatterns.formats.accept import negotiate

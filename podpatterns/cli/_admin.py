@@ -52,14 +52,14 @@ def ask(
     tried = []
     for address in (admin,) if admin else defaults:
         host, _, port = address.rpartition(":")
-        if not port.isdigit():
+        if not (port.isdecimal() and 0 < int(port) < 65536):
             raise click.UsageError(f'"{address}" is not an address; write host:port, such as 127.0.0.1:9801')
-        connection = http.client.HTTPConnection(host or "127.0.0.1", int(port), timeout=timeout)
+        connection = http.client.HTTPConnection(host.strip("[]") or "127.0.0.1", int(port), timeout=timeout)
         try:
             connection.request(method, path, body)
             answer = connection.getresponse()
             return answer.status, answer.read(1 << 20).decode("utf-8", "replace").strip()
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, http.client.HTTPException, UnicodeError) as error:  # the last: a name that is none
             tried.append(f"{address}: {getattr(error, 'strerror', None) or str(error) or type(error).__name__}")
         finally:
             connection.close()

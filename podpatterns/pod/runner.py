@@ -129,9 +129,11 @@ class PodRunner:
             left = [each for each in (*(run.process for run in self._runs.values()), pause) if each is not None]
             for each in left:
                 each.kill()
-            for each in left:
-                await each.ended
-            self.logs.close()
+            try:
+                for each in left:
+                    await each.ended
+            finally:
+                self.logs.close()
 
     def update(self, sources: Sources) -> None:
         """Take up new contents of ConfigMaps and Secrets; variables and sub-paths keep theirs until a restart."""

@@ -33,6 +33,13 @@ def in_colour(out: TextIO) -> bool:
     return out.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
+def silence(out: TextIO) -> None:
+    """Nobody reads it any more: what is still in its buffer has to go somewhere when the interpreter ends."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, out.fileno())
+    os.close(nowhere)
+
+
 class _Lines:
     """Writes lines until nobody reads them any more."""
 
@@ -49,10 +56,7 @@ class _Lines:
             self._out.flush()
         except BrokenPipeError:
             self.lost = True
-            # What is still in the buffer has to go somewhere when the interpreter ends.
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, self._out.fileno())
-            os.close(nowhere)
+            silence(self._out)
 
 
 class TextWriter(_Lines):

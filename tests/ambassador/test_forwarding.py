@@ -563,12 +563,12 @@ async def test_nothing_is_retried_after_the_first_byte(upstream, running, connec
 
 async def test_idle_connections_with_data_are_closed(upstream, running, connect):
     """What comes unasked answers nothing; the next request gets a new connection."""
-    sent = asyncio.Event()
+    sent, idle = asyncio.Event(), asyncio.Event()
 
     async def talkative(server, peer):
         await server.head(peer)
         await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
-        await asyncio.sleep(0.05)
+        await idle.wait()
         await peer.send(b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n")
         sent.set()
         await peer.reader.read()
@@ -578,6 +578,7 @@ async def test_idle_connections_with_data_are_closed(upstream, running, connect)
         client = await connect(proxy)
         await client.send(GET)
         await client.until(b"ok")
+        idle.set()
         await sent.wait()
         await eventually(lambda: proxy.upstreams["stable"].describe()["connections"] == 0)
         await client.send(GET)

@@ -1,8 +1,11 @@
 """The verbs, as a person types them."""
 
+import http.server
 import json
+import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -129,6 +132,42 @@ def test_show_has_fields_defaults_and_an_example():
     unknown = podpatterns("show", "tial")
     assert unknown.exit_code == 2
     assert 'did you mean "tail"?' in unknown.stderr
+
+
+def test_the_admin_endpoint_may_be_at_an_address_of_ipv6():
+    """In brackets, as `runtime.admin` has it."""
+
+    class Server(http.server.HTTPServer):
+        address_family = socket.AF_INET6
+
+    class Page(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(self.path.encode())
+
+        def log_message(self, *_):
+            """Quietly."""
+
+    with Server(("::1", 0), Page) as server:
+        threading.Thread(target=server.handle_request).start()
+        result = podpatterns("probe", "live", "--admin", f"[::1]:{server.server_port}")
+    assert (result.exit_code, result.stdout) == (0, "/livez\n")
+
+
+@pytest.mark.parametrize(
+    ("address", "code", "said"),
+    [
+        ("127.0.0.1:99999", 2, '"127.0.0.1:99999" is not an address'),
+        ("127.0.0.1", 2, '"127.0.0.1" is not an address'),
+        (f"{'ü' * 80}:80", 1, "no admin endpoint answers"),
+    ],
+)
+def test_an_admin_endpoint_that_cannot_be_is_said(address, code, said):
+    """In a line, whatever is wrong with it."""
+    result = podpatterns("probe", "live", "--admin", address)
+    assert result.exit_code == code
+    assert said in result.stderr
 
 
 @pytest.mark.parametrize("verb", ["probe", "drain"])

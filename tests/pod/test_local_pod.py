@@ -7,22 +7,9 @@ import pytest
 
 from podpatterns.errors import PodpatternsError
 from podpatterns.pod import LocalPod, What
+from tests.pod.documents import STAY, pod, shell, source
 
-STAY = "trap 'exit 0' TERM; echo up; sleep 1000 & wait"
 PROBE = {"exec": {"command": ["true"]}, "periodSeconds": 1, "failureThreshold": 2}
-
-
-def shell(name, script=STAY, **more):
-    return {"name": name, "command": ["sh", "-c", script], **more}
-
-
-def pod(*mains, inits=(), **spec):
-    spec = {"terminationGracePeriodSeconds": 5, **spec, "containers": list(mains), "initContainers": list(inits)}
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "test"}, "spec": spec}
-
-
-def config_map(**data):
-    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "settings"}, "data": data}
 
 
 async def test_a_container_that_was_killed_has_to_come_back_to_be_ready(local_pod):
@@ -94,7 +81,7 @@ async def test_an_edit_of_a_config_map_reaches_its_volume_in_one_step(local_pod)
         volumeMounts=[{"name": "v", "mountPath": "/etc/settings"}],
     )  # fmt: skip
     volumes = [{"name": "v", "configMap": {"name": "settings"}}]
-    running = await local_pod(pod(main, volumes=volumes), config_map(colour="red\n", old="x"))
+    running = await local_pod(pod(main, volumes=volumes), source("ConfigMap", "settings", colour="red\n", old="x"))
     await running.wait_line("app", "red")
     running.edit("ConfigMap", "settings", {"colour": "blue\n", "old": None, "new": "more\n"})
     await running.wait_line("app", "blue")
@@ -108,7 +95,7 @@ async def test_an_edit_of_a_config_map_reaches_its_volume_in_one_step(local_pod)
 async def test_a_key_that_is_gone_keeps_a_container_from_its_restart_until_it_is_back(local_pod):
     """CreateContainerConfigError with the key's name, as on a cluster; when it is there again, the container starts."""
     value = {"name": "COLOUR", "valueFrom": {"configMapKeyRef": {"name": "settings", "key": "colour"}}}
-    running = await local_pod(pod(shell("app", env=[value])), config_map(colour="red"), speed=20)
+    running = await local_pod(pod(shell("app", env=[value])), source("ConfigMap", "settings", colour="red"), speed=20)
     await running.wait_line("app", "up")
     running.edit("ConfigMap", "settings", {"colour": None})
     running.kill("app")

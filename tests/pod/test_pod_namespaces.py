@@ -11,8 +11,8 @@ import pytest
 
 from podpatterns.errors import ConfigError, PodpatternsError
 from podpatterns.pod import LocalPod, What
+from tests.pod.documents import STAY, pod, shell
 
-STAY = "trap 'exit 0' TERM; echo up; sleep 100 & wait"
 PYTHON = sys.executable
 
 
@@ -24,10 +24,6 @@ pytestmark = [
     pytest.mark.timeout(60),
     pytest.mark.skipif(not namespaces(), reason="this machine gives this user no namespaces"),
 ]
-
-
-def shell(name, script, **more):
-    return {"name": name, "command": ["sh", "-c", script], **more}
 
 
 def web(name, port, address="0.0.0.0", **more):
@@ -46,15 +42,6 @@ def web(name, port, address="0.0.0.0", **more):
         "server.serve_forever()\n"
     )
     return {"name": name, "command": [PYTHON, "-c", script], **more}
-
-
-def pod(*mains, name="test", labels=None, annotations=None, **spec):
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": name, "labels": labels or {}, "annotations": annotations or {}},
-        "spec": {"containers": list(mains), "terminationGracePeriodSeconds": 5, **spec},
-    }
 
 
 def service(name, *ports, **spec):

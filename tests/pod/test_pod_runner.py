@@ -19,29 +19,10 @@ from podpatterns.pod.node.client import node
 from podpatterns.pod.opening import session
 from podpatterns.pod.process import Plan, Process
 from podpatterns.pod.timeline import Timeline
+from tests.pod.documents import STAY, pod, shell, source
 
 ROOT = Path(__file__).parents[2]
 CLI = [sys.executable, "-m", "podpatterns", "pod", "run"]
-
-
-def shell(name, script, **more):
-    return {"name": name, "command": ["sh", "-c", script], **more}
-
-
-def pod(*mains, name="test", **spec):
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": name},
-        "spec": {"containers": list(mains), "terminationGracePeriodSeconds": 5, **spec},
-    }
-
-
-def config_map(name, **data):
-    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data}
-
-
-STAY = "trap 'exit 0' TERM; echo up; sleep 100 & wait"
 
 
 @pytest.mark.parametrize("mounts", ["auto", "rewrite"])
@@ -51,7 +32,7 @@ async def test_a_volume_is_at_its_path_in_every_container_that_mounts_it(mounts)
     at = [{"name": "FILE", "value": "/var/log/nowhere/f"}]
     document = pod(
         shell("main", 'cat "$FILE"', volumeMounts=mount, env=at),
-        initContainers=[shell("first", 'echo written > "$FILE"', volumeMounts=mount, env=at)],
+        inits=[shell("first", 'echo written > "$FILE"', volumeMounts=mount, env=at)],
         volumes=[{"name": "v", "emptyDir": {}}],
         restartPolicy="Never",
     )
@@ -73,7 +54,7 @@ async def test_files_of_a_config_map_appear_through_data_and_are_read_only():
         volumes=[{"name": "v", "configMap": {"name": "c"}}],
         restartPolicy="Never",
     )
-    async with LocalPod(document, config_map("c", a="hello\n")) as local:
+    async with LocalPod(document, source("ConfigMap", "c", a="hello\n")) as local:
         await local.finished()
     lines = local.output("main")
     assert lines[0] == "..data"
@@ -93,14 +74,14 @@ async def test_variables_come_in_order_and_are_expanded_in_the_command():
             {"name": "POD", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
         ],
     }
-    async with LocalPod(pod(main, restartPolicy="Never"), config_map("c", A="1")) as local:
+    async with LocalPod(pod(main, restartPolicy="Never"), source("ConfigMap", "c", A="1")) as local:
         await local.finished()
     assert local.output("main") == ["1-$(LATE)", "$(C)", "$(UNKNOWN)", "test"]
 
 
 async def test_a_sidecar_that_is_killed_is_restarted_and_ends_after_the_main_container():
     """kill -9 of a native sidecar: restarted at once; at the end its turn comes after the main container's."""
-    document = pod(shell("main", STAY), initContainers=[shell("side", STAY, restartPolicy="Always")])
+    document = pod(shell("main", STAY), inits=[shell("side", STAY, restartPolicy="Always")])
     async with LocalPod(document) as local:
         await local.wait_ready()
         local.kill("side")

@@ -14,29 +14,19 @@ import yaml
 from click.testing import CliRunner
 
 from podpatterns.cli import main
+from tests.pod.documents import pod, shell
 
 CLI = [sys.executable, "-m", "podpatterns", "pod"]
-STAY = "trap 'exit 0' TERM; echo up; sleep 1000 & wait"
 EXEC = {"exec": {"command": ["false"]}, "periodSeconds": 1}
 
 
-def shell(name, script, **more):
-    return {"name": name, "command": ["sh", "-c", script], **more}
-
-
-def pod(name, *mains, **spec):
-    head = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": {"app": name}}}
-    return {**head, "spec": {"containers": list(mains), "terminationGracePeriodSeconds": 3, **spec}}
-
-
 SHOP = pod(
-    "shop",
-    shell("app", STAY, env=[{"name": "COLOUR", "value": "red"}], volumeMounts=[{"name": "v", "mountPath": "/data"}]),
+    shell("app", env=[{"name": "COLOUR", "value": "red"}], volumeMounts=[{"name": "v", "mountPath": "/data"}]),
     shell("flaky", "echo hello; echo why > /dev/termination-log; exit 3"),
-    initContainers=[shell("migrate", "echo migrated > /data/f", volumeMounts=[{"name": "v", "mountPath": "/data"}])],
-    volumes=[{"name": "v", "emptyDir": {}}],
-)
-CART = pod("cart", shell("app", STAY), shell("slow", STAY, readinessProbe=EXEC))
+    name="shop", labels={"app": "shop"}, terminationGracePeriodSeconds=3, volumes=[{"name": "v", "emptyDir": {}}],
+    inits=[shell("migrate", "echo migrated > /data/f", volumeMounts=[{"name": "v", "mountPath": "/data"}])],
+)  # fmt: skip
+CART = pod(shell("app"), shell("slow", readinessProbe=EXEC), name="cart", labels={"app": "cart"})
 
 
 class Running:
@@ -311,9 +301,8 @@ def test_exec_on_a_terminal_gives_it_a_shell(shared):
                 said += more
 
         until(b"# " if os.getuid() == 0 else b"$ ")
-        os.write(shell.stdin.fileno(), b"echo colour $COLOUR; sleep 100\n")
+        os.write(shell.stdin.fileno(), b"sh -c 'echo colour $COLOUR; exec sleep 100'\n")
         until(b"colour red")
-        time.sleep(0.2)  # until sleep runs: nothing says so
         os.write(shell.stdin.fileno(), b"\x03")
         os.write(shell.stdin.fileno(), b"exit 5\n")
         said += shell.stdout.read()
@@ -328,7 +317,7 @@ def test_whoever_has_no_rights_can_probe_and_exec_as_well(tmp_path):
     if subprocess.run([*AS_A_USER, "true"], capture_output=True, check=False).returncode:
         pytest.skip("this machine gives this user no user namespace")
     probe = {"exec": {"command": ["true"]}, "periodSeconds": 1}
-    (tmp_path / "pod.yaml").write_text(yaml.safe_dump(pod("user", shell("app", STAY, readinessProbe=probe))))
+    (tmp_path / "pod.yaml").write_text(yaml.safe_dump(pod(shell("app", readinessProbe=probe), name="user")))
     ready = f'until {" ".join(CLI)} status 2> /dev/null | grep -q "running and ready"; do sleep 0.1; done'
     script = f"""
         {" ".join(CLI)} run pod.yaml > out 2>&1 & run=$!
@@ -365,7 +354,7 @@ def test_follow_gives_lines_as_they_come_and_ends_with_the_container(begin, ask)
     """The first lines, then those that are written later, then the end."""
     rest = "i=6; while [ $i -le 20 ]; do echo $i; i=$((i+1)); done; exit 0"
     script = f"trap '{rest}' USR1; for i in 1 2 3 4 5; do echo $i; done; sleep 1000 & wait"
-    running = begin(pod("p", shell("count", script), restartPolicy="Never"))
+    running = begin(pod(shell("count", script), restartPolicy="Never"))
     running.until(type="output", line="5")
     environment = {**os.environ, "TMPDIR": str(running.folder)}
     command = [*CLI, "logs", "-f", "count"]
@@ -379,10 +368,10 @@ def test_follow_gives_lines_as_they_come_and_ends_with_the_container(begin, ask)
 def test_a_reader_that_has_enough_ends_quietly(begin):
     """`pod logs -f | head -1`, and Ctrl-C: no traceback."""
     chatty = shell("chatty", "trap 'exit 0' TERM; while :; do echo x; sleep 0.01; done")
-    running = begin(pod("p", chatty))
+    running = begin(pod(chatty))
     running.until(type="output")
     environment = {**os.environ, "TMPDIR": str(running.folder)}
-    follow = [*CLI, "logs", "-f", "p"]
+    follow = [*CLI, "logs", "-f", "test"]
     with subprocess.Popen(follow, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment) as first:
         assert first.stdout.readline() == b"x\n"
         first.stdout.close()
@@ -396,10 +385,12 @@ def test_a_reader_that_has_enough_ends_quietly(begin):
 
 def test_a_run_that_ends_lets_its_followers_go(begin):
     """They get the last line, and the end."""
-    running = begin(pod("p", shell("main", "trap 'echo bye; exit 0' TERM; echo up; while :; do sleep 0.05; done")))
+    running = begin(pod(shell("main", "trap 'echo bye; exit 0' TERM; echo up; while :; do sleep 0.05; done")))
     running.until(type="output")
     environment = {**os.environ, "TMPDIR": str(running.folder)}
-    with subprocess.Popen([*CLI, "logs", "-f", "p"], stdout=subprocess.PIPE, text=True, env=environment) as following:
+    with subprocess.Popen(
+        [*CLI, "logs", "-f", "test"], stdout=subprocess.PIPE, text=True, env=environment
+    ) as following:
         assert following.stdout.readline() == "up\n"
         running.process.send_signal(signal.SIGINT)
         assert following.stdout.read() == "bye\n"

@@ -8,29 +8,11 @@ import os
 import pytest
 
 from podpatterns.pod import LocalPod, What, volumes
+from tests.pod.documents import STAY, pod, shell, source
 
-STAY = "trap 'exit 0' TERM; echo up; sleep 100 & wait"
 MOUNT = [{"name": "v", "mountPath": "/opt/nowhere"}]
 
 pytestmark = pytest.mark.timeout(60)
-
-
-def shell(name, script, **more):
-    return {"name": name, "command": ["sh", "-c", script], **more}
-
-
-def pod(*mains, **spec):
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": "test"},
-        "spec": {"containers": list(mains), "terminationGracePeriodSeconds": 5, **spec},
-    }
-
-
-def source(kind, name, **data):
-    field = "data" if kind == "ConfigMap" else "stringData"
-    return {"apiVersion": "v1", "kind": kind, "metadata": {"name": name}, field: data}
 
 
 def write(path, *documents):

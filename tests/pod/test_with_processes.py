@@ -5,23 +5,10 @@ import tempfile
 import pytest
 
 from podpatterns.pod import LocalPod, What
+from tests.pod.documents import STAY, pod, shell, sidecar
 
-STAY = "trap 'exit 0' TERM; echo up; sleep 1000 & wait"
 STUBBORN = "trap '' TERM; echo up; sleep 1000"
 ENDLESS = {"preStop": {"exec": {"command": ["sleep", "1000"]}}}
-
-
-def shell(name, script, **more):
-    return {"name": name, "command": ["sh", "-c", script], **more}
-
-
-def sidecar(name, script=STAY, **more):
-    return shell(name, script, restartPolicy="Always", **more)
-
-
-def pod(*mains, inits=(), **spec):
-    spec = {"terminationGracePeriodSeconds": 5, **spec, "containers": list(mains), "initContainers": list(inits)}
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "test"}, "spec": spec}
 
 
 def phase(local):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
 import click
@@ -32,7 +31,7 @@ def command(
 
     Without a container, of the first main container of the pod.
     """
-    from podpatterns.pod import remote
+    from podpatterns.pod import remote, writing
     from podpatterns.runtime.units import Duration
 
     try:
@@ -53,5 +52,4 @@ def command(
         except KeyboardInterrupt:
             raise click.exceptions.Exit(130) from None  # as a shell counts it: whoever follows has had enough
         except BrokenPipeError:
-            # What is still in the buffer has to go somewhere when the interpreter ends.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            writing.silence(sys.stdout)

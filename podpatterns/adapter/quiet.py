@@ -12,6 +12,16 @@ TURNS = 10
 takes four until its first bytes are read."""
 
 
+ARRIVED = 2.0
+"""Seconds for taking in what has arrived before a drain. It is done much sooner, unless somebody goes on sending as
+fast as we read: whoever comes after needs time for a last delivery."""
+
+
+def soon(deadline: Deadline) -> Deadline:
+    """The deadline for taking in what has arrived, within that of a drain."""
+    return Deadline(min(deadline.at, deadline.clock() + ARRIVED), deadline.clock)
+
+
 async def quiet(progress: Callable[[], int], deadline: Deadline) -> None:
     """Return when so many turns of the loop have brought nothing, or at the deadline."""
     before, left = progress(), TURNS

@@ -25,6 +25,7 @@ from podpatterns.adapter.naming import named
 from podpatterns.adapter.outputs import Output, OutputConfig, OutputContext
 from podpatterns.adapter.page import Page, Transform, compose
 from podpatterns.adapter.parts import Kind, Parts
+from podpatterns.adapter.quiet import soon
 from podpatterns.adapter.store import Store
 from podpatterns.errors import StartError
 from podpatterns.formats.families import Blocks, Family
@@ -33,10 +34,6 @@ from podpatterns.runtime.service import Context, Deadline, Pattern, Reply, Reque
 
 COLLECT_WITHIN = 10.0
 """Seconds that sources have to answer where the scraper does not say: Prometheus' own default."""
-
-ARRIVED = 2.0
-"""Seconds for taking in what has arrived before a drain. It is done much sooner, unless somebody goes on sending as
-fast as we read: the outputs need the time for their last delivery."""
 
 C = TypeVar("C")
 
@@ -181,9 +178,8 @@ class Adapter(Pattern[AdapterConfig]):
         self._parts.end()
         for log in self.logs:
             await log.drain(deadline)
-        arrived = Deadline(min(deadline.at, deadline.clock() + ARRIVED), deadline.clock)
         for source in reversed(self.inputs):
-            await source.drain(arrived)
+            await source.drain(soon(deadline))
         await asyncio.gather(*(output.drain(deadline) for output in self.outputs))
 
     async def stop(self) -> None:

@@ -79,7 +79,7 @@ async def test_who_goes_on_sending_does_not_take_the_time_of_the_outputs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A drain waits for what has arrived, and not for what goes on arriving."""
-    monkeypatch.setattr("podpatterns.adapter.runtime.ARRIVED", 0.1)
+    monkeypatch.setattr("podpatterns.adapter.quiet.ARRIVED", 0.1)
     path = tmp_path / "last"
     adapter = Adapter(ended_with(StatsdConfig(listen=ANY, protocol="tcp"), path))
     source = adapter.inputs[0]

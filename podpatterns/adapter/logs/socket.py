@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 
 from podpatterns.adapter.log_stream import CHUNK, LogStream
 from podpatterns.adapter.logs import LogConfig, LogContext
+from podpatterns.adapter.quiet import soon
 from podpatterns.adapter.receiving import Connections, Datagrams
 from podpatterns.runtime.schema import InvalidField
 from podpatterns.runtime.service import Deadline
@@ -109,7 +110,7 @@ class Socket(LogStream):
 
     async def drain(self, deadline: Deadline) -> None:
         """Take in what the kernel holds, and write it."""
-        await self._receiver.drain(deadline)
+        await self._receiver.drain(soon(deadline))
         self._draining.set()
         self._wake.set()
         await super().drain(deadline)

@@ -14,6 +14,7 @@ import msgspec
 
 from podpatterns.adapter.events import AdapterEvents
 from podpatterns.adapter.inputs import Document, InputConfig, PullInput, Wiring
+from podpatterns.adapter.naming import check_labels
 from podpatterns.formats.families import Family, block, labels_of
 from podpatterns.runtime.schema import InvalidField, component_type
 from podpatterns.runtime.service import Deadline
@@ -45,6 +46,11 @@ class SourceConfig(InputConfig, frozen=True, kw_only=True):
         source = self.build(wiring)
         return source if isinstance(source, Asked) else None
 
+    def __post_init__(self) -> None:
+        if self.timeout <= 0:
+            raise InvalidField("timeout", "no source answers in no time; some seconds are usual")
+        check_labels(self.labels)
+
     @property
     def called(self) -> str:
         """What stands in front of `_up`: the type, or the name where it has one."""
@@ -61,6 +67,9 @@ class FetchConfig(SourceConfig, frozen=True, kw_only=True):
     """The longest page that is taken in; some 200,000 samples by default."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.max_size < 1:
+            raise InvalidField("max_size", "every page is longer than that; leave it out for 16MiB")
         refuse_elsewhere("url", urlsplit(self.url).hostname or "", remote=self.remote)
 
 

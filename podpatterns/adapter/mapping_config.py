@@ -13,6 +13,7 @@ from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 
+from podpatterns.adapter.naming import check_labels
 from podpatterns.adapter.natives import Resolution, scale_of
 from podpatterns.formats.families import is_metric_name
 from podpatterns.runtime.regex import check_regex
@@ -23,7 +24,6 @@ GROUP = re.compile(r"\$(?:\{(\d+)\}|(\d+))", re.ASCII)
 """In a glob's texts: `$1x` is the first group and an x."""
 VARIABLE = re.compile(r"\$(?:\$|\{(\w+)\}|(\w+))", re.ASCII)
 """In a regular expression's, as Go has it: `$1x` is the variable `1x`."""
-_LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
 
 
 def check_bounds(field: str, bounds: Sequence[float]) -> None:
@@ -265,9 +265,7 @@ class MappingRuleConfig(ObserverConfig, frozen=True, kw_only=True):
                     raise InvalidField(where, f'"{text}": `match` has no group {name}{hint}')
         if self.name and not is_metric_name(variable.sub("_", self.name)):
             raise InvalidField("name", f'"{self.name}" is no name of a metric; use letters, digits, _ and :')
-        for label in self.labels:
-            if not _LABEL.fullmatch(label) or label in ("le", "quantile") or label.startswith("__"):
-                raise InvalidField(f"labels.{label}", f'"{label}" cannot be a label; use letters, digits and _')
+        check_labels(self.labels)
 
     def under(self, defaults: MappingDefaultsConfig) -> MappingRuleConfig:
         """The rule, where it leaves open how `match` is read, with what these say.

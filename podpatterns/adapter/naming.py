@@ -1,4 +1,4 @@
-"""What parts are called in metrics, events and answers, where there may be several of a type."""
+"""What parts are called in metrics, events and answers, where there may be several of a type; and labels."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Annotated, TypeVar
 
 import msgspec
 
+from podpatterns.formats.families import RESERVED, is_label_name
 from podpatterns.runtime.schema import Config, InvalidField, component_type
 
 
@@ -48,3 +49,13 @@ def check_names(field: str, configs: Iterable[NamedConfig]) -> None:
         if name in seen:
             raise InvalidField(f"{field}[{index}].name", f'"{name}" is the name of two {field}; give each its own')
         seen.add(name)
+
+
+def check_labels(labels: Iterable[str]) -> None:
+    """Blame the item of `labels` whose name cannot be a label's. Raises InvalidField."""
+    for name in labels:
+        if not is_label_name(name) or name in RESERVED or name.startswith("__"):
+            hint = (
+                "it means something of its own" if name in RESERVED else "use letters, digits and _, and no __ in front"
+            )
+            raise InvalidField(f"labels.{name}", f'"{name}" cannot be a label; {hint}')

@@ -17,7 +17,9 @@ from podpatterns.adapter.inputs.spring import SpringConfig
 from podpatterns.adapter.inputs.statsd import StatsdConfig
 from podpatterns.adapter.outputs.prometheus import PrometheusConfig
 from podpatterns.adapter.runtime import Adapter
+from podpatterns.errors import ConfigError
 from podpatterns.formats.families import Family
+from podpatterns.runtime import config as configuration
 from podpatterns.runtime.service import Deadline
 from podpatterns.runtime.units import Address, Duration, Url
 from tests.adapter.test_adapter_runtime import exporter
@@ -121,3 +123,22 @@ async def test_a_source_that_raises_costs_only_itself(said: list[str]) -> None:
         adapter.feed(b"a:1|c")
         assert b"a_total 1" in await adapter.page()
     assert said == ["KeyError: 'x'"]
+
+
+MISTAKES = {
+    "{type: scrape, name: app, url: 'http://example.com/m'}": "remote: true",
+    "{type: scrape, name: app, url: 'http://localhost/m', timeout: 0s}": r"timeout: no source answers in no time",
+    "{type: scrape, name: app, url: 'http://localhost/m', max_size: 0}": r"max_size: every page is longer",
+    "{type: scrape, name: app, url: 'http://localhost/m', labels: {le: x}}": r"labels\.le: .* of its own",
+    "{type: redis, labels: {__a: x}}": r"labels\.__a: .* cannot be a label",
+    "{type: redis, timeout: 0s}": "no source answers",
+    "{type: json, name: app, url: 'http://localhost/m', metrics: []}": "name what is taken out of the document",
+}
+
+
+@pytest.mark.parametrize("source", MISTAKES)
+def test_mistakes_are_told_before_anything_runs(source: str) -> None:
+    """With the field, and what to do."""
+    text = f"adapter:\n  inputs:\n  - {source}\n  outputs: [{{type: prometheus}}]\n"
+    with pytest.raises(ConfigError, match=MISTAKES[source]):
+        configuration.loads([("a.yaml", text)])

@@ -13,7 +13,8 @@ import msgspec
 from podpatterns.adapter.events import AdapterEvents
 from podpatterns.adapter.fetching import Fetch, FetchConfig, Name
 from podpatterns.adapter.inputs import Input, Wiring
-from podpatterns.formats.families import Family, is_metric_name, label_name
+from podpatterns.adapter.naming import check_labels
+from podpatterns.formats.families import Family, is_metric_name
 from podpatterns.formats.json_path import Path
 from podpatterns.formats.json_text import text
 from podpatterns.formats.numbers import scaled
@@ -70,9 +71,7 @@ class JsonMetricConfig(Config, frozen=True, kw_only=True):
                 Path(path)
             except ValueError as error:
                 raise InvalidField(field, str(error)) from None
-        for label in self.labels:
-            if not label or label_name(label) != label or label.startswith("__"):
-                raise InvalidField(f"labels.{label}", f'"{label}" cannot be a label; use letters, digits and _')
+        check_labels(self.labels)
 
 
 class JsonConfig(FetchConfig, frozen=True, kw_only=True):
@@ -98,6 +97,11 @@ class JsonConfig(FetchConfig, frozen=True, kw_only=True):
 
     metrics: list[JsonMetricConfig]
     """What is taken out of the document; it is parsed once for all of them."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.metrics:
+            raise InvalidField("metrics", "name what is taken out of the document, such as {name: x, path: a.b}")
 
     def build(self, wiring: Wiring) -> Input:
         """The input."""

@@ -12,10 +12,11 @@ from podpatterns.adapter.framing import Lines
 from podpatterns.adapter.inputs import Input, InputConfig, Wiring
 from podpatterns.adapter.log_events import LogEvents
 from podpatterns.adapter.log_files import LogFiles
+from podpatterns.adapter.naming import check_labels
 from podpatterns.adapter.receiving import Connections
 from podpatterns.adapter.tallies import Measure, Rule, Tallies
 from podpatterns.formats import combined, line_rows
-from podpatterns.formats.families import is_metric_name, label_name
+from podpatterns.formats.families import is_metric_name
 from podpatterns.runtime.regex import check_regex
 from podpatterns.runtime.schema import Config, InvalidField
 from podpatterns.runtime.service import Deadline
@@ -53,9 +54,7 @@ class LogMetricConfig(Config, frozen=True, kw_only=True):
             raise InvalidField("name", f'"{self.name}" is no name of a metric; use letters, digits, _ and :')
         if not self.value and self.kind != "counter":
             raise InvalidField("value", f"a {self.kind} needs a value: the field that holds it")
-        for label in self.labels:
-            if not label or label_name(label) != label or label.startswith("__") or label in ("le", "quantile"):
-                raise InvalidField(f"labels.{label}", f'"{label}" cannot be a label; use letters, digits and _')
+        check_labels(self.labels)
 
 
 class LogRuleConfig(Config, frozen=True, kw_only=True):

@@ -35,6 +35,7 @@ class RedisConfig(SourceConfig, frozen=True, kw_only=True):
     """The user of the password, where Redis has several (ACL); it needs no more than the command INFO."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.address.path is None:
             if not self.address.port:
                 raise InvalidField("address", f'"{self.address}" has no port')

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar, Literal
 
+from podpatterns.adapter.naming import check_labels
 from podpatterns.adapter.outputs import Output, OutputContext
 from podpatterns.adapter.posting import Answer, Post, PostConfig
 from podpatterns.errors import Retryable
 from podpatterns.formats import remote_write
-from podpatterns.formats.families import Family, label_name
-from podpatterns.runtime.schema import InvalidField
+from podpatterns.formats.families import Family
 
 CONTENT_TYPE = "application/x-protobuf"
 
@@ -48,9 +48,7 @@ class RemoteWriteConfig(PostConfig, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in self.labels:
-            if not name or label_name(name) != name or name.startswith("__"):
-                raise InvalidField(f"labels.{name}", f'"{name}" cannot be a label; use letters, digits and _')
+        check_labels(self.labels)
 
     def build(self, context: OutputContext) -> Output:
         """The output."""

@@ -51,12 +51,16 @@ def command(
     Comments, order and spelling of all that is there stay as they are; `pod uninject` gives back the same bytes.
     """
     from podpatterns.pod.inject.forms import FORMS
-    from podpatterns.pod.inject.injection import Options, part
+    from podpatterns.pod.inject.injection import Options, checked, part
     from podpatterns.pod.inject.manifest import inject
     from podpatterns.runtime import config
 
     if in_place and output != "yaml":
         raise click.UsageError("--in-place writes YAML; leave out --output")
+    try:
+        checked(image)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--image") from None
     options = Options(image=image, classic=classic, config_map=config_map, pull=pull, env=dict(map(_variable, env)))
     parts = [part(path, config.read(path), options) for path in map(str, configs)]
     injected = inject(config.read(manifest), parts, file=str(manifest), only=only)

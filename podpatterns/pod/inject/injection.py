@@ -236,7 +236,7 @@ class Injection:
         options, admin = part.options, part.config.admin
         container: dict[str, Any] = {
             "name": part.name,
-            "image": options.image.format(pattern=part.patterns[0]),
+            "image": options.image.replace("{pattern}", part.patterns[0]),
         }
         if options.pull is not None:
             container["imagePullPolicy"] = options.pull
@@ -321,6 +321,14 @@ class Injection:
                 mount["name"] = name = next(name for name in own(part) if name not in self._volumes)
                 self._volumes[name] = {"name": name, "emptyDir": {"sizeLimit": "256Mi"}}
             yield mount
+
+
+def checked(image: str) -> str:
+    """The image, as it may be configured: `{pattern}` is the one thing that is replaced in it. Raises ValueError."""
+    rest = image.replace("{pattern}", "")
+    if "{" in rest or "}" in rest:
+        raise ValueError(f'"{image}" is no image; the one thing in braces that is replaced is {{pattern}}')
+    return image
 
 
 def own(part: Part) -> Iterator[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from podpatterns.errors import ConfigError, Problem
-from podpatterns.pod.inject.injection import Options, Part, part
+from podpatterns.pod.inject.injection import Options, Part, checked, part
 from podpatterns.runtime.config import read
 from podpatterns.runtime.decode import decode
 from podpatterns.runtime.nodes import parse
@@ -34,9 +34,13 @@ class ProfileConfig(Config, frozen=True, kw_only=True):
     """Variables that the configurations refer to, beside POD_NAME, POD_NAMESPACE and NODE_NAME."""
 
     def __post_init__(self) -> None:
-        """At least one configuration."""
+        """At least one configuration, and an image that can be."""
         if not self.configs:
             raise InvalidField("configs", "must name at least one file")
+        try:
+            checked(self.image)
+        except ValueError as error:
+            raise InvalidField("image", str(error)) from None
 
 
 class WebhookConfig(Config, frozen=True, kw_only=True):

@@ -83,10 +83,12 @@ class Webhook:
         """Put changes in force; what is of no use is said, and the last good one stays."""
         if self._watch.changed():
             try:
-                new, self._profiles, _ = config.load(self._file)
+                new, self._profiles, files = config.load(self._file)
             except ConfigError as error:
                 self.events.kept("profiles", error)
             else:
+                if files != self._watch.paths:
+                    self._watch = Watch(files)
                 self.events.reloaded("profiles")
                 if (new.listen, new.certificate, new.key) != (
                     self.config.listen,

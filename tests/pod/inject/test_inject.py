@@ -266,7 +266,7 @@ def test_one_of_several_workloads():
 )
 def test_places_that_cannot_be_added_to(source, expected):
     """Where an insertion would change something else, it is refused with the place."""
-    configs = [part("s.yaml", SIDECAR.replace("/var/log/app/*.log", "/var/lib/store/*"))]
+    configs = [part("s.yaml", SIDECAR.replace("/var/log/app/*.log", "/var/lib/store/*.log"))]
     if "JSON" not in expected:
         source = source.replace("{name: a}]", "{name: a, volumeMounts: [{name: v, mountPath: /var/lib/store}]}]")
     else:
@@ -472,3 +472,12 @@ def test_the_examples_can_be_injected(path):
     )
     injected = inject(source, [part("extra.yaml", extra)])
     assert uninject(injected.source) == source
+
+
+def test_an_image_with_another_placeholder_is_refused(tmp_path):
+    """Not written as it stands, and no traceback."""
+    (tmp_path / "sidecar.yaml").write_text(SIDECAR)
+    (tmp_path / "pod.yaml").write_text(POD)
+    result = run("inject", tmp_path / "pod.yaml", "--config", tmp_path / "sidecar.yaml", "--image", "x/{name}:1")
+    assert result.exit_code == 2
+    assert '--image: "x/{name}:1" is no image; the one thing in braces that is replaced is {pattern}' in result.output

@@ -236,11 +236,26 @@ async def test_over_the_wire(folder, certificates):
     assert 'podpatterns_webhook_reloads_total{outcome="refused",what="certificate"} 1.0' in text
 
 
+async def test_a_file_that_a_change_has_brought_is_looked_at_as_well(folder):
+    """A profile takes another file; then that one changes."""
+    webhook = Webhook(folder / "webhook.yaml")
+    (folder / "more.yaml").write_text(PROXY)
+    text = (folder / "webhook.yaml").read_text()
+    (folder / "webhook.yaml").write_text(text.replace("[shipper.yaml]", "[shipper.yaml, more.yaml]"))
+    webhook.look()
+    (folder / "more.yaml").write_text("ambassador: {}")
+    webhook.look()
+    text = webhook._telemetry.exposition().decode()
+    assert 'podpatterns_webhook_reloads_total{outcome="taken",what="profiles"} 1.0' in text
+    assert 'podpatterns_webhook_reloads_total{outcome="refused",what="profiles"} 1.0' in text
+
+
 @pytest.mark.parametrize(
     ("file", "old", "new", "expected"),
     [
         ("webhook.yaml", "configs: [shipper", "configs: [shiper", "shiper.yaml: cannot be read"),
         ("webhook.yaml", "configs: [shipper.yaml]", "configs: []", "must name at least one file"),
+        ("webhook.yaml", "{pattern}", "{name}", "the one thing in braces that is replaced is {pattern}"),
         ("webhook.yaml", "profiles:", "profils:", 'did you mean "profiles"?'),
         ("shipper.yaml", "tail", "tial", 'shipper.yaml:2:19.*did you mean "tail"?'),
     ],

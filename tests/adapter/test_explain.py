@@ -220,6 +220,8 @@ def test_a_sample_that_is_no_inputs(tmp_path: Path) -> None:
     assert "statsd, the" not in result.output
     result = command(tmp_path, PAGES, b"a{b=c} 1\n")
     assert "line 1, column 3" in result.output
+    result = command(tmp_path, EVERY, struct.pack("!L", 2 << 20) + b"x", "--input", "graphite")
+    assert "a packet may have 1048576 bytes, and one of 2097152 was announced" in result.output
     result = command(tmp_path, PAGES, b" \n")
     assert (result.exit_code, result.output) == (1, "podpatterns: the sample is empty\n")
 
@@ -279,6 +281,23 @@ def test_every_rule_of_relabelling_says_why(tmp_path: Path, rule: str, said: str
     assert ("    dropped   by the transforms" in lines) == ("is dropped" in said)
 
 
+FIRST = "what was added since the time before, which the first time is not known: so nothing is shown here"
+
+
+def nothing(_families: list[Family]) -> list[Family]:
+    return []
+
+
+def doubled(families: list[Family]) -> list[Family]:
+    for family in families:
+        family.values = [2 * value for value in family.values]
+    return families
+
+
+def one_more(families: list[Family]) -> list[Family]:
+    return [*families, Family("b", "gauge", blocks=[""], values=[1.0])]
+
+
 @pytest.mark.parametrize(
     ("transform", "said"),
     [
@@ -301,6 +320,10 @@ def test_every_rule_of_relabelling_says_why(tmp_path: Path, rule: str, said: str
             "cumulative, metrics: [a_total]",
             "matched   cumulative metrics a_total: each value is added to a sum, which begins at 0 here",
         ),
+        ("delta", f"matched   delta metrics all metrics: {FIRST}"),
+        (f"python, function: {__name__}:nothing", f"dropped   python {__name__}:nothing a_total"),
+        (f"python, function: {__name__}:doubled", f"matched   python {__name__}:doubled a_total: it is changed"),
+        (f"python, function: {__name__}:one_more", f"matched   python {__name__}:one_more b: it is new"),
         ("python, function: builtins:list", "no match  python builtins:list a_total: it is as it was"),
         (
             "python, function: builtins:len",

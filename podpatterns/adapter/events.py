@@ -50,6 +50,9 @@ class AdapterEvents:
             f"{_PREFIX}collect_failures", "Sources that did not answer in time or at all.", ["input"]
         )
         self._connections = gauge(f"{_PREFIX}open_connections", "Open connections, by input.", ["input"])
+        self._crowd = counter(
+            f"{_PREFIX}connections_refused", "Connections closed because there were too many, by input.", ["input"]
+        )
         self._reloads = counter(f"{_PREFIX}changes_applied", "Changes of the configuration put in force.")
         self._delivered = counter(f"{_PREFIX}deliveries", "Deliveries that were taken, by output.", ["output"])
         self._delivery_failures = counter(
@@ -127,6 +130,13 @@ class AdapterEvents:
         """A client has connected."""
         self._connections.cell(source).value += 1
         self._log.debug("adapter.connection.opened", input=source)
+
+    def connection_refused(self, source: str) -> None:
+        """There are as many clients as an input takes; logged as lines are."""
+        cell = self._crowd.cell(source)
+        cell.value += 1
+        if _round(cell.value):
+            self._log.warning("adapter.connection.refused", input=source, refused_so_far=int(cell.value))
 
     def connection_closed(self, source: str, reason: str) -> None:
         """A client has gone, or was sent away."""

@@ -8,6 +8,7 @@ import socket
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import cast
 
 from podpatterns.adapter.datagrams import AT_ONCE, DATAGRAM, Reader, reader
 from podpatterns.adapter.events import AdapterEvents
@@ -28,6 +29,11 @@ what comes meanwhile waits in the kernel's buffer, which by default holds some 2
 
 _MANY = 16 * 1024
 """Bytes in one go that mean a burst: then nothing waits."""
+
+
+CLIENTS = 1000
+"""Connections of an input at a time, each with a line that is not whole yet; the next one is closed at once, and
+counted. A pod has one per process or worker."""
 
 
 class Datagrams(Input):
@@ -191,11 +197,15 @@ class Connections(Input):
         for connection in list(self._open):
             connection.close()
 
-    def opened(self, connection: _Connection) -> None:
-        """A client has come."""
+    def opened(self, connection: _Connection) -> bool:
+        """A client has come. Returns whether there is room for it."""
         self._moves += 1
+        if len(self._open) >= CLIENTS:
+            self._events.connection_refused(self._noun)
+            return False
         self._open.add(connection)
         self._events.connection_opened(self._noun)
+        return True
 
     def moved(self) -> None:
         """Something of a client has come."""
@@ -208,8 +218,9 @@ class Connections(Input):
     def closed(self, connection: _Connection, why: str) -> None:
         """A client has gone, or was sent away."""
         self._moves += 1
-        self._open.discard(connection)
-        self._events.connection_closed(self._noun, why)
+        if connection in self._open:
+            self._open.discard(connection)
+            self._events.connection_closed(self._noun, why)
 
 
 class _Connection(asyncio.Protocol):
@@ -221,7 +232,8 @@ class _Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
-        self._among.opened(self)
+        if not self._among.opened(self):
+            cast("asyncio.Transport", transport).abort()
 
     def data_received(self, data: bytes) -> None:
         self._among.moved()

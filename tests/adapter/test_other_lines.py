@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gzip
 import pickle
 import socket
@@ -12,6 +13,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from podpatterns.adapter import receiving
 from podpatterns.adapter.config import AdapterConfig, SeriesConfig
 from podpatterns.adapter.inputs import InputConfig
 from podpatterns.adapter.inputs.graphite import GraphiteConfig
@@ -98,6 +100,27 @@ async def test_idle_series_of_other_formats_expire() -> None:
         send(adapter, b"a 2 1")
         await until(lambda: adapter.events.lines == 2)
         assert await samples(adapter) == {"a": 2.0}
+
+
+async def test_connections_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next one is closed at once and counted; when one has gone, there is room again."""
+    monkeypatch.setattr(receiving, "CLIENTS", 2)
+    async with Adapter(made(GraphiteConfig(listen=ANY))) as adapter:
+        clients = [await asyncio.open_connection("127.0.0.1", port_of(adapter)) for _ in range(2)]
+        for _, writer in clients:
+            writer.write(b"a 1 1\n")
+        await until(lambda: adapter.events.lines == 2)
+        reader, crowd = await asyncio.open_connection("127.0.0.1", port_of(adapter))
+        with contextlib.suppress(ConnectionResetError):
+            assert await reader.read() == b""
+        assert adapter.events._crowd.series[("graphite",)] == 1
+        clients[0][1].close()
+        await until(lambda: adapter.events._connections.series[("graphite",)] == 1)
+        _, another = await asyncio.open_connection("127.0.0.1", port_of(adapter))
+        another.write(b"a 2 1\n")
+        await until(lambda: adapter.events.lines == 3)
+        for writer in (crowd, another, clients[1][1]):
+            writer.close()
 
 
 async def test_requests_come_in_by_a_unix_socket(tmp_path: Path) -> None:

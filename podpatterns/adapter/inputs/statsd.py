@@ -31,7 +31,7 @@ class StatsdConfig(InputConfig, frozen=True, kw_only=True):
     protocol: Literal["udp", "tcp"] = "udp"
     """`udp`: datagrams, each with one or several lines. `tcp`: connections with a line per line. For `unix:` they mean
     a datagram socket (`unixgram://` of clients) and a stream socket (`unixstream://`), with lines or with packets
-    behind their lengths."""
+    behind their lengths. An input takes 1,000 connections at a time."""
 
     buffer: Size = Size("4MiB")
     """The kernel's receive buffer that is asked for, where datagrams wait while the adapter is busy; the kernel

@@ -31,9 +31,9 @@ class RenameConfig(TransformConfig, frozen=True, kw_only=True):
             raise InvalidField(
                 "prefix", f'"{self.prefix}" cannot begin the name of a metric; use letters, digits and _'
             )
-        for name in self.names.values():
+        for old, name in self.names.items():
             if not is_metric_name(name):
-                raise InvalidField("names", f'"{name}" is no name of a metric; use letters, digits, _ and :')
+                raise InvalidField(f"names.{old}", f'"{name}" is no name of a metric; use letters, digits, _ and :')
 
     def build(self) -> Transform:
         """The transform."""

@@ -19,6 +19,7 @@ from podpatterns.adapter.transforms import TransformConfig
 from podpatterns.runtime.config import PatternConfig
 from podpatterns.runtime.schema import Config, InvalidField, InvalidFields, component_type
 from podpatterns.runtime.units import Duration
+from podpatterns.runtime.uses import clash
 
 if TYPE_CHECKING:
     from podpatterns.adapter.runtime import Adapter
@@ -129,6 +130,10 @@ class AdapterConfig(PatternConfig, frozen=True, kw_only=True):
         check_names("outputs", self.outputs)
         check_sources(self.inputs)
         _check_apart(self.logs)
+
+        if (ports := clash(self)) is not None:
+            first, second = ports
+            raise InvalidField(second.field, f"port {second.number} is that of {first.field} already")
 
         wrong = []
         for index, rule in enumerate(self.mapping):

@@ -39,6 +39,13 @@ class Port:
     number: int
     udp: bool = False
     local: bool = False
+    host: str = ""
+    """Empty for all interfaces."""
+
+    def meets(self, other: Port) -> bool:
+        """Whether the two cannot be listened on at the same time."""
+        anywhere = {self.host, other.host} & {"", "0.0.0.0", "::"}
+        return (self.number, self.udp) == (other.number, other.udp) and bool(anywhere or self.host == other.host)
 
 
 def folder(path: str) -> str:
@@ -74,6 +81,18 @@ def uses(value: Any, field: str = "") -> Iterator[File | Port]:
             yield from uses(inner, f"{field}[{index}]")
 
 
+def clash(value: Any) -> tuple[Port, Port] | None:
+    """The first two ports of a configuration that meet, in its order."""
+    seen: list[Port] = []
+    for each in uses(value):
+        if isinstance(each, Port):
+            other = next((port for port in seen if port.meets(each)), None)
+            if other is not None:
+                return other, each
+            seen.append(each)
+    return None
+
+
 def _listening(config: Config, listen: Any, field: str) -> Iterator[File | Port]:
     for address in (listen,) if isinstance(listen, str) else listen or ():
         if not isinstance(address, Address):
@@ -82,4 +101,4 @@ def _listening(config: Config, listen: Any, field: str) -> Iterator[File | Port]
             yield File(field, folder(address.path), writes=True)
         elif address.port:
             local = address.host in {"localhost", "::1"} or address.host.startswith("127.")
-            yield Port(field, address.port, getattr(config, "protocol", "tcp") == "udp", local)
+            yield Port(field, address.port, getattr(config, "protocol", "tcp") == "udp", local, address.host)

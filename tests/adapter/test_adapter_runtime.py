@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import re
 import socket
 import time
 from pathlib import Path
@@ -306,6 +307,44 @@ def test_patience() -> None:
     """Sources get nine tenths of the scraper's timeout, and the configured time where it makes no sense."""
     assert [_patience(text, 9.0) for text in ("10", "", "x", "-1", "nan", "inf")] == [9.0, 9.0, 9.0, 9.0, 9.0, 9.0]
     assert _patience("1", 9.0) == 0.9
+
+
+@pytest.mark.parametrize(
+    ("text", "blamed"),
+    [
+        (
+            "inputs: [{type: statsd}]\n  outputs: [{type: prometheus}, {type: prometheus, path: /x}]",
+            "outputs[1].listen",
+        ),
+        (
+            "inputs: [{type: statsd, listen: ':9102', protocol: tcp}]\n  outputs: [{type: prometheus}]",
+            "outputs[0].listen",
+        ),
+        (
+            (
+                "inputs: [{type: influx, listen: '127.0.0.1:9805'}]\n  outputs: [{type: prometheus}]\n"
+                "  health: {checks: [{type: redis}]}"
+            ),
+            "health.listen",
+        ),
+        ("inputs: [{type: statsd, listen: ':9102'}]\n  outputs: [{type: prometheus}]", ""),
+        ("inputs: [{type: statsd}, {type: statsd, protocol: tcp}]\n  outputs: [{type: prometheus}]", ""),
+        (
+            (
+                "inputs: [{type: influx, listen: '127.0.0.1:7'}, {type: influx, listen: '127.0.0.2:7'}]\n"
+                "  outputs: [{type: prometheus}]"
+            ),
+            "",
+        ),
+    ],
+)
+def test_a_port_is_listened_on_once(text: str, blamed: str) -> None:
+    """A datagram's and a connection's are two, and so are those of two addresses; `check` names what meets."""
+    if not blamed:
+        configuration.loads([("f.yaml", f"adapter:\n  {text}\n")])
+        return
+    with pytest.raises(ConfigError, match=rf"f\.yaml:\d+:\d+: adapter\.{re.escape(blamed)}: port \d+ is that of \w"):
+        configuration.loads([("f.yaml", f"adapter:\n  {text}\n")])
 
 
 async def test_reload_keeps_the_counters() -> None:

@@ -27,7 +27,8 @@ MAX_BODY = 1 << 20
 """Bytes of a request's body, where nobody says otherwise; weights and levels need a few dozen."""
 
 MAX_CLIENTS = 100
-"""Connections at a time; probes and scrapes need a handful. The next one is closed at once."""
+"""Connections at a time; probes and scrapes need a handful. For one more the one that has been idle longest is closed,
+so that nobody keeps the kubelet out by holding connections; where all are in the middle of a request, the new one is."""
 
 PATIENCE = 60.0
 """Seconds for a request to come, also the first; Prometheus keeps its connection from one scrape to the next."""
@@ -208,9 +209,10 @@ class HttpServer:
         assert task is not None
         complete = False
         try:
-            if len(self._clients) < MAX_CLIENTS:
+            if self._make_room():
                 self._clients[task] = False
                 while await self._exchange(task, reader, writer):
+                    del self._clients[task]  # to the end of the row: the one that has been idle longest stands first
                     self._clients[task] = False
                 complete = True
         except (OSError, EOFError, TimeoutError):
@@ -224,6 +226,17 @@ class HttpServer:
             with contextlib.suppress(OSError):
                 await writer.wait_closed()
             self._clients.pop(task, None)
+
+    def _make_room(self) -> bool:
+        """Whether there is room for one more; the connection that has been idle longest may have to go for it."""
+        if len(self._clients) < MAX_CLIENTS:
+            return True
+        idle = next((task for task, busy in self._clients.items() if not busy), None)
+        if idle is None:
+            return False
+        idle.cancel()
+        self._clients[idle] = True  # it is ours to the end, and is not closed twice
+        return True
 
     async def _exchange(
         self, task: asyncio.Task[None], reader: asyncio.StreamReader, writer: asyncio.StreamWriter

@@ -3,6 +3,7 @@
 import asyncio
 import subprocess
 import sys
+from contextlib import suppress
 
 import pytest
 
@@ -217,11 +218,11 @@ async def served(admin):
 
 
 async def test_too_many_clients(admin, monkeypatch):
-    """Whoever comes when all places are taken is closed at once; a place that is left is free again."""
+    """Whoever comes when all are in the middle of a request is closed at once; a place that is left is free again."""
     monkeypatch.setattr(http_server, "MAX_CLIENTS", 1)
     reader, writer = await asyncio.open_connection("127.0.0.1", admin.port)
-    writer.write(head(line=b"GET /echo HTTP/1.1"))
-    await reader.readuntil(b"}\n")
+    writer.write(head(b"Content-Length: 2", b"Expect: 100-continue", line=b"PUT /echo HTTP/1.1"))
+    await reader.readuntil(b"\r\n\r\n")
     assert await served(admin) == b""
     writer.close()
     await writer.wait_closed()
@@ -230,6 +231,25 @@ async def test_too_many_clients(admin, monkeypatch):
             break
     else:
         pytest.fail("the place is not free again")
+
+
+async def test_nobody_is_kept_out_by_idle_connections(admin, monkeypatch):
+    """One that says nothing, or no more, goes for one that comes: of several the one that has been idle longest."""
+    monkeypatch.setattr(http_server, "MAX_CLIENTS", 2)
+    silent, *_ = first = await asyncio.open_connection("127.0.0.1", admin.port)
+    kept, writer = await asyncio.open_connection("127.0.0.1", admin.port)
+    for _ in range(3):
+        writer.write(head(line=b"GET /echo HTTP/1.1"))
+        await kept.readuntil(b"}\n")
+    assert (await served(admin)).startswith(b"HTTP/1.1 200 OK")
+    with suppress(ConnectionError):
+        assert await silent.read() == b""
+    writer.write(LAST)
+    assert (await kept.read()).startswith(b"HTTP/1.1 200 OK"), "it is not the one that was closed"
+    for each in (first[1], writer):
+        each.close()
+        with suppress(ConnectionError):
+            await each.wait_closed()
 
 
 async def test_a_request_under_way_is_finished(tmp_path):

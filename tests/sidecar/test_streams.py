@@ -161,7 +161,20 @@ async def test_forward_sends_the_same_chunk_again() -> None:
     assert first == second != third
 
 
-@pytest.mark.parametrize("answer", [b"\x81\xa3ack\xa1x", b"\x80", b"\xc0", b"\xa3ack", b"\x90", b"\xc1" * 70_000])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"\x81\xa3ack\xa1x",
+        b"\x80",
+        b"\xc0",
+        b"\xa3ack",
+        b"\x90",
+        b"\xc1",
+        b"\x81\xa3ack\xa1\xff",
+        b"\x91" * 70,
+        b"\xdb\x00\x02\x00\x00" + b"x" * 70_000,
+    ],
+)
 async def test_forward_wants_its_own_acknowledgement(answer: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """Anything else is none."""
     async with FakeForward() as server, running(forward(server)) as output:

@@ -22,8 +22,8 @@ MAX_WAITING = 32
 class HttpConfig(InputConfig, frozen=True, kw_only=True):
     """Takes lines by HTTP POST, and answers 204 when every output has them: until then the sender keeps them.
 
-    The body is text with a line for each record, or (as `application/json`) an object or an array of objects; it comes
-    with its length, perhaps with `Content-Encoding: gzip`. 429 and 503 say when to come again.
+    The body is text with a line for each record, or (as `application/json`) an object or an array of objects, perhaps
+    with `Content-Encoding: gzip`. 429 and 503 say when to come again.
     """
 
     EXAMPLE: ClassVar[str] = "{type: http, listen: '127.0.0.1:8088', path: /logs}"

@@ -14,7 +14,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 
-from podpatterns.formats import forward_key
+from podpatterns.formats import forward_key, msgpack_rows
 from podpatterns.formats.timestamps import nanoseconds
 from podpatterns.runtime.schema import InvalidField
 from podpatterns.runtime.units import Address, SecretFile
@@ -140,14 +140,14 @@ class Forward(Output):
 
 async def _message(connection: Connection) -> Any:
     """One whole message of the far side. Raises OSError."""
-    data = b""
-    while True:
-        data += await connection.read()
-        try:
-            return msgspec.msgpack.decode(data)
-        except msgspec.DecodeError:
-            if len(data) > MAX_ACK:
-                raise ConnectionError("the far side does not acknowledge as it should") from None
+    values = msgpack_rows.Values()
+    try:
+        while values.pending <= MAX_ACK:
+            for whole in values.feed(await connection.read()):
+                return msgspec.msgpack.decode(whole)
+    except ValueError as error:  # of which msgspec's errors are some
+        raise ConnectionError(f"the far side does not acknowledge as it should: {error}") from None
+    raise ConnectionError("the far side does not acknowledge as it should")
 
 
 def message(config: ForwardConfig, batches: Sequence[Batch], chunk: str, now: int) -> bytes:

@@ -27,8 +27,8 @@ MAX_BODY = 1 << 20
 """Bytes of a request's body, where nobody says otherwise; weights and levels need a few dozen."""
 
 MAX_CLIENTS = 100
-"""Connections at a time; probes and scrapes need a handful. For one more the one that has been idle longest is closed,
-so that nobody keeps the kubelet out by holding connections; where all are in the middle of a request, the new one is."""
+"""Connections at a time; probes and scrapes need a handful. For one more, the one that has been idle longest is closed,
+so that nobody keeps the kubelet out by holding connections; where all are in the middle of a request, the new one."""
 
 PATIENCE = 60.0
 """Seconds for a request to come, also the first; Prometheus keeps its connection from one scrape to the next."""

@@ -37,6 +37,13 @@ from tests.adapter.looking import until
 ANY = Address("127.0.0.1:0")
 
 
+class Nothing:
+    """A source that has nothing."""
+
+    async def collect(self, within: float) -> list[Family]:
+        return []
+
+
 class Receiver:
     """A far side whose answers are told in advance; afterwards it takes everything."""
 
@@ -261,6 +268,16 @@ async def test_the_last_samples_are_delivered_at_the_end() -> None:
         assert values[1] != values[1]
 
 
+@pytest.mark.parametrize(("escaping", "name"), [("allow-utf-8", "http.requests"), ("dots", "http_dot_requests")])
+async def test_names_are_escaped_for_receivers_of_the_old_alphabet(escaping: str, name: str) -> None:
+    """As they are by default: Prometheus takes them since it has known this protocol."""
+    config = made(Url("http://127.0.0.1:1/"), escaping=escaping).outputs[0]
+    output = config.build(OutputContext("remote_write", Nothing(), AdapterEvents(Telemetry())))
+    body, _ = output.render([Family("http.requests", "gauge", blocks=[""], values=[1.0])], "")
+    (series,) = remote_write.read(body)
+    assert dict(series.labels)["__name__"] == name
+
+
 async def test_an_output_that_is_taken_out_delivers_its_last_samples() -> None:
     """As at the end: what has come since the last interval, and the end of every series."""
     async with receiving() as receiver:
@@ -304,10 +321,6 @@ class Numbers(Push):
     """Pushes the numbers of its intervals; the far side is down while `down()`."""
 
     def __init__(self, config: PushConfig, down: Callable[[], bool]) -> None:
-        class Nothing:
-            async def collect(self, within: float) -> list[Family]:
-                return []
-
         context = OutputContext("numbers", Nothing(), AdapterEvents(Telemetry()))
         super().__init__(config, "nowhere", context)
         self.down, self.taken, self.tries, self.number = down, list[int](), 0, 0

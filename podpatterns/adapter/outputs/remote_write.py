@@ -10,6 +10,7 @@ from podpatterns.adapter.outputs import Output, OutputContext
 from podpatterns.adapter.posting import Answer, Post, PostConfig
 from podpatterns.errors import Retryable
 from podpatterns.formats import remote_write
+from podpatterns.formats.escaping import Scheme, escaped
 from podpatterns.formats.families import Family
 
 CONTENT_TYPE = "application/x-protobuf"
@@ -46,6 +47,10 @@ class RemoteWriteConfig(PostConfig, frozen=True, kw_only=True):
     """The protocol. 1.0 is understood by every receiver. 2.0 is less than half as long, and says type, help and unit of
     every series; a receiver that turns out not to know it gets 1.0, what waits included."""
 
+    escaping: Scheme = "allow-utf-8"
+    """What becomes of names with other characters than letters, digits, `_` and `:`, which a scraped page may have
+    brought. Prometheus takes them as they are; a receiver that refuses them wants `underscores`, `dots` or `values`."""
+
     def __post_init__(self) -> None:
         super().__post_init__()
         check_labels(self.labels)
@@ -64,14 +69,14 @@ class RemoteWrite(Post):
     """
 
     def __init__(self, config: RemoteWriteConfig, context: OutputContext) -> None:
-        self._labels = config.labels
+        self._labels, self._escaping = config.labels, config.escaping
         self._writer = remote_write.Writer(config.labels, version=2 if config.version == "2.0" else 1)
         fields = {"Content-Encoding": "snappy", **_FIELDS[self._writer.version]}
         super().__init__(config, fields, context)
 
     def encode(self, families: Sequence[Family], now: float) -> list[bytes]:
         """Messages of up to 2,000 samples, compressed."""
-        return list(map(_compressed, self._writer.write(families, now)))
+        return list(map(_compressed, self._writer.write(escaped(families, self._escaping), now)))
 
     def last(self, now: float) -> list[bytes]:
         """Stale markers for every series."""
@@ -98,7 +103,7 @@ class RemoteWrite(Post):
 
     def render(self, families: Sequence[Family], accept: str) -> tuple[bytes, str]:  # noqa: ARG002 - it has one form
         """One message with everything, not compressed, without times."""
-        return b"".join(remote_write.Writer(self._labels).write(families, 0.0)), CONTENT_TYPE
+        return b"".join(remote_write.Writer(self._labels).write(escaped(families, self._escaping), 0.0)), CONTENT_TYPE
 
 
 def _compressed(message: bytes) -> bytes:

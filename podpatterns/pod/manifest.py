@@ -17,7 +17,7 @@ from podpatterns.pod.building import PodBuilder, build_service, check_name
 from podpatterns.pod.fields import ELSEWHERE, KINDS
 from podpatterns.pod.model import KeyRef, Keys, Manifest, Notice, PodSpec, Projected, Service
 from podpatterns.pod.reading import Document
-from podpatterns.runtime.config import PATTERNS
+from podpatterns.runtime.config import PATTERNS, read
 from podpatterns.runtime.decode import suggest
 from podpatterns.runtime.nodes import KIND, MapNode, Mark, Node, ScalarNode, from_python, parse
 
@@ -30,21 +30,12 @@ def load(files: Sequence[str | Path], extra: Sequence[str | Path] = ()) -> Manif
     Raises:
         ConfigError: with every problem in all the files.
     """
-    problems: list[Problem] = []
-    texts: list[tuple[str, str, bool]] = []
+    reader = _Reader([], str(files[0]) if len(files) == 1 else None)
     for path, with_pods in [*((path, True) for path in files), *((path, False) for path in extra)]:
         try:
-            texts.append((str(path), Path(path).read_text("utf-8"), with_pods))
-        except OSError as error:
-            problems.append(Problem(f"cannot be read: {error.strerror}", file=str(path)))
-        except UnicodeDecodeError as error:
-            problems.append(Problem(f"is not UTF-8 text (byte {error.start})", file=str(path)))
-    reader = _Reader(problems, str(files[0]) if len(files) == 1 else None)
-    for name, text, with_pods in texts:
-        try:
-            documents = parse(text, name)
+            documents = parse(read(path), str(path))
         except ConfigError as error:
-            problems += error.problems
+            reader.problems += error.problems
             reader.complete = False
             continue
         for document in documents:

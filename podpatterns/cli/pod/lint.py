@@ -72,20 +72,15 @@ def _files(paths: tuple[Path, ...]) -> Iterator[Path]:
 
 
 def _lint(linter: Linter, file: Path, *, fixing: bool) -> list[Finding]:
-    from podpatterns.errors import ConfigError, Problem
     from podpatterns.pod.lint.fixing import fix
+    from podpatterns.runtime.config import read
 
-    try:
-        source = file.read_text("utf-8")
-    except OSError as error:
-        raise ConfigError([Problem(f"cannot be read: {error.strerror}", file=str(file))]) from None
-    except UnicodeDecodeError as error:
-        raise ConfigError([Problem(f"is not UTF-8 text (byte {error.start})", file=str(file))]) from None
+    source = read(file)
     findings = linter.lint(source, str(file))
     if fixing:
         mended, done = fix(source, [finding.edit for finding in findings if finding.edit is not None])
         if done:
-            file.write_text(mended, "utf-8")
+            file.write_bytes(mended.encode())
             click.echo(f"{file}: {done} mended", err=True)
             findings = linter.lint(mended, str(file))
     return findings

@@ -42,7 +42,7 @@ def _indent(line: str) -> int:
 
 def _item(line: str, indent: int) -> bool:
     """Whether a line is an item of a list that stands right below its key, not indented any further."""
-    return _indent(line) == indent and line.lstrip().startswith(("- ", "-\n"))
+    return _indent(line) == indent and line.lstrip().partition(" ")[0].rstrip() == "-"
 
 
 def _comment(line: str, indent: int) -> bool:

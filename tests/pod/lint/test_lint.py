@@ -133,7 +133,7 @@ def test_removing_a_field_removes_that_field(data):
     values = {"a": " 1", "b": "\n- x\n- {y: 2}", "c": "\n  d: 3\n\n  # inside\n  e: 4", "d": " |\n  text\n\n  more"}
     text = "".join(
         data.draw(st.sampled_from(["", "# above\n", "\n"])) + f"{field}:{values.get(field, ' 5')}\n" for field in fields
-    )
+    ).replace("\n", data.draw(st.sampled_from(["\n", "\r\n"])))
     (document,) = parse(text)
     victim = data.draw(st.sampled_from(fields))
     mended, done = fix(text, [Remove(document.keys[victim])])
@@ -184,14 +184,18 @@ def test_wrong_usage_exits_2(arguments, expected):
     assert expected in process.stderr
 
 
-def test_fix_writes_the_file_and_says_so(tmp_path):
-    """Only findings that are left are reported."""
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+def test_fix_writes_the_file_and_says_so(tmp_path, end):
+    """Only findings that are left are reported; line ends stay as they are."""
     file = tmp_path / "pod.yaml"
-    file.write_text((Path(__file__).parent / "planted" / "sidecars.yaml").read_text("utf-8"), "utf-8")
+    file.write_bytes((Path(__file__).parent / "planted" / "sidecars.yaml").read_bytes().replace(b"\n", end))
     result = run("--fix", file)
     assert "mended" in result.output
     assert "probe-on-init" not in result.stdout
-    assert "livenessProbe" not in file.read_text("utf-8")
+    assert b"livenessProbe" not in file.read_bytes()
+    assert all(
+        line.endswith(end) and not line.endswith(b"\r" + end) for line in file.read_bytes().splitlines(keepends=True)
+    )
 
 
 def test_a_finding_can_be_accepted():

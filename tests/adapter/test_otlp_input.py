@@ -9,6 +9,7 @@ import json
 import msgspec
 import pytest
 from aiohttp import ClientSession
+from google.protobuf import json_format
 from opentelemetry.exporter.otlp.proto.http import Compression
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
@@ -450,6 +451,28 @@ async def test_overflow_is_on_the_page_and_told() -> None:
         # A changed input begins anew, and its series give their room back.
         await adapter.reload(receiving(series=SeriesConfig(budget=5), target_info=False))
         assert adapter.store.budget.taken == 1
+
+
+async def test_the_sender_is_told_of_overflow() -> None:
+    """As a warning, in either encoding: nothing is rejected, and a sender that only counts rejections is content."""
+    async with Adapter(receiving(series=SeriesConfig(budget=1), target_info=False)) as adapter:
+        both = [total(1, 5)["sum"]["dataPoints"][0] | {"attributes": [attribute]} for attribute in map(user, "ab")]  # type: ignore[index]
+        metric = {"name": "a", "sum": {"aggregationTemporality": 1, "isMonotonic": True, "dataPoints": both}}
+        status, body = await post(adapter, request(metric))
+        warning = 'the budget of series is used up: 1 points went to series with overflow="true"'
+        assert (status, json.loads(body)) == (
+            200,
+            {"partialSuccess": {"rejectedDataPoints": "0", "errorMessage": warning}},
+        )
+        sent = json_format.Parse(request(metric), ExportMetricsServiceRequest()).SerializeToString()
+        status, body = await post(adapter, sent, "application/x-protobuf")
+        partial = ExportMetricsServiceResponse.FromString(body).partial_success
+        assert (status, partial.rejected_data_points) == (200, 1)  # the change of the first one comes a second time
+        assert adapter.events.overflow == {"a_total": 2}
+
+
+def user(name: str) -> dict[str, object]:
+    return {"key": "user", "value": {"stringValue": name}}
 
 
 @pytest.mark.parametrize("count", [20_000])

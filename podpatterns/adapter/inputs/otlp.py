@@ -33,8 +33,8 @@ class OtlpConfig(InputConfig, frozen=True, kw_only=True):
     ends in `_total`, a gauge of unit `1` in `_ratio`. `service.name` and `service.instance.id` become `job` and
     `instance`. Changes (delta temporality) are added up. Exponential histograms are native ones for who scrapes
     protobuf, and have buckets at powers of two for all others. What was refused is counted, and said in the answer's
-    `partial_success`. Series beyond the budget are added up in one with `overflow="true"`: those that are cumulative by
-    collection, so that a request which is sent again counts twice there until the next one.
+    `partial_success`. Series beyond the budget are added up in one with `overflow="true"`, which is said there as well:
+    those that are cumulative by collection, so that a request which is sent again counts twice until the next one.
     """
 
     EXAMPLE: ClassVar[str] = """
@@ -84,7 +84,9 @@ class Otlp(Posted, PullInput):
         self.config = config
         self._sink: AdapterEvents = wiring.events
         self._naming = otlp_points.Naming(config.target_info, config.scope_labels, frozenset(config.promote))
-        self._streams = Streams(wiring.store.budget, config.expire, wiring.events.overflowed)
+        self._streams = Streams(wiring.store.budget, config.expire, self._overflowed)
+        self._beyond = 0
+        """Points that found no room."""
 
     async def collect(self, deadline: Deadline) -> list[Family]:  # noqa: ARG002 - it is all there
         """Every series as it is now."""
@@ -121,14 +123,24 @@ class Otlp(Posted, PullInput):
         except ValueError as error:
             self._sink.line_refused("bad_line", f"OTLP: {error}")
             return _refusal(400, str(error), kind)
+        before = self._beyond
         refused = self._take(found)
         response: dict[str, object] = {}
         if refused:
             text = f"the first because: {refused[0]}"
             response["partialSuccess"] = {"rejectedDataPoints": str(len(refused)), "errorMessage": text}
+        elif self._beyond > before:  # nothing is rejected, and the text is a warning, as the protocol has it
+            text = (
+                f'the budget of series is used up: {self._beyond - before} points went to series with overflow="true"'
+            )
+            response["partialSuccess"] = {"rejectedDataPoints": "0", "errorMessage": text}
         if kind == _JSON:
             return HttpReply(200, msgspec.json.encode(response), _JSON)
         return HttpReply(200, encode(response, otlp_messages.Response), _PROTOBUF)
+
+    def _overflowed(self, metric: str) -> None:
+        self._beyond += 1
+        self._sink.overflowed(metric)
 
     def _take(self, request: otlp_messages.Request) -> list[Refused]:
         refused, count, now = list[Refused](), 0, time.monotonic()

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from podpatterns.adapter.page import compose
+from podpatterns.adapter.transforms import Transform
 from podpatterns.adapter.transforms.aggregate import Aggregate, AggregateConfig
 from podpatterns.adapter.transforms.convert import UNITS, Conversion, ConversionConfig, Convert
 from podpatterns.formats.families import Blocks, Family
@@ -106,6 +107,22 @@ def test_mistakes_are_named(fields: dict[str, list[str]], blamed: str) -> None:
 
 def converted(text: str, unit: str, to: str, *metrics: str) -> list[str]:
     return page(text, Convert([ConversionConfig(metrics=list(metrics or [".*"]), unit=unit, to=to)]))
+
+
+@pytest.mark.parametrize(
+    "transform",
+    [
+        Convert([ConversionConfig(metrics=[".*"], unit="ms", to="s")]),
+        Aggregate(AggregateConfig(without=["pod"])),
+    ],
+)
+def test_what_cannot_be_changed_is_left_out(transform: Transform) -> None:
+    """Native buckets lie where they lie, and exemplars say what was: the classic histogram stays, and is right."""
+    family = Family("t_ms", "histogram", exemplars={0: "{} 500"}, natives={1: b"x"})
+    family.add(1.0, [("pod", "a"), ("le", "+Inf")], "_bucket")
+    family.add(1.0, [("pod", "a")], "_count")
+    (found,) = transform.apply([family])
+    assert (found.exemplars, found.natives, found.values) == ({}, {}, [1.0, 1.0])
 
 
 def test_values_bounds_and_names_are_converted() -> None:

@@ -19,7 +19,7 @@ class AggregateConfig(TransformConfig, frozen=True, kw_only=True):
     """Takes labels away and adds up what then is the same series: one series per route instead of one per user.
 
     Counters, histograms and the counts and sums of summaries are added up; a summary's quantiles, which cannot be, are
-    left out, as are times of samples and exemplars. Histograms must have the same buckets.
+    left out, as are times of samples, exemplars and native histograms. Histograms must have the same buckets.
     """
 
     EXAMPLE: ClassVar[str] = """

@@ -74,7 +74,8 @@ class ConversionConfig(Config, frozen=True, kw_only=True):
 class ConvertConfig(TransformConfig, frozen=True, kw_only=True):
     """Converts metrics to another unit: values, the bounds of buckets, and the unit at the end of the name.
 
-    `shop_latency_ms` becomes `shop_latency_seconds`; a name that does not say its unit gets the new one.
+    `shop_latency_ms` becomes `shop_latency_seconds`; a name that does not say its unit gets the new one. Exemplars and
+    native histograms, whose buckets lie where they lie, are left out; the classic buckets stay.
     """
 
     EXAMPLE: ClassVar[str] = """
@@ -144,7 +145,7 @@ class Conversion:
             return
         family.name = self.name(family.name)
         family.unit = self._to.endings[0] if family.unit else ""
-        family.exemplars = {}  # their values are in the old unit
+        family.exemplars, family.natives = {}, {}  # their values and buckets are in the old unit
         if family.suffixes is None:
             family.values = list(scaled(family.values, self._scale))
             return

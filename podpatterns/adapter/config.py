@@ -93,7 +93,8 @@ class AdapterConfig(PatternConfig, frozen=True, kw_only=True):
     mapping: list[MappingRuleConfig] = []
     """Rules that make names and labels out of the dotted names of pushed lines: the list that stands under `mappings`
     in a file of statsd_exporter. Applied when a series is new, before the transforms; a name that no rule matches
-    stays as it is. When the rules change while running, series that are there keep their names."""
+    stays as it is. When the rules change while running, series that are there keep their names, and a timer goes on
+    as the histogram or summary that it is."""
 
     mapping_defaults: MappingDefaultsConfig = MappingDefaultsConfig()
     """What rules of the mapping have that do not say otherwise, and what becomes of names that no rule matches: what

@@ -68,6 +68,9 @@ _KINDS: dict[str, tuple[Kind, str, str]] = {
 }
 """By StatsD type: kind, the suffix that Prometheus' conventions ask for, what the help text calls it."""
 
+_OBSERVERS = {"histogram", "summary"}
+"""What timers and their kin become."""
+
 _DIVISORS: dict[str, float] = {"ms": 1000.0}
 """By StatsD type, what its values are divided by."""
 
@@ -152,7 +155,7 @@ class Store:
                 text = target.rule.config.help or f"{noun or usual} {target.rule.config.match}."
             metric = self.metrics[name] = Metric(name, kind, text, line.name, bounds=self.shape.buckets)
             _options(metric, observed)
-        elif metric.kind != kind:
+        elif metric.kind != kind and not {metric.kind, kind} <= _OBSERVERS:  # one of these stays what it was first
             raise Refused("type_conflict", f"{name} is a {metric.kind}")
         labels = block(tags)
         first = metric.series.get(labels)

@@ -438,6 +438,18 @@ def test_defaults_are_also_for_names_that_no_rule_matches() -> None:
     assert {name.partition("_")[0] for name in world.samples()} == {"a"}
 
 
+def test_a_timer_goes_on_as_what_it_is() -> None:
+    """Where the rules change while running, or two rules disagree: nothing is refused for it."""
+    world = World().feed("t:1000|ms")
+    world.store.mapper = Mapper((), MappingDefaultsConfig(observer_type="summary"))
+    world.intake.forget()
+    world.feed("t:2000|ms", "t:1000|ms|@0.5", "u:1|h", "t:1|c")
+    found = world.samples()
+    assert (found['t_seconds_bucket{le="1"}'], found["t_seconds_count"]) == (3.0, 4.0)
+    assert 'u{quantile="0.5"}' in found
+    assert not world.refused
+
+
 @pytest.mark.holds("StatsD mapping")
 def test_observers_are_histograms_or_summaries_rule_by_rule() -> None:
     """Buckets and quantiles are the rule's own; sampled lines weigh what they stand for."""

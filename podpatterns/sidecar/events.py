@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 
+from podpatterns.formats.lines import Lines
 from podpatterns.runtime.telemetry import Cell, Telemetry
 from podpatterns.sidecar.budget import Budget
 from podpatterns.sidecar.ledger import Account
+
+ANNOUNCE = 30.0
+"""Seconds between two log lines about the same trouble; each time is counted."""
 
 
 class SidecarEvents:
@@ -82,6 +87,7 @@ class SidecarEvents:
             "Lines that were read but not as they stood, by the reason.",
             ["reason"],
         )
+        self._altered: dict[tuple[str, str], tuple[float, int]] = {}
         self._files = telemetry.counter("podpatterns_sidecar_file_events", "What happened to tailed files.", ["what"])
         self._checkpoints = telemetry.counter(
             "podpatterns_sidecar_checkpoints", "Attempts to write the checkpoint.", ["outcome"]
@@ -162,10 +168,22 @@ class SidecarEvents:
         self._files.add("none_yet")
         self._log.warning("sidecar.file.none_yet", paths=paths, next="they are read as soon as they are there")
 
-    def lines_altered(self, path: str, reason: str, count: int) -> None:
+    def lines_altered(self, path: str, lines: Lines) -> None:
         """Lines were truncated, or had bytes that are not text."""
-        self._lines.add(reason, by=count)
-        self._log.warning("sidecar.line.altered", path=path, reason=reason, lines=count)
+        for reason, count in (("truncated", lines.truncated), ("not_text", lines.replaced)):
+            if count:
+                self._lines.add(reason, by=count)
+                self._say_altered(path, reason, count)
+
+    def _say_altered(self, path: str, reason: str, count: int) -> None:
+        """At first, and then once in a while with the sum: a log in another encoding has such lines in every batch."""
+        since, held = self._altered.get((path, reason), (float("-inf"), 0))
+        now = time.monotonic()
+        if now - since < ANNOUNCE:
+            self._altered[path, reason] = since, held + count
+            return
+        self._altered[path, reason] = now, 0
+        self._log.warning("sidecar.line.altered", path=path, reason=reason, lines=held + count)
 
     def application_done(self, path: str) -> None:
         """The application has said that it has ended."""

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from podpatterns.formats.lines import MARKER, Lines, clean, cut
+from podpatterns.formats.lines import MARKER, clean, cut
 from podpatterns.sidecar.batch import MESSAGE, Batch, Source
 from podpatterns.sidecar.inputs import Emit, Input, InputContext
 from podpatterns.sidecar.ledger import Account
@@ -108,14 +108,9 @@ class PushedInput(Input):
     def _lines(self, raw: bytes, fields: Mapping[str, Any] | None, done: asyncio.Future[None]) -> Batch:
         start, end = self._position, self._position + len(raw) + 1
         lines = clean(raw, start, limit=self._limit)
-        self._say(lines)
+        self._events.lines_altered(self.source.name, lines)
         mark = Ticket(done, end)
         return Batch(self.source, lines.text, start, end, offsets=lines.offsets, fields=fields, mark=mark)
-
-    def _say(self, lines: Lines) -> None:
-        for reason, count in (("truncated", lines.truncated), ("not_text", lines.replaced)):
-            if count:
-                self._events.lines_altered(self.source.name, reason, count)
 
     def _folded(self, messages: Sequence[bytes], fields: Mapping[str, Any] | None, done: asyncio.Future[None]) -> Batch:
         """Messages that have newlines in them are records from the start: a batch's text has a line for each."""
@@ -126,7 +121,7 @@ class PushedInput(Input):
             # Each line of it may be as long as the limit, and all of them together.
             long = len(message) > self._limit
             lines = clean(cut(message, self._limit) if long else message, 0, limit=self._limit)
-            self._say(lines._replace(truncated=int(long)))
+            self._events.lines_altered(self.source.name, lines._replace(truncated=int(long)))
             texts.append(lines.text + MARKER if long else lines.text)
         flat = [text.replace(b"\n", b" ") for text in texts]
         mark = Ticket(done, start)

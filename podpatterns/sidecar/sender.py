@@ -13,11 +13,8 @@ from podpatterns.sidecar import dead_letters
 from podpatterns.sidecar.batch import Batch
 from podpatterns.sidecar.chain import Parcel
 from podpatterns.sidecar.dead_letters import DeadLetters
-from podpatterns.sidecar.events import SidecarEvents
+from podpatterns.sidecar.events import ANNOUNCE, SidecarEvents
 from podpatterns.sidecar.outputs import Output, Receipt
-
-ANNOUNCE = 30.0
-"""Seconds between two log lines about the same output being away; each try is counted."""
 
 
 class Sender:

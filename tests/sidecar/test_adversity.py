@@ -179,6 +179,24 @@ def test_a_line_of_a_gigabyte(tmp_path: Path) -> None:
     assert set(receiver.messages) == {"first", long, "last"}
 
 
+async def test_a_log_in_another_encoding_is_said_once_in_a_while(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each line is counted; the sidecar has one log line about all of them, and a later one with the sum."""
+    async with Sidecar(config(tmp_path)) as sidecar:
+        said: list[int] = []
+        monkeypatch.setattr(sidecar.events._log, "warning", lambda _event, **facts: said.append(facts["lines"]))
+        for number in range(1, 6):
+            write(tmp_path, b"caf\xe9\n")
+            await sidecar.acknowledged(number)
+        assert said == [1]
+        monkeypatch.setattr("podpatterns.sidecar.events.ANNOUNCE", 0.0)
+        write(tmp_path, b"caf\xe9\n")
+        await sidecar.acknowledged(6)
+        assert said == [1, 5]
+        assert value(sidecar, "altered_lines_total", reason="not_text") == 6
+
+
 async def test_bytes_of_every_kind(tmp_path: Path) -> None:
     """NULs are kept; what is not UTF-8 becomes U+FFFD, and is counted; the neighbours are untouched."""
     write(tmp_path, b"a\0b\n" + bytes(range(256)).replace(b"\n", b"") + b"\n\xff\xfe\nlast\n")

@@ -303,10 +303,7 @@ class Tail(Input):
     async def _hand_on(self, emit: Emit, got: tuple[Batch, Lines]) -> None:
         batch, lines = got
         self._read_bytes.value += batch.end - batch.start
-        if lines.truncated:
-            self._events.lines_altered(batch.source.name, "truncated", lines.truncated)
-        if lines.replaced:
-            self._events.lines_altered(batch.source.name, "not_text", lines.replaced)
+        self._events.lines_altered(batch.source.name, lines)
         blocked = asyncio.get_running_loop().call_later(BLOCKED, self._blocked.set)
         await emit(batch)
         blocked.cancel()

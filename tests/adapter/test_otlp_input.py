@@ -459,7 +459,7 @@ async def test_the_sender_is_told_of_overflow() -> None:
         both = [total(1, 5)["sum"]["dataPoints"][0] | {"attributes": [attribute]} for attribute in map(user, "ab")]  # type: ignore[index]
         metric = {"name": "a", "sum": {"aggregationTemporality": 1, "isMonotonic": True, "dataPoints": both}}
         status, body = await post(adapter, request(metric))
-        warning = 'the budget of series is used up: 1 points went to series with overflow="true"'
+        warning = 'the budget of series is used up; points that went to overflow="true": 1'
         assert (status, json.loads(body)) == (
             200,
             {"partialSuccess": {"rejectedDataPoints": "0", "errorMessage": warning}},

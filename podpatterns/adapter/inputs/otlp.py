@@ -130,9 +130,7 @@ class Otlp(Posted, PullInput):
             text = f"the first because: {refused[0]}"
             response["partialSuccess"] = {"rejectedDataPoints": str(len(refused)), "errorMessage": text}
         elif self._beyond > before:  # nothing is rejected, and the text is a warning, as the protocol has it
-            text = (
-                f'the budget of series is used up: {self._beyond - before} points went to series with overflow="true"'
-            )
+            text = f'the budget of series is used up; points that went to overflow="true": {self._beyond - before}'
             response["partialSuccess"] = {"rejectedDataPoints": "0", "errorMessage": text}
         if kind == _JSON:
             return HttpReply(200, msgspec.json.encode(response), _JSON)

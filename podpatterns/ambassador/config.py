@@ -10,7 +10,7 @@ from msgspec import Meta
 from podpatterns.ambassador.listeners import ListenerConfig
 from podpatterns.ambassador.upstreams import UpstreamConfig
 from podpatterns.runtime.config import PatternConfig
-from podpatterns.runtime.schema import InvalidField, InvalidFields
+from podpatterns.runtime.schema import InvalidField, InvalidFields, Items
 
 if TYPE_CHECKING:
     from podpatterns.ambassador.runtime import Ambassador
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class AmbassadorConfig(PatternConfig, frozen=True, kw_only=True):
     """Proxies the application's requests on localhost, and routes a share of them to each version of a service."""
 
-    listeners: tuple[ListenerConfig, ...]
+    listeners: Items[ListenerConfig]
     """Where the application's connections come in, and what is done with them."""
 
     upstreams: dict[str, UpstreamConfig]

@@ -10,7 +10,7 @@ from podpatterns.ambassador.http1.grammar import TOKEN
 from podpatterns.ambassador.http1.request import Request
 from podpatterns.ambassador.policies.fields import Demand, ValueConfig, check_demand
 from podpatterns.runtime.regex import check_regex
-from podpatterns.runtime.schema import Config, InvalidField
+from podpatterns.runtime.schema import Config, InvalidField, Items
 
 Test = Callable[[Request], bool]
 
@@ -18,7 +18,7 @@ Test = Callable[[Request], bool]
 class MatchConfig(Config, frozen=True, kw_only=True):
     """What a request must have; everything that is set must hold."""
 
-    hosts: tuple[str, ...] = ()
+    hosts: Items[str] = ()
     """Host names without port, in any case; `*.example.org` stands for any name below. Empty: every host."""
 
     path: str | None = None
@@ -31,7 +31,7 @@ class MatchConfig(Config, frozen=True, kw_only=True):
     regex: str | None = None
     """A regular expression (Python's) for the whole path. None: any path."""
 
-    methods: tuple[str, ...] = ()
+    methods: Items[str] = ()
     """Methods, in capitals, such as `GET`. Empty: every method."""
 
     headers: dict[str, str | ValueConfig] = {}

@@ -13,7 +13,7 @@ from msgspec import Meta
 from podpatterns.ambassador.http1.fields import named
 from podpatterns.ambassador.http1.request import Request
 from podpatterns.runtime.backoff import Backoff
-from podpatterns.runtime.schema import Config, InvalidField
+from podpatterns.runtime.schema import Config, InvalidField, Items
 from podpatterns.runtime.units import Duration, Size
 
 Cause = Literal["connect", "reset", "timeout", "429", "500", "502", "503", "504"]
@@ -36,7 +36,7 @@ class RetryConfig(Config, frozen=True, kw_only=True):
     attempts: Annotated[int, Meta(ge=0, le=10)] = 2
     """How often a request may be sent again; `0`: never. Two bridge a restart of one address."""
 
-    on: tuple[Cause, ...] = ("connect", "reset")
+    on: Items[Cause] = ("connect", "reset")
     """After what: `connect` no connection came about (safe for every method: nothing was sent), `reset` it was closed
     before an answer, `timeout` no answer came in time, or an answer with this status. The last three kinds cost the
     upstream work twice, and are for you to ask for."""

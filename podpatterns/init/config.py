@@ -10,7 +10,7 @@ import msgspec
 
 from podpatterns.init.steps import StepConfig
 from podpatterns.runtime.config import PatternConfig
-from podpatterns.runtime.schema import InvalidField, component_type
+from podpatterns.runtime.schema import InvalidField, Items, component_type
 from podpatterns.runtime.units import Duration
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class InitConfig(PatternConfig, frozen=True, kw_only=True):
 
     WRITES: ClassVar[frozenset[str]] = frozenset({"error_file"})
 
-    steps: tuple[StepConfig, ...]
+    steps: Items[StepConfig]
     """What to do, in this order; a step begins when the one before it is done. At least one."""
 
     deadline: Duration = Duration("5m")

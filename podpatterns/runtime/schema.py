@@ -12,11 +12,20 @@ import inspect
 import textwrap
 from functools import cache, wraps
 from itertools import pairwise
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar
 
 import msgspec
 
 from podpatterns.runtime.units import SCALARS
+
+T = TypeVar("T")
+
+if TYPE_CHECKING:
+    Items: TypeAlias = list[T] | tuple[T, ...]
+else:
+    Items = tuple[T, ...]
+"""Several values of a field. Who builds a configuration in Python may write a list; what is decoded is a tuple. It is
+no `Sequence`, since a text is a sequence of texts, and `paths="app.log"` a mistake."""
 
 
 class InvalidField(ValueError):  # noqa: N818 - raised by `__post_init__`, turned into a Problem

@@ -259,8 +259,8 @@ SCALARS: tuple[type, ...] = (Duration, Size, Share, Address, Url, SecretFile, Fu
 """Every type above: decoding, schema and rendering treat them alike."""
 
 
-def transform(function: Callable[..., Any]) -> FunctionRef:
-    """Mark a plain function as a transform, to stand in a configuration's `transforms` list.
+def transform(function: Callable[..., Any]) -> Any:
+    """Mark a plain function as a transform, to stand in a configuration's `transforms` list (of any pattern's type).
 
     The function takes what flows through the pattern (the sidecar's `Batch`, the adapter's families) and
     returns it, changed. It runs synchronously between input and output: it must not block or await.

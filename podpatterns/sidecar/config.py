@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import msgspec
 
 from podpatterns.runtime.config import PatternConfig
-from podpatterns.runtime.schema import InvalidField, component_type
+from podpatterns.runtime.schema import InvalidField, Items, component_type
 from podpatterns.runtime.units import Duration, Size
 from podpatterns.sidecar.inputs import InputConfig
 from podpatterns.sidecar.outputs import OutputConfig
@@ -26,13 +26,13 @@ class SidecarConfig(PatternConfig, frozen=True, kw_only=True):
     WRITES: ClassVar[frozenset[str]] = frozenset({"checkpoint", "dead_letters"})
     PRIVATE: ClassVar[frozenset[str]] = WRITES
 
-    inputs: tuple[InputConfig, ...]
+    inputs: Items[InputConfig]
     """Where lines come from."""
 
-    transforms: tuple[TransformConfig, ...] = ()
+    transforms: Items[TransformConfig] = ()
     """What happens to them on the way, in this order. None: lines are shipped as they are, in the field `message`."""
 
-    outputs: tuple[OutputConfig, ...]
+    outputs: Items[OutputConfig]
     """Where records go: each of them gets every record. A line counts as acknowledged when all have it. Each has a
     position of its own: one that is down does not hold up the others before it is `max_lag` behind."""
 

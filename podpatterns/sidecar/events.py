@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from podpatterns.formats.lines import Lines
 from podpatterns.runtime.telemetry import Cell, Telemetry
@@ -163,7 +163,7 @@ class SidecarEvents:
             "sidecar.files.closed", for_seconds=seconds, next="what is left is delivered, then the input ends"
         )
 
-    def nothing_to_read(self, paths: tuple[str, ...]) -> None:
+    def nothing_to_read(self, paths: Sequence[str]) -> None:
         """No file matches yet."""
         self._files.add("none_yet")
         self._log.warning("sidecar.file.none_yet", paths=paths, next="they are read as soon as they are there")

@@ -8,6 +8,7 @@ import msgspec
 
 from podpatterns.adapter.checks import Check, CheckConfig, CheckContext, Failed
 from podpatterns.runtime.command import NotRunnable, execute
+from podpatterns.runtime.schema import Items
 
 
 class CommandConfig(CheckConfig, frozen=True, kw_only=True):
@@ -19,7 +20,7 @@ class CommandConfig(CheckConfig, frozen=True, kw_only=True):
 
     EXAMPLE: ClassVar[str] = "{type: command, command: [pgrep, --exact, shopd], timeout: 2s}"
 
-    command: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
+    command: Annotated[Items[str], msgspec.Meta(min_length=1)]
     """The program and its arguments; not run in a shell. It must be in the adapter's image, and sees the processes of
     other containers only if the pod has `shareProcessNamespace: true`."""
 

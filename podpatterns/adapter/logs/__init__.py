@@ -19,7 +19,7 @@ from podpatterns.adapter.log_output import LogOutputConfig
 from podpatterns.adapter.naming import NamedConfig
 from podpatterns.formats.layouts import LAYOUTS
 from podpatterns.runtime.regex import check_regex
-from podpatterns.runtime.schema import ComponentConfig, InvalidField
+from podpatterns.runtime.schema import ComponentConfig, InvalidField, Items
 from podpatterns.runtime.service import Deadline
 from podpatterns.runtime.units import Duration, Size
 
@@ -110,7 +110,7 @@ class LogConfig(ComponentConfig, NamedConfig, frozen=True, kw_only=True):
     `"unparsed": true`. `join`: it belongs to the record before it, as the lines of a stack trace do. Either way it is
     passed on, and counted."""
 
-    traces: tuple[Literal["python", "java", "go", "node", "ruby"], ...] = ()
+    traces: Items[Literal["python", "java", "go", "node", "ruby"]] = ()
     """Languages whose stack traces are one record each, where they stand among other lines and `join` would say too
     much."""
 

@@ -25,7 +25,7 @@ from podpatterns.ambassador.policies.rate_limit import RateLimitConfig
 from podpatterns.ambassador.policies.tracing import TracingConfig
 from podpatterns.ambassador.route import Route, RouteConfig
 from podpatterns.ambassador.upstreams import Upstream, UpstreamConfig
-from podpatterns.runtime.schema import InvalidField
+from podpatterns.runtime.schema import InvalidField, Items
 from podpatterns.runtime.units import Duration, Size
 
 QUIET = 0.3
@@ -46,7 +46,7 @@ routes:
   override: {header: x-version}
 """
 
-    routes: tuple[RouteConfig, ...]
+    routes: Items[RouteConfig]
     """What is done with which requests; the first that matches counts, and what none matches is answered 404."""
 
     head_timeout: Duration = Duration("10s")

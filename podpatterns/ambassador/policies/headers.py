@@ -11,7 +11,7 @@ from podpatterns.ambassador.http1.request import Request
 from podpatterns.ambassador.policies import Edit, PolicyConfig, Site, Step
 from podpatterns.ambassador.policies.fields import check_name, lines
 from podpatterns.ambassador.policies.variables import REQUEST, RESPONSE, Variable, check_text, compile_text
-from podpatterns.runtime.schema import Config, InvalidField, InvalidFields
+from podpatterns.runtime.schema import Config, InvalidField, InvalidFields, Items
 
 if TYPE_CHECKING:
     from podpatterns.ambassador.exchange import Exchange
@@ -28,7 +28,7 @@ class FieldsConfig(Config, frozen=True, kw_only=True):
     add: dict[str, str] = {}
     """Fields that are put behind those that are there already."""
 
-    remove: tuple[str, ...] = ()
+    remove: Items[str] = ()
     """Names of fields that are taken out."""
 
     def __post_init__(self) -> None:

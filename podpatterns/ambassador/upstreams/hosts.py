@@ -23,7 +23,7 @@ from podpatterns.ambassador.events import AmbassadorEvents
 from podpatterns.ambassador.http1.limits import Limits
 from podpatterns.ambassador.tls import Tls, TlsConfig
 from podpatterns.ambassador.upstreams import Spawn, UpstreamConfig
-from podpatterns.runtime.schema import InvalidField
+from podpatterns.runtime.schema import InvalidField, Items
 from podpatterns.runtime.units import Address, Duration, Share, Size, Url
 
 
@@ -36,7 +36,7 @@ addresses: [10.0.0.7:8080, "10.0.0.8:8080"]
 first_byte: 5s
 """
 
-    addresses: tuple[Address | Url, ...]
+    addresses: Items[Address | Url]
     """Where it answers: `host:port`, `unix:/path` or `https://host`. Names are resolved again and
     again, see `dns`."""
 

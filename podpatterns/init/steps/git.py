@@ -30,7 +30,7 @@ from podpatterns.init import publish
 from podpatterns.init.git_credentials import CredentialConfig, Credentials, Username
 from podpatterns.init.git_program import Broken, GitProgram, judged, redacted
 from podpatterns.init.steps import Fatal, Step, StepConfig, StepContext, Transient
-from podpatterns.runtime.schema import InvalidField
+from podpatterns.runtime.schema import InvalidField, Items
 from podpatterns.runtime.units import Duration, SecretFile, Url
 
 _COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
@@ -75,7 +75,7 @@ root: /srv/content
     submodules: bool = False
     """Whether submodules are checked out too, all the way down."""
 
-    sparse: tuple[str, ...] = ()
+    sparse: Items[str] = ()
     """Directories to check out (with the files on the levels above them); empty: everything."""
 
     username: Username = "git"
@@ -89,7 +89,7 @@ root: /srv/content
     """In place of a password: a server that hands out credentials, asked anew for each fetch. It answers a GET with two
     lines, `username=…` and `password=…`, as git-sync's `--askpass-url` expects it."""
 
-    credentials: tuple[CredentialConfig, ...] = ()
+    credentials: Items[CredentialConfig] = ()
     """Who to be at further http and https hosts, such as those of submodules."""
 
     ssh_key: SecretFile | None = None
@@ -131,7 +131,7 @@ root: /srv/content
     def hosts(self) -> tuple[CredentialConfig, ...]:
         """All hosts that there are credentials for, the repository's own first."""
         if self.password is None and self.askpass is None:
-            return self.credentials
+            return tuple(self.credentials)
         parts = urlsplit(self.repository)
         url = Url(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}")
         own = CredentialConfig(url=url, username=self.username, password=self.password, askpass=self.askpass)

@@ -13,7 +13,7 @@ from typing import Annotated, ClassVar
 import msgspec
 
 from podpatterns.init.steps import Fatal, Step, StepConfig, StepContext
-from podpatterns.runtime.schema import InvalidField
+from podpatterns.runtime.schema import InvalidField, Items
 
 Mode = Annotated[str, msgspec.Meta(pattern="^0?[0-7]{3,4}$")]
 Id = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 2)]
@@ -31,7 +31,7 @@ directories: "0750"
 files: "0640"
 """
 
-    paths: tuple[str, ...]
+    paths: Items[str]
     """What to set them on; at least one."""
 
     owner: Id | None = None

@@ -16,7 +16,7 @@ import msgspec
 from podpatterns.init import publish
 from podpatterns.init.steps import Fatal, Step, StepConfig, StepContext, Transient
 from podpatterns.runtime.command import NotRunnable, Outcome, TimedOut, execute
-from podpatterns.runtime.schema import InvalidField
+from podpatterns.runtime.schema import InvalidField, Items
 from podpatterns.runtime.units import Duration, SecretFile
 
 
@@ -30,7 +30,7 @@ stamp: /data/.migrated
 inputs: [/app/migrations.sql]
 """
 
-    command: tuple[str, ...]
+    command: Items[str]
     """The program and its arguments; not run in a shell: `[sh, -c, "…"]` is one. Secrets do not belong in arguments."""
 
     stamp: Annotated[str, msgspec.Meta(min_length=1)] | None = None
@@ -38,7 +38,7 @@ inputs: [/app/migrations.sql]
     command, environment and inputs: while that is the same, the command is not run again. Those who share the file
     take turns, so of several pods one runs the command. None: it is run at each start."""
 
-    inputs: tuple[str, ...] = ()
+    inputs: Items[str] = ()
     """Files whose content belongs to the hash of the stamp, such as the migrations themselves; folders count with all
     that is in them."""
 
@@ -52,7 +52,7 @@ inputs: [/app/migrations.sql]
     directory: Annotated[str, msgspec.Meta(min_length=1)] | None = None
     """Where the command runs. None: where this process runs."""
 
-    fatal: tuple[Annotated[int, msgspec.Meta(ge=1, le=255)], ...] = (2, 64, 77, 78, 126, 127)
+    fatal: Items[Annotated[int, msgspec.Meta(ge=1, le=255)]] = (2, 64, 77, 78, 126, 127)
     """Exit codes after which trying again cannot help. By default: wrong usage (2, and 64 as in sysexits.h), no
     permission (77), wrong configuration (78), not executable (126) and not found (127)."""
 
@@ -141,7 +141,7 @@ class Run(Step):
         return digest.hexdigest()
 
 
-def _files(inputs: tuple[str, ...]) -> Iterator[Path]:
+def _files(inputs: Iterable[str]) -> Iterator[Path]:
     for name in inputs:
         path = Path(name)
         if path.is_dir():

@@ -14,7 +14,7 @@ from podpatterns.init.steps import Fatal, Step, StepConfig, StepContext, Transie
 from podpatterns.runtime import http_get
 from podpatterns.runtime.backoff import Backoff
 from podpatterns.runtime.command import NotRunnable, TimedOut, execute
-from podpatterns.runtime.schema import Config, InvalidField
+from podpatterns.runtime.schema import Config, InvalidField, Items
 from podpatterns.runtime.units import Address, Duration, Url
 
 _STATUS = re.compile(r"([1-5][0-9]{2})(?:-([1-5][0-9]{2}))?")
@@ -39,7 +39,7 @@ class ConditionConfig(Config, frozen=True, kw_only=True):
     file: Annotated[str, msgspec.Meta(min_length=1)] | None = None
     """Something exists at this path."""
 
-    command: tuple[str, ...] | None = None
+    command: Items[str] | None = None
     """A program, with its arguments, ends with exit code 0. It is not run in a shell."""
 
     def __post_init__(self) -> None:
@@ -79,7 +79,7 @@ until:
   - http: http://api:8080/healthz
 """
 
-    until: tuple[ConditionConfig, ...]
+    until: Items[ConditionConfig]
     """What to wait for; at least one. All are looked at in parallel, each time anew."""
 
     match: Literal["all", "any"] = "all"

@@ -18,7 +18,7 @@ import msgspec
 
 from podpatterns.formats.encodings import Encoding
 from podpatterns.formats.lines import Lines
-from podpatterns.runtime.schema import InvalidField
+from podpatterns.runtime.schema import InvalidField, Items
 from podpatterns.runtime.service import Check
 from podpatterns.runtime.units import Duration, Size
 from podpatterns.sidecar.batch import Batch
@@ -51,11 +51,11 @@ class TailConfig(InputConfig, frozen=True, kw_only=True):
     READS: ClassVar[frozenset[str]] = frozenset({"paths"})
     EXAMPLE: ClassVar[str] = "{type: tail, paths: [/var/log/app/*.log], exclude: ['*debug*']}"
 
-    paths: Annotated[tuple[Path, ...], msgspec.Meta(min_length=1)]
+    paths: Annotated[Items[Path], msgspec.Meta(min_length=1)]
     """Files to follow, as patterns with `*`, `?` and `[…]`; `**` in the directory part stands for any depth. A file
     that appears later is followed from its beginning. One whose name is not UTF-8 is not read, which is said."""
 
-    exclude: tuple[Path, ...] = ()
+    exclude: Items[Path] = ()
     """Patterns of paths or names that are not read although `paths` matches them."""
 
     rotated: bool = True

@@ -13,7 +13,7 @@ import msgspec
 from podpatterns.errors import Retryable
 from podpatterns.formats import jsonlines
 from podpatterns.formats.timestamps import nanoseconds, resolution
-from podpatterns.runtime.schema import InvalidField
+from podpatterns.runtime.schema import InvalidField, Items
 from podpatterns.runtime.units import Url
 from podpatterns.sidecar.batch import MESSAGE, Batch
 from podpatterns.sidecar.http_client import Answer
@@ -44,7 +44,7 @@ class LokiConfig(PostingConfig, frozen=True, kw_only=True):
     labels: dict[str, str]
     """Labels of every stream; Loki wants at least one. What identifies the pod belongs here."""
 
-    label_fields: tuple[str, ...] = ()
+    label_fields: Items[str] = ()
     """Fields of a record that become labels as well. Each combination of values is a stream of its own in Loki, so
     only fields with few values, such as `level`, are fit for it."""
 

@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar
 
 import msgspec
 
+from podpatterns.runtime.schema import Items
 from podpatterns.sidecar.batch import Batch
 from podpatterns.sidecar.transforms import Transform, TransformConfig
 
@@ -15,10 +16,10 @@ class DropConfig(TransformConfig, frozen=True, kw_only=True):
 
     EXAMPLE: ClassVar[str] = "{type: drop, fields: [pid, thread]}"
 
-    fields: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)] | None = None
+    fields: Annotated[Items[str], msgspec.Meta(min_length=1)] | None = None
     """The fields to leave out. None: those that `keep` does not name."""
 
-    keep: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)] | None = None
+    keep: Annotated[Items[str], msgspec.Meta(min_length=1)] | None = None
     """The fields to keep; all others are left out. None: all but those in `fields`."""
 
     def __post_init__(self) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from podpatterns.formats import downward
-from podpatterns.runtime.schema import InvalidField
+from podpatterns.runtime.schema import InvalidField, Items
 from podpatterns.sidecar.batch import Batch
 from podpatterns.sidecar.transforms import Transform, TransformConfig
 
@@ -33,10 +33,10 @@ class EnrichConfig(TransformConfig, frozen=True, kw_only=True):
     """Where a volume of the kind `downwardAPI` is mounted. Its files are read again when the kubelet has changed them.
     None: no such volume."""
 
-    labels: tuple[str, ...] | None = None
+    labels: Items[str] | None = None
     """Labels of the pod to add, from the volume's file `labels`. None: all that are there."""
 
-    annotations: tuple[str, ...] = ()
+    annotations: Items[str] = ()
     """Annotations to add, from the volume's file `annotations`. None of them by default, because they may be large."""
 
     field: str | None = "kubernetes"

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 
 from podpatterns.formats.multiline import Patterns, Traces
 from podpatterns.runtime.regex import check_regex
+from podpatterns.runtime.schema import Items
 from podpatterns.sidecar.batch import MESSAGE, Batch
 from podpatterns.sidecar.transforms import Gathered, Gathering, TransformConfig
 
@@ -22,7 +23,7 @@ class MultilineConfig(TransformConfig, frozen=True, kw_only=True):
 
     EXAMPLE: ClassVar[str] = "{type: multiline, traces: [python, java]}"
 
-    traces: tuple[Literal["python", "java", "go", "node", "ruby"], ...] = ()
+    traces: Items[Literal["python", "java", "go", "node", "ruby"]] = ()
     """Languages whose stack traces are one record each: with chained causes and, for Python, carets and exception
     groups. The line of the log in front of a trace is a record of its own."""
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any, ClassVar, Literal
 
 from podpatterns.runtime.regex import check_regex
-from podpatterns.runtime.schema import InvalidField
+from podpatterns.runtime.schema import InvalidField, Items
 from podpatterns.sidecar.batch import Batch
 from podpatterns.sidecar.transforms import Transform, TransformConfig
 
@@ -30,7 +30,7 @@ class RedactConfig(TransformConfig, frozen=True, kw_only=True):
 
     EXAMPLE: ClassVar[str] = "{type: redact, kinds: [email, bearer], patterns: ['session=[0-9a-f]+']}"
 
-    kinds: tuple[Literal["email", "bearer", "jwt", "password", "card", "aws_key"], ...] = (
+    kinds: Items[Literal["email", "bearer", "jwt", "password", "card", "aws_key"]] = (
         "bearer",
         "jwt",
         "password",
@@ -40,7 +40,7 @@ class RedactConfig(TransformConfig, frozen=True, kw_only=True):
     where
     they are wanted."""
 
-    patterns: tuple[str, ...] = ()
+    patterns: Items[str] = ()
     """Regular expressions of your own, for one line at a time: `^` and `$` are its ends. Those and look-around cost a
     search for each line, where others cost one for each batch."""
 

@@ -6,11 +6,16 @@ import socket
 from pathlib import Path
 
 
+def free_ports(count: int) -> list[int]:
+    """So many different ones, which nobody has at this moment."""
+    with contextlib.ExitStack() as taken:
+        servers = [taken.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [server.getsockname()[1] for server in servers]
+
+
 def moved(manifest: Path, folder: Path, *ports: int) -> dict[int, int]:
     """A copy of a manifest in a folder, with free ports in the place of these; says which they are."""
-    with contextlib.ExitStack() as taken:
-        servers = [taken.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in ports]
-        free = {port: server.getsockname()[1] for port, server in zip(ports, servers, strict=True)}
+    free = dict(zip(ports, free_ports(len(ports)), strict=True))
     text = manifest.read_text("utf-8")
     for port, other in free.items():
         text = re.sub(rf"(?<!\d){port}(?!\d)", str(other), text)

@@ -8,13 +8,13 @@ import ssl
 import subprocess
 import sys
 import time
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 import yaml
 
 from podpatterns.runtime import config
+from tests.examples.free_ports import free_ports
 
 EXAMPLE = Path(__file__).parents[2] / "examples/03-access-details"
 MANIFESTS = ("app.yaml", "service.yaml", "pod.yaml")
@@ -27,12 +27,6 @@ def documents(text):
     return list(yaml.safe_load_all(text))
 
 
-def free_ports(count):
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [str(each.getsockname()[1]) for each in sockets]
-
-
 @pytest.fixture(scope="module")
 def secrets():
     """The manifests of the Secrets, made anew."""
@@ -43,7 +37,7 @@ def secrets():
 @pytest.fixture
 def folder(tmp_path, secrets):
     """The manifests with free ports, and tokens that last for two seconds."""
-    ports = free_ports(len(PORTS))
+    ports = [str(port) for port in free_ports(len(PORTS))]
     for name in MANIFESTS:
         text = (EXAMPLE / name).read_text()
         for old, new in zip(PORTS, ports, strict=True):

@@ -2,27 +2,20 @@
 
 import json
 import re
-import socket
 import subprocess
 import sys
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 import yaml
 
 from podpatterns.runtime import config
+from tests.examples.free_ports import free_ports
 
 EXAMPLE = Path(__file__).parents[2] / "examples/02-canary"
 PORTS = ("8720", "8721", "8722", "8723", "9802")
 
 pytestmark = pytest.mark.timeout(120)
-
-
-def free_ports(count):
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [str(each.getsockname()[1]) for each in sockets]
 
 
 def podpatterns(*arguments):
@@ -32,7 +25,7 @@ def podpatterns(*arguments):
 @pytest.fixture
 def folder(tmp_path):
     """The manifests with free ports, and in more of a hurry; what stands in them otherwise is as it is."""
-    for name, port in zip(PORTS, ports := free_ports(len(PORTS)), strict=True):
+    for name, port in zip(PORTS, ports := [str(port) for port in free_ports(len(PORTS))], strict=True):
         for file in ("pod.yaml", "versions.yaml", "app.yaml"):
             target = tmp_path / file
             text = target.read_text() if target.exists() else (EXAMPLE / file).read_text()

@@ -46,6 +46,11 @@ class Listener:
         if self._server is not None:
             self._server.close()
 
+    async def ended(self) -> None:
+        """Return when every connection has ended by itself."""
+        while self._clients:
+            await asyncio.wait(list(self._clients))
+
     async def stop(self) -> None:
         """End the connections, those in the middle of something a moment later."""
         self.close()

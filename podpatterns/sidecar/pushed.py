@@ -81,6 +81,9 @@ class PushedInput(Input):
 
     async def pass_on(self, messages: Sequence[bytes], fields: Mapping[str, Any] | None = None) -> None:
         """Hand messages on that nobody waits for, also while draining; return when there is room for more."""
+        if not messages:
+            return
+        await self._ready.wait()
         await self._in_turn(messages, fields, asyncio.get_running_loop().create_future())
 
     async def pass_on_text(self, text: bytes) -> None:

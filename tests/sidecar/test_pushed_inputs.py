@@ -472,10 +472,46 @@ async def test_syslog_takes_messages(tmp_path: Path, where: str, protocol: Any) 
         await sidecar.acknowledged(1)
         sender.sendall(b"<165>1 - - app - - - two")
         sender.close()
-        if protocol == "tcp":
-            await sidecar.acknowledged(2)
     assert [(record["message"], record["level"]) for record in output.records] == [("one", "notice"), ("two", "notice")]
     assert [record.get("peer") for record in output.records] == [None if where == "unix" else "127.0.0.1"] * 2
+
+
+async def test_syslog_reads_what_was_sent_before_the_end(tmp_path: Path) -> None:
+    """The senders' connections stay open and they know nothing of the end: all that they had sent arrives."""
+    count = 20_000
+    async with shipping(tmp_path, SyslogConfig(listen=HERE, protocol="tcp")) as (_, syslog, output):
+        pairs = [await asyncio.open_connection("127.0.0.1", syslog.port) for _ in range(2)]
+        for _, writer in pairs:
+            writer.write(b"".join(b"<13>line %d\n" % number for number in range(count)) + b"<13>cut")
+            await writer.drain()
+    for _, writer in pairs:
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+    assert len(output.records) == 2 * count + 2
+
+
+async def test_syslog_is_not_kept_from_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a sender that goes on and on: after a moment its connection is closed all the same."""
+    monkeypatch.setattr("podpatterns.sidecar.inputs.syslog.LAST_WORDS", 0.1)
+
+    async def talk(port: int) -> None:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        with contextlib.suppress(ConnectionError):
+            while True:
+                writer.write(b"<13>on and on\n" * 100)
+                await writer.drain()
+                await asyncio.sleep(0.001)
+        writer.close()
+
+    config = SyslogConfig(listen=HERE, protocol="tcp")
+    async with (
+        asyncio.timeout(10),
+        asyncio.TaskGroup() as tasks,
+        shipping(tmp_path, config) as (sidecar, syslog, _),
+    ):
+        tasks.create_task(talk(syslog.port))
+        await sidecar.acknowledged(100)
 
 
 async def test_syslog_datagrams_of_any_length(tmp_path: Path) -> None:

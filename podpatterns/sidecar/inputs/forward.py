@@ -112,8 +112,9 @@ class Forward(PushedInput):
                 except ValueError as error:
                     self.turn_away(str(error))
                     return
-                except Refused:
-                    return  # not acknowledged, so the sender sends it again
+                except Refused:  # not acknowledged, so a sender that asks for that sends it again
+                    self.turn_away("the sidecar is shutting down")
+                    return
                 if values.pending > self.config.max_message:
                     self.turn_away(f"a message of more than {self.config.max_message} bytes")
                     return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import sys
+import time
 from collections.abc import Coroutine
 from typing import Any, ClassVar, Literal
 
@@ -12,10 +13,12 @@ from podpatterns.formats import syslog
 from podpatterns.runtime.schema import InvalidField
 from podpatterns.runtime.units import Address, Size
 from podpatterns.sidecar.inputs import Emit, InputConfig, InputContext
-from podpatterns.sidecar.listening import Listener, taking
-from podpatterns.sidecar.pushed import PushedInput, Refused
+from podpatterns.sidecar.listening import LAST_WORDS, Listener, taking
+from podpatterns.sidecar.pushed import PushedInput
 
 READ = 64 * 1024
+AT_ONCE = 0.05
+"""Seconds in which what the kernel has of a stream has come."""
 BUFFER = 4 * 1024 * 1024
 """Bytes that the kernel is asked to keep of datagrams, for the moments when nobody reads; it may grant fewer."""
 ROWS = 1000
@@ -87,16 +90,16 @@ class Syslog(PushedInput):
     # --- streams ---------------------------------------------------------------------------------------------------
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        peer = writer.get_extra_info("peername")
-        fields = self._fields(peer)
+        fields = self._fields(writer.get_extra_info("peername"))
         frames = syslog.Frames(self.config.max_message)
-        try:
-            while data := await self._until_draining(reader.read(READ)):
-                await self.put(frames.feed(data), fields)
-            if rest := frames.rest():
-                await self.put([rest], fields)
-        except Refused:
-            return
+        while data := await self._until_draining(reader.read(READ)):
+            await self.pass_on(frames.feed(data), fields)
+        # The sender takes for delivered what its kernel has sent: what of it is there when the sidecar drains is read.
+        end = time.monotonic() + LAST_WORDS
+        while self.draining.is_set() and time.monotonic() < end and (data := await _there(reader)):
+            await self.pass_on(frames.feed(data), fields)
+        if rest := frames.rest():
+            await self.pass_on([rest], fields)
 
     async def _until_draining(self, reading: Coroutine[Any, Any, bytes]) -> bytes:
         """What was read, or nothing when the sidecar is draining."""
@@ -107,6 +110,7 @@ class Syslog(PushedInput):
         finally:
             read.cancel()
             draining.cancel()
+            await asyncio.wait([read, draining])  # a stream has one reader at a time
 
     # --- datagrams -------------------------------------------------------------------------------------------------
 
@@ -173,10 +177,11 @@ class Syslog(PushedInput):
     # --- end -------------------------------------------------------------------------------------------------------
 
     async def drain(self) -> None:
-        """Take no more connections; read the datagrams that are there."""
+        """Take no more connections; read what is there, of datagrams and of streams."""
+        self.draining.set()
         if self._listener is not None:
             self._listener.close()
-        self.draining.set()
+            await self._listener.ended()
         await self._done.wait()
         await super().drain()
 
@@ -187,6 +192,15 @@ class Syslog(PushedInput):
         if self._socket is not None:
             self._socket.close()
             self._socket = None
+
+
+async def _there(reader: asyncio.StreamReader) -> bytes:
+    """What has come already; nothing at the end, or where nothing comes at once."""
+    try:
+        async with asyncio.timeout(AT_ONCE):
+            return await reader.read(READ)
+    except TimeoutError:
+        return b""
 
 
 def _bound(address: Address) -> socket.socket:

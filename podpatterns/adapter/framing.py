@@ -74,25 +74,28 @@ class ByLength:
     def __init__(self, lines: Lines, order: Literal["little", "big"], most: int, *, joined: bool) -> None:
         self._lines, self._most, self._joined = lines, most, joined
         self._order: Literal["little", "big"] = order
-        self._rest = b""
+        self._rest = bytearray()
+        """What is not whole; added to in place, so that a packet in many pieces is not copied with each of them."""
 
     def feed(self, data: bytes) -> None:
         """Feed the packets that are whole. Raises Overlong behind them."""
-        data, self._rest = self._rest + data, b""
+        rest = self._rest
+        rest += data
         at, found, size = 0, [], 0
-        while len(data) - at >= HEADER:
-            size = int.from_bytes(data[at : at + HEADER], self._order)
-            if size > self._most or len(data) - at - HEADER < size:
+        while len(rest) - at >= HEADER:
+            size = int.from_bytes(rest[at : at + HEADER], self._order)
+            if size > self._most or len(rest) - at - HEADER < size:
                 break
-            found.append(data[at + HEADER : at + HEADER + size])
+            found.append(bytes(rest[at + HEADER : at + HEADER + size]))
             at += HEADER + size
             size = 0
+        del rest[:at]
         if found:
             for packet in [b"\n".join(found)] if self._joined else found:
                 self._lines.feed(packet)
         if size > self._most:
+            rest.clear()
             raise Overlong(f"a packet may have {self._most} bytes, and one of {size} was announced")
-        self._rest = data[at:]
 
     def end(self) -> None:
         """Nothing to do: half a packet means nothing."""

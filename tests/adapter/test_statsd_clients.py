@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+import time
 from pathlib import Path
 
 import pytest
@@ -163,6 +164,19 @@ def test_lines_on_a_stream_are_told_from_packets(parts: list[bytes], size: int) 
     either = Fed()
     cut(ByLineOrLength(either, 100), b"\n".join(parts), size)
     assert [each for piece in either.pieces for each in piece.split(b"\n") if each] == [part for part in parts if part]
+
+
+def test_a_packet_in_single_bytes_costs_what_its_length_costs() -> None:
+    """Twice the length takes twice the time, not four times: who sends slowly cannot keep the adapter busy."""
+
+    def seconds(length: int) -> float:
+        fed = Fed()
+        began = time.process_time()
+        cut(ByLength(fed, "big", length, joined=False), struct.pack(">I", length) + b"x" * length, 1)
+        assert list(map(len, fed.pieces)) == [length]
+        return time.process_time() - began
+
+    assert seconds(200_000) < 3 * seconds(100_000) + 0.2
 
 
 @pytest.mark.parametrize("size", [1, 1000])

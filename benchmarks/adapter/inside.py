@@ -98,7 +98,7 @@ def in_memory(corpus: Callable[[int], list[bytes]] = lines) -> float:
     def work() -> None:
         for chunk in chunks(corpus):
             intake.feed(chunk)
-        intake.settle()
+        intake.store.settle()
 
     seconds = cpu(work)
     assert not intake.sink.refused  # type: ignore[attr-defined]

@@ -31,7 +31,7 @@ class Expiry:
 
     def sweep(self) -> Tally[str]:
         """Look at all series. Returns how many were dropped or hidden now, by kind of metric."""
-        self._intake.settle()
+        self._store.settle()
         now = self._clock()
         found: Tally[str] = Tally()
         gone: set[Slot] = set()

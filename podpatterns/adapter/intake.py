@@ -1,24 +1,20 @@
 """Where lines come in: bytes to slots, a known series for one look-up and one float.
 
 The line is cut at its first colon and the next bar; what stands around the value (name, type, rate, tags) is one key
-that leads to the slot. Only text that was never seen is parsed. Most lines come again as they are, `hits:1|c` above
-all. Those of counters and timers are only counted as they come, whole pieces at a time and in C; what they add up to
-is settled when somebody reads. That pays where lines come again, which is watched. Gauges are set at once: of them the
-last one counts. What plain values do to each kind of slot stands in the loop itself: a call would cost as much as the
+that leads to the slot. Only text that was never seen is parsed. Lines that come again as they are need not even be
+cut (`repeats`). What plain values do to each kind of slot stands in the loop itself: a call would cost as much as the
 look-up. Measured: see benchmarks/adapter.
 """
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_left
-from collections import Counter as Tally
 from collections.abc import Callable, Hashable
 from collections.abc import Set as AbstractSet
-from itertools import islice
 from typing import Protocol, TypeVar
 
-from podpatterns.adapter.slots import Counter, Distribution, Gauge, Scaled, Set, Slot, Way
+from podpatterns.adapter.repeats import USUAL, Repeats
+from podpatterns.adapter.slots import SIGNS, SURE, Counter, Distribution, Gauge, Scaled, Set, Slot, Way
 from podpatterns.adapter.store import Store
 from podpatterns.formats.refusal import Refused, number
 from podpatterns.formats.statsd import Line, Skipped, parse
@@ -26,32 +22,11 @@ from podpatterns.formats.statsd import Line, Skipped, parse
 MAX_LINE = 8192
 """Bytes; what no client sends. Bounds the memory that one remembered text can take."""
 
-SURE = 1e15
-"""Below, sums of floats stay finite and exact to a thousandth whatever is added; beyond, each addition is checked."""
-
-LINES = 32_768
-"""Whole lines that are remembered, some 8 MB; when so many new ones have come, it starts anew."""
-
-OFTEN, REST = 4, 8
-"""Each line has to come that often for counting to be worth it. If not, it is tried again after REST times LINES."""
-
-SHORT = 4
-"""Bytes of a gauge's value that is likely to come again."""
-
-SIGNS = 45
-"""+ and - are not above this byte, digits are: a gauge's value with a sign is a change."""
-
 UNDERSCORE = 95
 """Python forgives it within a number. As an integer, for to look for bytes in bytes takes ten times as long."""
 
-_USUAL = re.compile(rb"-?[0-9]+(?:\.[0-9]+)?").fullmatch
-"""The values that nearly all lines have."""
-
 _WHITE = (b" ", b"\t", b"\r", b"\v", b"\f")
 """What `float` would forgive around a number, and we do not."""
-
-Deed = tuple[Counter | Distribution, float, int | None]
-"""What a line does each time it comes: where it goes, what is added, and the bucket where there are buckets."""
 
 K = TypeVar("K", bound=Hashable)
 
@@ -77,120 +52,25 @@ class Intake:
         self._known: dict[Hashable, Way] = {}
         """By a line's name and what stands behind its value, with a line end between them, which neither holds; for
         other formats by the format and what stands for the series."""
-        self._counts: Tally[bytes] = Tally()
-        """How often each whole line came since values were settled."""
-        self._deeds: list[Deed | None] = []
-        """What they do, in the same order; None for those of gauges, which are done already."""
-        self._waiting = False
-        self._seen = self._new = 0
-        """Lines since counting began anew, and those among them that were not known."""
-        self._passing = 0
-        """Lines that are still to come before counting is tried again."""
-        self._gauges: dict[bytes, tuple[Gauge, float]] = {}
-        """What whole lines of gauges do. Forgotten with the counts, and only then."""
+        self._repeats = Repeats(self._known)
         self._limit = 4 * store.shape.budget
-        store.settle = self.settle
+        store.settle = self._repeats.settle
 
     def feed(self, data: bytes) -> None:
         """Take in whole lines, separated by newlines; empty ones do not count."""
         lines = data.split(b"\n")
-        if self._new >= LINES:
-            self._turn()
-        counting = self._passing <= 0
-        if counting:
-            ordered = self._counted(lines)
-        else:
-            self._passing -= len(lines)
-            ordered = lines
+        ordered = self._repeats.take(lines)
         odd = any(white in data for white in _WHITE)
-        empty = self._each(ordered, odd=odd, counting=counting) if ordered else 0
+        empty = self._each(ordered, odd=odd) if ordered else 0
         self.sink.lines_taken(len(lines) - empty)
 
-    def settle(self) -> None:
-        """Put what was counted where it belongs. Whoever reads values has this done first: `Store.settle`."""
-        if not self._waiting:
-            return
-        self._waiting = False
-        for deed, count in zip(self._deeds, self._counts.values(), strict=True):
-            if not count or deed is None:
-                continue
-            slot, x, bucket = deed
-            if bucket is None:
-                slot.value += x * count  # type: ignore[union-attr]
-            else:
-                slot.total += x * count  # type: ignore[union-attr]
-                slot.counts[bucket] += count  # type: ignore[union-attr]
-                slot.touched = True  # type: ignore[union-attr]
-        self._counts = Tally(dict.fromkeys(self._counts, 0))
-
-    def _counted(self, lines: list[bytes]) -> list[bytes]:
-        """Count lines that are known, and set known gauges. The lines for which that cannot be done are returned.
-
-        If there are any, known gauges are among them, for there the last line counts.
-        """
-        counts, deeds, gauges = self._counts, self._deeds, self._gauges
-        counts.update(lines)
-        self._waiting = True
-        self._seen += len(lines)
-        new = len(counts) - len(deeds)
-        strange: set[bytes] = set()
-        if new:
-            # A dictionary keeps its order: the new ones are the last ones, as many as have no deed.
-            for line in list(islice(reversed(counts), new))[::-1]:
-                if not self._learnt(line):
-                    strange.add(line)
-                    del counts[line]
-            self._new += new
-        if strange:
-            return [line for line in lines if line in strange or line in gauges]
-        for slot, x in filter(None, map(gauges.get, lines)):
-            slot.value = x
-            slot.touched = True
-        return []
-
-    def _turn(self) -> None:
-        """Start anew with what is counted. If few lines came again, counting is a waste for a while."""
-        self.settle()
-        if self._seen < OFTEN * self._new:
-            self._passing = REST * LINES
-        self._forget_lines()
-
-    def _forget_lines(self) -> None:
-        self._counts.clear()
-        self._deeds.clear()
-        self._gauges.clear()
-        self._seen = self._new = 0
-
-    def _learnt(self, line: bytes) -> bool:
-        """Note what a line does each time it comes, if its series is known and its value is a usual one."""
-        name, _, rest = line.partition(b":")
-        value, _, tail = rest.partition(b"|")
-        slot = self._known.get(b"\n".join((name, tail)))
-        if slot is None or not _USUAL(value):
-            return False
-        x = float(value)
-        kind = type(slot)
-        if not -SURE < x < SURE:
-            return False
-        if kind is Counter and x >= 0:
-            self._deeds.append((slot, x, None))  # type: ignore[arg-type]
-        elif kind is Distribution:
-            x /= slot.divisor  # type: ignore[union-attr]
-            self._deeds.append((slot, x, bisect_left(slot.bounds, x)))  # type: ignore[arg-type, union-attr]
-        elif kind is Gauge and value[0] > SIGNS and len(value) <= SHORT:
-            self._deeds.append(None)
-            self._gauges[line] = slot, x  # type: ignore[assignment]
-        else:
-            return False
-        return True
-
-    def _each(self, lines: list[bytes], *, odd: bool, counting: bool) -> int:
+    def _each(self, lines: list[bytes], *, odd: bool) -> int:
         """Take in lines in their order, one by one. Returns how many were empty."""
-        known, recall = self._known, self._gauges.get
+        known, gauges = self._known, self._repeats.gauges
         empty = 0
         slot: Way
         for line in lines:
-            if counting and (found := recall(line)):
+            if gauges and (found := gauges.get(line)):
                 slot, x = found
                 slot.value = x
                 slot.touched = True
@@ -252,14 +132,12 @@ class Intake:
 
     def forget(self) -> None:
         """Forget every text: where it leads may have changed."""
-        self.settle()
+        self._repeats.forget()
         self._known.clear()
-        self._forget_lines()
 
     def forget_slots(self, gone: AbstractSet[Slot]) -> None:
         """Forget the texts that lead to slots which are no longer the store's."""
-        self.settle()
-        self._forget_lines()
+        self._repeats.forget()
         for key, way in list(self._known.items()):
             if (way.gauge if isinstance(way, Scaled) else way) in gone:
                 del self._known[key]
@@ -302,7 +180,7 @@ class Intake:
             numbers = [0.0]
         elif isinstance(slot, (Counter, Distribution, Gauge)) and b":" in value:
             values = value.split(b":")
-            numbers = list(map(float, values)) if all(map(_USUAL, values)) else []
+            numbers = list(map(float, values)) if all(map(USUAL, values)) else []
             if not all(-SURE < x < SURE for x in numbers):
                 return False
         else:

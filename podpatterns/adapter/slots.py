@@ -17,6 +17,12 @@ from math import isfinite
 
 from podpatterns.formats.refusal import Refused
 
+SURE = 1e15
+"""Below, sums of floats stay finite and exact to a thousandth whatever is added; beyond, each addition is checked."""
+
+SIGNS = 45
+"""+ and - are not above this byte, digits are: a gauge's value with a sign is a change."""
+
 SET_LIMIT = 65_536
 """Members of one set that are remembered in a window, some 6 MB at most; a set beyond stays at this number."""
 

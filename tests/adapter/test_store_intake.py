@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podpatterns.adapter import intake
+from podpatterns.adapter import repeats
 from podpatterns.adapter.intake import Intake
 from podpatterns.adapter.store import OVERFLOW, Shape, Store
 from podpatterns.formats import prometheus
@@ -187,7 +187,7 @@ LIKELY = [
 def test_remembered_lines_do_what_they_did(given_lines: list[str], data: st.DataObject) -> None:
     """Lines do the same whether counted, remembered or read anew, in any order and any pieces, read at any time."""
     pieces, single, unlike = World(), World(), World()
-    unlike.intake._passing = 1 << 30
+    unlike.intake._repeats._passing = 1 << 30
     rest = given_lines
     while rest:
         size = data.draw(st.integers(1, len(rest)))
@@ -223,24 +223,24 @@ def test_packed_values_do_the_same_in_a_known_series(kind: str, packed: list[lis
 
 def test_lines_that_do_not_come_again_are_not_counted_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
     """Counting is given up where few lines come again, and tried again later; sums are right throughout."""
-    monkeypatch.setattr(intake, "LINES", 100)
+    monkeypatch.setattr(repeats, "LINES", 100)
     world, tried = World().feed("a:1|c"), []
     for start in range(0, 3000, 50):
         world.feed(*(f"a:{value}|c" for value in range(start, start + 50)))
-        tried.append(world.intake._passing <= 0)
+        tried.append(world.intake._repeats._passing <= 0)
     assert tried[0]
     assert 2 < sum(tried) < 20
     for _ in range(100):
         world.feed(*["a:1|c"] * 50)
-    assert world.intake._passing <= 0
+    assert world.intake._repeats._passing <= 0
     assert world.samples()["a_total"] == 1 + sum(range(3000)) + 5000
 
 
 def test_remembered_lines_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """When others come than are remembered, memory starts anew; sums are right all the same."""
-    monkeypatch.setattr(intake, "LINES", 4)
+    monkeypatch.setattr(repeats, "LINES", 4)
     world = World()
     for start in range(0, 100, 10):
         world.feed("\n".join(f"a:{value}|c" for value in range(start, start + 10)))
-        assert len(world.intake._counts) <= 4 + 10
+        assert len(world.intake._repeats._counts) <= 4 + 10
     assert world.samples()["a_total"] == sum(range(100))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from podpatterns.errors import ConfigError
+from podpatterns.errors import ConfigError, PodpatternsError
 from podpatterns.pod import mounts, network, publishing
 from podpatterns.pod.doors import Doors
 from podpatterns.pod.events import What
@@ -46,6 +47,8 @@ async def session(
         ConfigError: a port is taken, or `publish` is wrong.
         PodpatternsError: an option asks for what cannot be had.
     """
+    if sys.platform != "linux":
+        raise PodpatternsError("pods are run by what Linux alone has; use a Linux machine, virtual or not")
     options = options or Options()
     published = [
         *publishing.parse(options.publish, manifest.pods),

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from podpatterns.errors import ConfigError
+from podpatterns.errors import ConfigError, PodpatternsError
 from podpatterns.pod import LocalPod, What, manifest
 from podpatterns.pod.container_logs import PodLogs
 from podpatterns.pod.node.client import node
@@ -320,6 +320,14 @@ async def test_a_folder_in_which_another_run_keeps_its_volumes_is_not_emptied(tm
         assert (tmp_path / "test/v/f").read_text() == "kept\n"
     async with LocalPod(document, keep=tmp_path) as second:
         await second.wait_line("m", "up")
+
+
+async def test_elsewhere_than_on_linux_pods_are_not_run(monkeypatch):
+    """It is said before anything is made."""
+    monkeypatch.setattr(sys, "platform", "darwin")
+    with pytest.raises(PodpatternsError, match="use a Linux machine"):
+        async with LocalPod(pod(shell("m", "true"))):
+            pytest.fail("it has started")
 
 
 def test_keep_with_a_file_says_so(tmp_path):

@@ -11,6 +11,7 @@ import termios
 from podpatterns.errors import StartError
 from podpatterns.runtime.schema import InvalidField
 from podpatterns.runtime.units import Address, Duration
+from podpatterns.sidecar.http_client import let_go
 from podpatterns.sidecar.outputs import OutputConfig
 
 LOOK = 0.002
@@ -102,5 +103,5 @@ class Connection:
     def close(self) -> None:
         """Close it."""
         if self._streams is not None:
-            self._streams[1].close()
+            let_go(self._streams[1])
         self._streams = None

@@ -101,10 +101,14 @@ class Client:
             self._reader, self._writer = await asyncio.open_connection(
                 self._host, self._port, ssl=self._tls, limit=MAX_HEAD, server_hostname=self._host if self._tls else None
             )
-        self._writer.write(head)
-        self._writer.write(body)
-        await self._writer.drain()
-        return await self._answer(self._reader)
+        writer = self._writer
+        writer.write(head)
+        writer.write(body)
+        # Nobody waits until all of it is sent: a far side that does not want it answers before, and closes.
+        answer = await self._answer(self._reader)
+        if writer.transport.get_write_buffer_size():
+            self.close()  # what is left of the body would come in front of the next request
+        return answer
 
     async def _answer(self, reader: asyncio.StreamReader) -> Answer:
         status = 100
@@ -112,27 +116,42 @@ class Client:
         while status < 200:
             status, headers = parse_head(await reader.readuntil(b"\r\n\r\n"))
         keep = headers.get("connection", "").lower() != "close"
-        if status in (204, 304):
-            body = b""
-        elif "transfer-encoding" in headers:
-            if headers["transfer-encoding"].lower() != "chunked":
-                raise BadAnswer("the answer has an unknown transfer encoding")
-            body = await _chunked(reader, self._keep)
-        elif (length := headers.get("content-length")) is not None:
-            if not (length.isascii() and length.isdigit()):
-                raise BadAnswer("the answer's length is not a number")
-            body = await _exactly(reader, int(length), self._keep)
-        else:
-            body, keep = await _until_closed(reader, self._keep), False
-        if not keep:
+        try:
+            body, whole = await self._body(reader, status, headers)
+        except ConnectionError:
+            if status < 400:
+                raise
+            body, whole = b"", False  # it has refused the request, and reset the connection behind that
+        if not (keep and whole):
             self.close()
         return Answer(status, headers, body)
+
+    async def _body(self, reader: asyncio.StreamReader, status: int, headers: Mapping[str, str]) -> tuple[bytes, bool]:
+        """The beginning of the body, and whether the connection can go on behind it."""
+        if status in (204, 304):
+            return b"", True
+        if "transfer-encoding" in headers:
+            if headers["transfer-encoding"].lower() != "chunked":
+                raise BadAnswer("the answer has an unknown transfer encoding")
+            return await _chunked(reader, self._keep), True
+        if (length := headers.get("content-length")) is not None:
+            if not (length.isascii() and length.isdigit()):
+                raise BadAnswer("the answer's length is not a number")
+            return await _exactly(reader, int(length), self._keep), True
+        return await _until_closed(reader, self._keep), False
 
     def close(self) -> None:
         """Close the connection; the next request opens another."""
         if self._writer is not None:
-            self._writer.close()
+            let_go(self._writer)
         self._reader = self._writer = None
+
+
+def let_go(writer: asyncio.StreamWriter) -> None:
+    """Close a connection at once: otherwise it would stay, with its data, until a far side that hangs has taken it."""
+    if writer.transport.get_write_buffer_size():
+        writer.transport.abort()
+    writer.close()
 
 
 async def _until_closed(reader: asyncio.StreamReader, keep: int) -> bytes:

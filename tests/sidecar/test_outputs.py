@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import socket
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -319,6 +320,54 @@ async def test_an_answer_that_is_none_is_named(answer: bytes, said: str) -> None
         with pytest.raises(BadAnswer, match=said):
             await client.post(b"x", {}, 5.0)
         await ended.wait()
+
+
+@pytest.mark.parametrize("length", [b"Content-Length: 3\r\n", b"Transfer-Encoding: chunked\r\n", b""])
+async def test_an_answer_before_all_is_sent(length: bytes) -> None:
+    """A far side that does not want a large body says so, and closes: what it has said is the answer, and not that the
+    connection was reset. The next request has a connection of its own."""
+    body = b"3\r\nbig\r\n0\r\n\r\n" if length.startswith(b"Transfer") else b"big"
+
+    def talk(listener: socket.socket) -> None:
+        for _ in range(3):
+            connection, _ = listener.accept()
+            with connection:
+                data = b""
+                while b"\r\n\r\n" not in data:
+                    data += connection.recv(4096)
+                connection.sendall(b"HTTP/1.1 413 Too Large\r\n" + length + b"\r\n" + body)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=talk, args=(listener,))
+        thread.start()
+        client = Client(f"http://127.0.0.1:{listener.getsockname()[1]}/")
+        for _ in range(3):
+            answer = await client.post(b"x" * 8_000_000, {}, 5.0)
+            assert (answer.status, answer.body in {b"big", b""}) == (413, True)
+        client.close()
+        await asyncio.to_thread(thread.join, 5)
+
+
+def sockets() -> int:
+    return sum(each.is_socket() for each in Path("/proc/self/fd").iterdir())
+
+
+@pytest.mark.parametrize(
+    "item", ["{type: http, url: 'http://%s/', timeout: 100ms}", "{type: syslog, address: '%s', timeout: 100ms}"]
+)
+async def test_a_far_side_that_hangs_leaves_nothing_open(item: str) -> None:
+    """It takes the connection and reads nothing: after each try in vain, connection and data are let go."""
+    batch = encoded("x" * 20_000_000)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        output = decode(parse(item % f"127.0.0.1:{listener.getsockname()[1]}")[0], OutputConfig).build()
+        await output.start()
+        before = sockets()
+        for _ in range(3):
+            with pytest.raises(TimeoutError):
+                await output.deliver([batch])
+        await asyncio.sleep(0)  # what is closed is closed in the next turn
+        assert sockets() == before
+        await output.stop()
 
 
 async def test_headers_token_ids_and_compression(tmp_path: Path, fake_server: FakeServer) -> None:

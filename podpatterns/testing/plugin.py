@@ -15,7 +15,15 @@ if TYPE_CHECKING:
 try:
     from pytest_asyncio import fixture as async_fixture
 except ImportError:  # the plugin is loaded wherever podpatterns is installed, with pytest-asyncio or without
-    async_fixture = pytest.fixture  # type: ignore[assignment]
+
+    def async_fixture(function: Callable[..., Any]) -> Any:  # type: ignore[no-redef]
+        """A fixture that says what it needs."""
+
+        @pytest.fixture(name=function.__name__)
+        def missing() -> None:
+            pytest.fail(f"{function.__name__} needs pytest-asyncio: pip install pytest-asyncio", pytrace=False)
+
+        return missing
 
 
 @async_fixture

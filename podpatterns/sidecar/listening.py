@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from podpatterns.runtime.listening import listening
@@ -75,10 +75,15 @@ class Listener:
         except asyncio.CancelledError:
             pass  # by `stop`, which waits for the end; asyncio's streams would log a task that ends as cancelled
         finally:
-            self._clients.discard(task)
             writer.close()
-            with suppress(OSError):
-                await writer.wait_closed()
+            try:
+                async with asyncio.timeout(LAST_WORDS):
+                    await writer.wait_closed()
+            except TimeoutError:  # the client does not read what it was sent
+                writer.transport.abort()
+            except OSError:
+                pass
+            self._clients.discard(task)
 
 
 @contextmanager

@@ -37,6 +37,7 @@ from podpatterns.sidecar.inputs import forward as forward_input
 from podpatterns.sidecar.inputs.forward import ForwardConfig
 from podpatterns.sidecar.inputs.http import HttpConfig
 from podpatterns.sidecar.inputs.syslog import SyslogConfig, _bound
+from podpatterns.sidecar.listening import Listener
 from podpatterns.sidecar.outputs import ACCEPTED, Output, OutputConfig, Receipt
 from podpatterns.sidecar.outputs.forward import ForwardConfig as ForwardOutputConfig
 from podpatterns.sidecar.runtime import Sidecar
@@ -244,6 +245,25 @@ async def test_a_socket_is_open_to_the_other_containers(tmp_path: Path, kind: st
             left = tmp_path / "left"
             path.rename(left)
         left.rename(path)
+
+
+async def test_a_sender_that_reads_nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it was sent and does not take keeps neither the connection nor the end of the sidecar waiting."""
+    monkeypatch.setattr("podpatterns.sidecar.listening.LAST_WORDS", 0.1)
+    written = asyncio.Event()
+
+    async def talk(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"x" * 20_000_000)
+        written.set()
+        await asyncio.Event().wait()
+
+    listener = Listener(HERE, talk, pytest.fail)
+    await listener.start()
+    with socket.create_connection(("127.0.0.1", listener.port)):
+        await written.wait()
+        async with asyncio.timeout(5):
+            await listener.stop()
+        assert not listener._clients
 
 
 async def test_too_many_connections_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

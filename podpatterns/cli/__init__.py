@@ -7,7 +7,7 @@ output belongs to the data.
 from __future__ import annotations
 
 import errno
-import os
+import io
 import sys
 from contextlib import suppress
 from typing import Any
@@ -23,6 +23,8 @@ class _Main(Verbs):
     """The outermost group: turns errors into messages and exit codes."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        if isinstance(sys.stdout, io.TextIOWrapper):  # in Latin-1, say, an ellipsis is no reason for a traceback
+            sys.stdout.reconfigure(errors="backslashreplace")
         try:
             return super().invoke(ctx)
         except ConfigError as error:
@@ -35,15 +37,13 @@ class _Main(Verbs):
         except OSError as error:
             if error.errno == errno.EPIPE:
                 raise  # whoever has read enough, as `head` does; click ends quietly
-            _give_up_stdout()
+            from podpatterns.pod.writing import silence
+
+            # What is left in the buffer would be tried again at the exit, with a traceback if the disk is still full.
+            with suppress(OSError, ValueError):  # a test's has no descriptor
+                silence(sys.stdout)
             click.echo(f"podpatterns: {': '.join(filter(None, (error.filename, error.strerror)))}", err=True)
             ctx.exit(1)
-
-
-def _give_up_stdout() -> None:
-    """What is left in its buffer would be tried again at the exit, with a traceback if the disk is still full."""
-    with suppress(OSError, ValueError):  # a test's has no descriptor
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @click.group(

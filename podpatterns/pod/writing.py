@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -67,6 +68,8 @@ class TextWriter(_Lines):
 
     def __init__(self, pods: Sequence[PodSpec] = (), out: TextIO | None = None, *, colours: bool | None = None) -> None:
         super().__init__(out)
+        if isinstance(self._out, io.TextIOWrapper):
+            self._out.reconfigure(errors="replace")  # lanes and marks are drawn with what not every encoding has
         self._colours = in_colour(self._out) if colours is None else colours
         self._seen: dict[tuple[str, str | None], str] = {}
         self._lanes = Lanes(pods)

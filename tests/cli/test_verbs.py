@@ -2,6 +2,7 @@
 
 import http.server
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -77,6 +78,23 @@ def test_a_full_disk_is_a_message():
         check=True, timeout=30, capture_output=True, text=True,
     )  # fmt: skip
     assert (quiet.stdout, quiet.stderr) == ("{\n", "")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_a_terminal_of_another_encoding_is_no_reason_for_a_traceback(encoding, tmp_path):
+    """What it cannot show is escaped, and in a timeline replaced."""
+    (tmp_path / "pod.yaml").write_text(
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\n"
+        "spec: {restartPolicy: Never, containers: [{name: c, command: [echo, '\u2192 done']}]}\n"
+    )
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    for command in (["show", "render"], ["pod", "run", "pod.yaml"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "podpatterns", *command],
+            cwd=tmp_path, env=environment, check=False, timeout=60, capture_output=True,
+        )  # fmt: skip
+        assert (done.returncode, done.stderr) == (0, b"")
+        assert done.stdout
 
 
 def test_a_mistyped_verb_is_suggested():

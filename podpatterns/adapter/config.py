@@ -31,8 +31,9 @@ class SeriesConfig(Config, frozen=True, kw_only=True):
 
     budget: Annotated[int, msgspec.Meta(ge=1, le=10_000_000)] = 20_000
     """Series altogether, of all that is pushed. What comes beyond goes to one series `{overflow="true"}` per metric
-    (with OTLP for each resource and library), so that sums stay right, and is counted; a metric whose name is new is
-    refused. 20,000 series take some 10 MB."""
+    (with OTLP for each resource and library), so that sums stay right, and is counted. So does a metric whose name is
+    new, to `podpatterns_overflow_counters_total` and others like it, one for each type; with OTLP it is refused, which
+    the sender is told. 20,000 series take some 10 MB."""
 
     budget_per_metric: Annotated[int, msgspec.Meta(ge=1, le=10_000_000)] = 5_000
     """Series of one metric, so that a single unlucky label cannot take the room of all others."""

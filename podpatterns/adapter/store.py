@@ -68,6 +68,16 @@ _KINDS: dict[str, tuple[Kind, str, str]] = {
 }
 """By StatsD type: kind, the suffix that Prometheus' conventions ask for, what the help text calls it."""
 
+_OVERFLOWS: dict[str, str] = {
+    "c": "podpatterns_overflow_counters",
+    "g": "podpatterns_overflow_gauges",
+    "ms": "podpatterns_overflow_timers",
+    "h": "podpatterns_overflow_histograms",
+    "d": "podpatterns_overflow_distributions",
+    "s": "podpatterns_overflow_sets",
+}
+"""By StatsD type, the metric that takes the samples of those whose names are new and have no room."""
+
 _OBSERVERS = {"histogram", "summary"}
 """What timers and their kin become."""
 
@@ -123,7 +133,7 @@ class Store:
         `noun` is what the help text calls it; "" for what the type is called in StatsD.
 
         Raises:
-            Refused: type_conflict, series_budget, or no_name where nothing is left of it after the mapping.
+            Refused: type_conflict, or no_name where nothing is left of it after the mapping.
         """
         target = self.mapper.find(line.name, line.type)
         if target is None:
@@ -146,10 +156,9 @@ class Store:
         if kind == "histogram":
             kind = observed.kind or ("histogram" if self.shape.histograms else "summary")
         metric = self.metrics.get(name)
+        if metric is None and not self.budget.allows():
+            return self._without_room(line, scale), False
         if metric is None:
-            if not self.budget.allows():
-                self._overflowed("")
-                raise Refused("series_budget")
             text = f"{noun or usual} {line.name}."
             if target is not None:
                 text = target.rule.config.help or f"{noun or usual} {target.rule.config.match}."
@@ -175,6 +184,20 @@ class Store:
                 raise Refused("type_conflict", f"{name} is {'a set' if isinstance(first, Set) else 'a gauge'}")
             return first, own
         return self._weighted(metric, first, line, scale), own
+
+    def _without_room(self, line: Line, scale: float) -> Slot:
+        """Where the samples of a metric go that cannot begin: the overflow of all that are of its type."""
+        self._overflowed("")
+        kind, unit, noun = _KINDS[line.type]
+        name = _OVERFLOWS[line.type] + (unit if self.shape.units else "")
+        if kind == "histogram" and not self.shape.histograms:
+            kind = "summary"
+        text = f"{noun}: what came for names beyond adapter.series.budget."
+        metric = self.metrics.setdefault(name, Metric(name, kind, text, name, bounds=self.shape.buckets))
+        slot = metric.series.get(OVERFLOW)
+        if slot is None:
+            slot = metric.series[OVERFLOW] = self._new(metric, line, scale)
+        return slot if isinstance(slot, (Gauge, Set)) else self._weighted(metric, slot, line, scale)
 
     def _new(self, metric: Metric, line: Line, scale: float) -> Slot:
         if line.type == "c":

@@ -71,9 +71,11 @@ async def test_graphite_over_udp_with_mapping_and_budget() -> None:
             'shop_load{city="zurich"}': 6.0,
             'shop_load{city="bern"}': 8.0,
             'shop_load{overflow="true"}': 10.0,
+            'podpatterns_overflow_gauges{overflow="true"}': 1.0,
         }
         assert adapter.events.unwanted == {"debug.*": 2}
-        assert adapter.events.refused == {"series_budget": 2}
+        assert adapter.events.overflow == {"shop_load": 2, "": 2}
+        assert adapter.events.refused == {}
 
 
 def send(adapter: Adapter, datagram: bytes) -> None:

@@ -441,11 +441,12 @@ async def test_overflow_is_on_the_page_and_told() -> None:
         assert "podpatterns_adapter_series 5" in lines
         assert 'podpatterns_adapter_overflowed_samples_total{metric="orders_total"} 48' in lines
         adapter.feed(b"new:1|c")
-        assert adapter.events.refused == {"series_budget": 1}
+        assert 'podpatterns_overflow_counters_total{overflow="true"} 1' in await page(adapter)
         (route,) = adapter.routes()
         answer = (await route.handle(Request({}))).data
-        assert (answer["series"], answer["metrics"]) == (5, 2)
-        assert answer["top"] == [{"metric": "orders_total", "series": 5}, {"metric": "mine_total", "series": 1}]
+        assert (answer["series"], answer["metrics"]) == (5, 3)
+        sizes = {each["metric"]: each["series"] for each in answer["top"]}
+        assert sizes == {"orders_total": 5, "mine_total": 1, "podpatterns_overflow_counters_total": 1}
         assert answer["overflowed_samples"] == {"orders_total": 48, "": 1}
         await asyncio.to_thread(provider.shutdown)
         # A changed input begins anew, and its series give their room back.

@@ -108,17 +108,39 @@ def test_a_name_has_one_type() -> None:
 
 
 def test_the_budget_holds_and_sums_stay_right() -> None:
-    """Beyond the budget the overflow series takes what comes, new names are refused, and memory stays."""
+    """Beyond the budget overflow series take what comes, one of a metric, one of all new names; and memory stays."""
     world = World(budget=10, budget_per_metric=5)
     world.feed(*(f"a:1|c|#user:{user}" for user in range(1000)), *(f"name{index}:1|c" for index in range(1000)))
     samples = world.samples()
     assert sum(value for key, value in samples.items() if key.startswith("a_total")) == 1000
     assert samples["a_total" + OVERFLOW] == 995
     assert world.store.count == 10
-    assert world.sink.refused == {"series_budget": 995}
+    assert samples["podpatterns_overflow_counters_total" + OVERFLOW] == 995
+    assert not world.sink.refused
     assert world.overflow == {"a_total": 995, "": 995}
     assert len(world.intake._known) <= 10
-    assert dict(world.store.sizes()) == {"a_total": 6, **{f"name{index}_total": 1 for index in range(5)}}
+    names = {f"name{index}_total": 1 for index in range(5)}
+    assert dict(world.store.sizes()) == {"a_total": 6, **names, "podpatterns_overflow_counters_total": 1}
+
+
+def test_names_without_room_overflow_by_type() -> None:
+    """Counters add up with their rates, timers are seconds, sets count members; the page is right, and says why."""
+    world = World(budget=1).feed(
+        "first:1|c", "c1:2|c", "c2:3|c|@0.5", "g1:7|g", "t1:300|ms", "t2:500|ms", "s1:x|s", "h1:2|h"
+    )
+    labels, prefix = OVERFLOW, "podpatterns_overflow_"
+    found = {key.removeprefix(prefix): value for key, value in world.samples().items() if key.startswith(prefix)}
+    wanted = {
+        f"counters_total{labels}": 8.0,
+        f"gauges{labels}": 7.0,
+        f"timers_seconds_count{labels}": 2.0,
+        f"timers_seconds_sum{labels}": 0.8,
+        f"sets{labels}": 1.0,
+        f"histograms_count{labels}": 1.0,
+    }
+    assert {key: found[key] for key in wanted} == wanted
+    assert world.overflow == {"": 7}
+    assert not world.sink.refused
 
 
 def test_known_texts_are_bounded() -> None:

@@ -24,8 +24,10 @@ def command(files: tuple[Path, ...]) -> None:
         import structlog  # noqa: F401 - here, so that what follows finds it without rich
 
     from podpatterns.runtime import config, process
+    from podpatterns.runtime.signals import ended_by_signals
 
-    process.run(config.load(files), files)
+    with ended_by_signals():
+        process.run(config.load(files), files)
 
 
 @contextmanager

@@ -11,6 +11,19 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 @contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """Inside the block, Ctrl-C ends the process at once, as SIGTERM does, until `handled` takes over.
+
+    Python's own way is an exception, or in an event loop the end of a task: both can come where they get lost.
+    """
+    before = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
 def handled(drain: Callable[[str], None], at_once: Callable[[], None]) -> Iterator[None]:
     """Inside the block, the first signal calls `drain` with its name, and each later one `at_once`."""
     loop = asyncio.get_running_loop()

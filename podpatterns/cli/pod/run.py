@@ -74,6 +74,7 @@ def command(
     from podpatterns.pod import writing
     from podpatterns.pod.opening import Options
     from podpatterns.pod.session import Origin
+    from podpatterns.runtime.signals import ended_by_signals
 
     seconds = _seconds(duration)
     options = Options(mounts, network, publish, speed, keep)
@@ -86,7 +87,8 @@ def command(
         _refuse_notices(manifest)
     writer = writing.writer(output, manifest.pods)
     try:
-        good = asyncio.run(_run(manifest, writer, seconds, options, Origin((*manifests, *extra), load)))
+        with ended_by_signals():
+            good = asyncio.run(_run(manifest, writer, seconds, options, Origin((*manifests, *extra), load)))
     finally:
         writer.close()
     if not good:

@@ -6,8 +6,9 @@ from collections import Counter as Tally
 from collections.abc import Callable
 
 from podpatterns.adapter.intake import Intake
+from podpatterns.adapter.metric import Metric
 from podpatterns.adapter.slots import Counter, Distribution, Slot
-from podpatterns.adapter.store import Metric, Store
+from podpatterns.adapter.store import Store
 
 LOOKS = 10
 """Looks per expiry time: a series is dropped at most a tenth of the time later than it might be."""

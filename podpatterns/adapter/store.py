@@ -10,40 +10,19 @@ path then adds plain numbers, and the weights are multiplied once, when read.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
-from math import inf
+from dataclasses import dataclass
 
 from podpatterns.adapter.budget import OVERFLOW_LABEL, Budget
 from podpatterns.adapter.mapping import Mapper, Target
-from podpatterns.adapter.mapping_config import Observer, Summary
-from podpatterns.adapter.natives import Native, Resolution
+from podpatterns.adapter.metric import Metric
+from podpatterns.adapter.natives import Native
 from podpatterns.adapter.slots import Counter, Discard, Distribution, Gauge, Scaled, Set, Slot, Way
 from podpatterns.formats.families import Family, Kind, block, metric_name
-from podpatterns.formats.numbers import number
 from podpatterns.formats.refusal import Refused
 from podpatterns.formats.statsd import Line
 
 OVERFLOW = block([OVERFLOW_LABEL])
 """The labels of the series that takes what has no room in the budget."""
-
-
-@dataclass(slots=True)
-class Metric:
-    """Every series of one name, by their blocks."""
-
-    name: str
-    kind: Kind
-    help: str
-    source: str
-    series: dict[str, Slot] = field(default_factory=dict)
-    bounds: tuple[float, ...] = ()
-    """Of a histogram's buckets."""
-    native: Resolution | None = None
-    """Of a histogram that has a native one beside its buckets."""
-    summary: Summary | None = None
-    """Of a summary that shows quantiles."""
-    ttl: float | None = None
-    """Seconds after which its series expire; None where the configuration of all series says it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +142,7 @@ class Store:
             if target is not None:
                 text = target.rule.config.help or f"{noun or usual} {target.rule.config.match}."
             metric = self.metrics[name] = Metric(name, kind, text, line.name, bounds=self.shape.buckets)
-            _options(metric, observed)
+            metric.observe(observed)
         elif metric.kind != kind and not {metric.kind, kind} <= _OBSERVERS:  # one of these stays what it was first
             raise Refused("type_conflict", f"{name} is a {metric.kind}")
         labels = block(tags)
@@ -255,46 +234,9 @@ class Store:
         """Every metric as it is now."""
         self.settle()
         for metric in self.metrics.values():
-            family = Family(metric.name, metric.kind, metric.help, source=metric.source)
-            if metric.kind in ("histogram", "summary"):
-                self._distributions(family, metric)
-            else:
-                series = self._awake(metric) if self.hidden and metric.kind == "counter" else metric.series
-                family.blocks = list(series)
-                family.values = [slot.read() for slot in series.values()]  # type: ignore[misc]
-                if metric.kind == "counter" and self._calendar is not None:
-                    family.starts = [slot.since for slot in series.values()]  # type: ignore[union-attr]
+            family = metric.family(self.hidden, starts=self._calendar is not None)
             if family.values:
                 yield family
-
-    def _awake(self, metric: Metric) -> dict[str, Slot]:
-        hidden = self.hidden
-        return {
-            labels: slot for labels, slot in metric.series.items() if slot not in hidden or slot.read() != hidden[slot]
-        }
-
-    def _distributions(self, family: Family, metric: Metric) -> None:
-        suffixes: list[str] = []
-        starts: list[float | None] = []
-        endings, shape = _shown(metric)
-        unsaid: list[float | None] = [None] * len(endings)
-        for labels, slot in metric.series.items():
-            assert isinstance(slot, Distribution)
-            counts, total = slot.read()
-            start = f"{labels[:-1]}," if labels else "{"
-            family.blocks += [start + ending for ending in endings]
-            if metric.kind == "histogram":
-                family.values += counts
-            elif metric.summary is not None:
-                family.values += slot.quantiles(metric.summary.quantiles)  # type: ignore[attr-defined]
-            if isinstance(slot, Native) and (native := slot.exponential().native()) is not None:
-                family.natives[len(family.values)] = native
-            family.blocks += (labels, labels)
-            family.values += (counts[-1], total)
-            suffixes += shape
-            starts += (*unsaid, slot.since, slot.since)
-        family.suffixes = suffixes
-        family.starts = starts if self._calendar is not None else None
 
     def sizes(self) -> Iterator[tuple[str, int]]:
         """How many series each metric has."""
@@ -303,24 +245,3 @@ class Store:
 
 def _nothing() -> None:
     """Nobody has anything to add."""
-
-
-def _options(metric: Metric, observed: Observer) -> None:
-    """Put in force what the mapping says of a metric."""
-    metric.ttl = observed.ttl
-    if metric.kind == "histogram" and observed.bounds is not None:
-        metric.bounds = observed.bounds
-    if metric.kind == "histogram":
-        metric.native = observed.native
-    if metric.kind == "summary":
-        metric.summary = observed.summary
-
-
-def _shown(metric: Metric) -> tuple[list[str], list[str]]:
-    """How the blocks of a series' numbered samples end, and the suffixes of all its samples."""
-    if metric.kind == "histogram":
-        endings = [f'le="{number(bound)}"}}' for bound in (*metric.bounds, inf)]
-        return endings, ["_bucket"] * len(endings) + ["_count", "_sum"]
-    quantiles = metric.summary.quantiles if metric.summary is not None else ()
-    endings = [f'quantile="{number(each)}"}}' for each in quantiles]
-    return endings, [""] * len(endings) + ["_count", "_sum"]

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -178,8 +179,10 @@ async def test_a_container_that_ignores_sigterm_is_killed_after_its_grace():
     assert verdict.faults == ("did not end within its grace and was killed",)
 
 
-async def test_the_stop_signal_is_what_the_container_gets():
-    """lifecycle.stopSignal instead of SIGTERM."""
+@pytest.mark.parametrize("ours", [signal.SIG_DFL, signal.SIG_IGN], ids=["default", "ignored"])
+async def test_the_stop_signal_is_what_the_container_gets(ours, request):
+    """lifecycle.stopSignal instead of SIGTERM; also where the run was begun by a shell's `&`, which ignores some."""
+    request.addfinalizer(partial(signal.signal, signal.SIGQUIT, signal.signal(signal.SIGQUIT, ours)))
     main = shell("main", "trap 'echo quit; exit 0' QUIT; echo up; while :; do sleep 0.05; done")
     async with LocalPod(pod({**main, "lifecycle": {"stopSignal": "SIGQUIT"}})) as local:
         await local.wait_line("main", "up")

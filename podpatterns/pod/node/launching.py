@@ -18,8 +18,7 @@ from podpatterns.pod.node.syscalls import (
     MS_REC,
     PR_SET_PDEATHSIG,
     SIGKILL,
-    SIGPIPE,
-    SIGXFSZ,
+    SIGNALS,
     call,
     libc,
     mount,
@@ -74,8 +73,9 @@ def _execute(plan: dict[str, Any], status: int, namespaces: list[tuple[int, int]
         stage = "workingDir"
         os.chdir(plan["cwd"])
         stage = "command"
-        for number in (SIGPIPE, SIGXFSZ):
-            libc.signal(number, None)  # Python ignores them, and what is ignored stays so in the command
+        for number in SIGNALS:
+            # What is ignored stays so in the command: Python does that, and whoever begins a run with `nohup` or `&`.
+            libc.signal(number, None)
         argv = plan["argv"]
         os.execvpe(argv[0], argv, plan["env"])  # noqa: S606 - running what the manifest says is the point
     except FileNotFoundError as error:

@@ -17,7 +17,9 @@ MS_UNBINDABLE, MS_PRIVATE = 1 << 17, 1 << 18
 MNT_DETACH: Final = 2
 PR_SET_PDEATHSIG: Final = 1
 PR_SET_DUMPABLE: Final = 4
-SIGKILL, SIGPIPE, SIGCHLD, SIGXFSZ = 9, 13, 17, 25
+SIGKILL, SIGCHLD = 9, 17
+SIGNALS: Final = range(1, 32)
+"""All of them, but for those of real time."""
 
 _MACHINE: Final = os.uname().machine
 _PIVOT_ROOT: Final = {

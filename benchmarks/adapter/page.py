@@ -12,7 +12,7 @@ from importlib.metadata import version as installed
 import podpatterns
 from benchmarks.adapter.programs import STATSD, peer
 from benchmarks.adapter.report import OURS, Results
-from benchmarks.adapter.sockets import CORPUS, LOG_LINES, PER_DATAGRAM, UDP_LINES, UNIX_LINES, WAITING
+from benchmarks.adapter.sockets import ASKED, CORPUS, LOG_LINES, PER_DATAGRAM, UDP_LINES, UNIX_LINES, WAITING, buffer
 from benchmarks.adapter.workloads import (
     FIRST,
     LOGS,
@@ -57,12 +57,13 @@ anyway.
 - Lines are DogStatsD's, of 7,500 series with three tags, a third each counters, gauges and timers. Over the unix
   socket {unix:,} lines come in datagrams of {unix_size}, as fast as the receiver takes them; in each round the sums on
   the page must have grown by exactly what was sent. Over UDP {udp:,} lines come in datagrams of {udp_size}; the
-  next ones as soon as at most {waiting:,} bytes of the kernel's buffer are in use, so that the receiver has work and
-  nothing is dropped. statsd gets the same bytes at the same conditions, keeps tags as Graphite has them, and is not
-  flushed meanwhile, nor is the adapter scraped. The sender has {corpus:,} lines, which it repeats: more of them would
-  push out of the cache of both cores what the receiver works with. Every series has four values by turns, which favours
-  the adapter: lines that come again are only counted. Where no value comes twice it takes them apart, which is the row
-  below; there all {udp:,} lines are different.
+  next ones as soon as no more than two thirds of the receiver's buffer are in use, so that it has work and nothing is
+  dropped. That is {ours:,} bytes with the adapter, which asks for {asked:,}, and {theirs:,} with
+  statsd, which takes the default; more than that would only fill the cache. statsd keeps tags as Graphite has them,
+  and is not flushed meanwhile, nor is the adapter scraped. The sender has {corpus:,} lines, which it repeats: more of
+  them would push out of the cache of both cores what the receiver works with. Every series has four values by turns,
+  which favours the adapter: lines that come again are only counted. Where no value comes twice it takes them apart,
+  which is the row below; there all {udp:,} lines are different.
 - The page is one counter of 20,000 series with three labels. Scrapes come again and again, so that its series are known
   from the one before; a page that is read for the first time is a row of its own. Merging is of two such pages of half
   the size, with three rules of relabelling, from bytes to bytes.
@@ -149,7 +150,9 @@ def write_page(results: Results, rounds: int) -> None:
         unix=UNIX_LINES,
         unix_size=PER_DATAGRAM["unix"],
         udp=UDP_LINES,
-        waiting=WAITING,
+        asked=ASKED,
+        ours=min(WAITING, buffer(ASKED) * 2 // 3),
+        theirs=min(WAITING, buffer() * 2 // 3),
         corpus=CORPUS,
         udp_size=PER_DATAGRAM["udp"],
         log=LOG_LINES,

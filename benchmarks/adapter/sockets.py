@@ -16,15 +16,20 @@ from benchmarks.adapter.corpus import SERIES, access, counted, lines, varied
 from benchmarks.adapter.programs import Running, adapter, mtail, statsd, sum_of
 from benchmarks.adapter.report import OURS
 from benchmarks.processes import LOAD_CORE, free_port
+from podpatterns.adapter.inputs.statsd import StatsdConfig
+from podpatterns.runtime.units import Address
 
-UNIX_LINES, UDP_LINES, LOG_LINES = 300_000, 240_000, 100_000
+UNIX_LINES, UDP_LINES, LOG_LINES = 300_000, 240_000, 300_000
 PER_DATAGRAM = {"unix": 20, "udp": 10}
 CORPUS = 60_000
 """Different lines; they are sent as often as it takes. All 15 MB of a round would push what the receiver works with
 out of the cache that both cores share, and it would be the sender's memory that is measured."""
-WAITING = 140 * 1024
-"""Bytes of the kernel's buffer that may be in use before another 25 datagrams are sent over UDP: with those, a little
-less than is usual, so that nothing is dropped and the receiver is never without work."""
+WAITING = 1_000_000
+"""Bytes that may wait in the kernel before another 25 datagrams are sent over UDP, or two thirds of the receiver's
+buffer if that is less: so that nothing is dropped and the receiver is never without work."""
+
+ASKED = int(StatsdConfig(listen=Address("127.0.0.1:0")).buffer)
+"""Bytes that the adapter asks for; statsd takes what it is given."""
 
 SENDER = """
 import socket, sys, time
@@ -66,6 +71,8 @@ class Listener:
     program: Running
     port: int
     taken: Callable[[Running], int]
+    buffer: int = 0
+    """Bytes of its receive buffer, as the kernel counts them."""
 
 
 @dataclass(slots=True)
@@ -106,7 +113,7 @@ class Setting:
         file = self.folder / f"{corpus.__name__}.txt"
         if not file.exists():
             file.write_bytes(b"\n".join(corpus(different)))
-        waiting = WAITING if kind == "udp" else 0
+        waiting = min(WAITING, to.buffer * 2 // 3)
         numbers = map(str, (PER_DATAGRAM[kind], waiting, count // different))
         command = [sys.executable, "-c", SENDER, target, *numbers, str(file)]
         before = to.taken(to.program)
@@ -129,6 +136,14 @@ class Setting:
         spent = to.cpu() - start
         arrived = round(received() - before)
         return Fed(arrived / spent, LOG_LINES - arrived)
+
+
+def buffer(asked: int = 0) -> int:
+    """What the kernel gives to a UDP socket that asks for so much, or for nothing."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        if asked:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, asked)
+        return sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
 
 
 def _taken(ours: Running) -> int:
@@ -176,9 +191,9 @@ def setting(folder: Path) -> Iterator[Setting]:
         for corpus in (lines, varied):
             port = free_port()
             inputs = f'  - {{type: statsd, listen: "127.0.0.1:{port}"}}'
-            udp[corpus, OURS] = Listener(stack.enter_context(adapter(folder, inputs)), port, _taken)
+            udp[corpus, OURS] = Listener(stack.enter_context(adapter(folder, inputs)), port, _taken, buffer(ASKED))
             port = free_port()
-            udp[corpus, "statsd"] = Listener(stack.enter_context(statsd(folder, port)), port, _received)
+            udp[corpus, "statsd"] = Listener(stack.enter_context(statsd(folder, port)), port, _received, buffer())
         found = Setting(
             folder,
             stack.enter_context(adapter(folder, f'  - {{type: statsd, listen: "unix:{folder}/statsd.sock"}}')),

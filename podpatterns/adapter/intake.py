@@ -60,8 +60,7 @@ class Intake:
         """Take in whole lines, separated by newlines; empty ones do not count."""
         lines = data.split(b"\n")
         ordered = self._repeats.take(lines)
-        odd = any(white in data for white in _WHITE)
-        empty = self._each(ordered, odd=odd) if ordered else 0
+        empty = self._each(ordered, odd=any(white in data for white in _WHITE)) if ordered else 0
         self.sink.lines_taken(len(lines) - empty)
 
     def _each(self, lines: list[bytes], *, odd: bool) -> int:

@@ -84,9 +84,7 @@ class Store:
         self.shape = shape
         self.metrics: dict[str, Metric] = {}
         self.budget = Budget(shape.budget, shape.budget_per_metric)
-        """Shared with inputs that hold series themselves."""
-        self.count = 0
-        """Series, those of overflow not included; a histogram counts as one."""
+        """Shared with inputs that hold series themselves. A histogram counts as one, overflow as none."""
         self.hidden: dict[Counter, float] = {}
         """Counters that are idle, with the value at which they came to rest: shown again as soon as it has changed."""
         self.settle: Callable[[], None] = _nothing
@@ -154,7 +152,7 @@ class Store:
                 labels, own = OVERFLOW, False
                 first = metric.series.get(labels)
             else:
-                self._count(1)
+                self.budget.taken += 1
         if first is None:
             first = metric.series[labels] = self._new(metric, line, scale)
             return first, own
@@ -220,13 +218,9 @@ class Store:
         """Take series off; a metric without any goes too. Who remembers their slots must forget them."""
         for each in labels:
             del metric.series[each]
-            self._count(-(each != OVERFLOW))
+            self.budget.taken -= each != OVERFLOW
         if not metric.series:
             del self.metrics[metric.name]
-
-    def _count(self, more: int) -> None:
-        self.count += more
-        self.budget.taken += more
 
     # --- reading --------------------------------------------------------------------------------------------------
 

@@ -64,13 +64,13 @@ def test_idle_series_are_dropped(line: str) -> None:
     world = World().feed(line, line)
     assert world.after(9.9) == {}
     assert sum(world.after(0.1).values()) == 1
-    assert (world.samples(), world.store.count, world.store.metrics, len(world.intake._known)) == ({}, 0, {}, 0)
+    assert (world.samples(), world.store.budget.taken, world.store.metrics, len(world.intake._known)) == ({}, 0, {}, 0)
     assert world.intake._known == {}
     assert world.expiry._since == {}
     fresh = World()
     fresh.now = world.now
     assert world.feed(line).samples() == fresh.feed(line).samples()
-    assert world.store.count == 1
+    assert world.store.budget.taken == 1
 
 
 @pytest.mark.parametrize("line", ["x:5|g", "x:5|ms", "x:5|s", "x:0|ms"])
@@ -80,7 +80,7 @@ def test_each_sample_renews(line: str) -> None:
     for _ in range(5):
         assert world.after(6) == {}
         world.feed(line)
-    assert world.store.count == 1
+    assert world.store.budget.taken == 1
 
 
 def test_a_sample_of_any_rate_renews() -> None:
@@ -102,7 +102,7 @@ def test_counters_keep_their_value() -> None:
     assert world.after(1) == {"counter": 1}
     assert world.samples() == {'c_total{k="w"}': 2.0}
     assert world.after(1) == {}
-    assert world.store.count == 2
+    assert world.store.budget.taken == 2
     world.feed("c:2|c|@0.5|#k:v")
     assert world.samples() == {'c_total{k="v"}': 13.0, 'c_total{k="w"}': 2.0}
     assert world.after(9) == {"counter": 1}
@@ -116,7 +116,7 @@ def test_what_is_dropped_makes_room() -> None:
     world = World(budget=2).feed("a:1|g|#k:1", "a:1|g|#k:2", "a:1|g|#k:3", "b:1|c")
     assert {"a" + OVERFLOW, "podpatterns_overflow_counters_total" + OVERFLOW} <= set(world.samples())
     assert world.after(10) == {"gauge": 3, "counter": 1}
-    assert world.store.count == 0
+    assert world.store.budget.taken == 0
     assert world.feed("a:1|h", "b:1|c").samples() == {"a_count": 1.0, "a_sum": 1.0, "b_total": 1.0}
     assert world.refused == []
 
@@ -148,7 +148,7 @@ def test_no_count_is_lost(given_steps: list[tuple[str, int]]) -> None:
         name = line[0]
         assert any(key.startswith(name) for key in shown)
         assert all(value == every[key] for key, value in shown.items() if key[0] in "cdg")
-        assert world.store.count == sum(len(metric.series) for metric in world.store.metrics.values())
+        assert world.store.budget.taken == sum(len(metric.series) for metric in world.store.metrics.values())
 
 
 def made(expire: str | None) -> AdapterConfig:

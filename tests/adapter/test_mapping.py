@@ -155,7 +155,7 @@ def test_mapped_names_are_taken_as_they_are() -> None:
     """No suffix is added; names that no rule matches get theirs; several names may become one series."""
     world = World(rule("a.*", "sum")).feed("a.x:1|c", "a.y:2|c", "b.x:4|c")
     assert world.samples() == {"sum": 3.0, "b_x_total": 4.0}
-    assert world.store.count == 2
+    assert world.store.budget.taken == 2
 
 
 def test_help() -> None:
@@ -193,7 +193,7 @@ def test_drop_is_counted() -> None:
     world = World(rule("a.*", action="drop")).feed("a.x:1:2|c", "a.x:1|c|#k:v", "a.x:1|g", "a.x:y|s", "a.x:NaN|c")
     assert world.dropped == {"a.*": 5}
     assert world.refused == {"not_finite": 1}
-    assert world.store.count == 0
+    assert world.store.budget.taken == 0
 
 
 def test_nothing_left_of_a_name_is_refused() -> None:

@@ -108,14 +108,14 @@ def test_a_cardinality_bomb_stays_within_the_budget(count: int) -> None:
     """
     shape = Shape(budget=2000, budget_per_metric=500)
     found = explode(names(count), shape)
-    assert found.store.count == len(found.page) - 1 == 2000
+    assert found.store.budget.taken == len(found.page) - 1 == 2000
     assert sum(found.page.values()) == count
     assert found.page[f"podpatterns_overflow_counters_total{OVERFLOW}"] == count - 2000
     assert not found.tally.refused
     assert found.tally.overflowed == {"": count - 2000}
     assert found.grown < 15e6
     found = explode(tags(count), shape)
-    assert found.store.count == 500
+    assert found.store.budget.taken == 500
     assert sum(found.page.values()) == count
     assert found.page[f"bomb_total{OVERFLOW}"] == count - 500
     assert found.tally.overflowed == {"bomb_total": count - 500}

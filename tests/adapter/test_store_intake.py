@@ -38,7 +38,7 @@ def test_counters_add_up_whatever_their_rate_and_tag_order(times: int) -> None:
     """A series is its name and tags, in any order and style; a sampled line counts 1/rate."""
     world = World().feed("a:1|c|#x:1,y:2", "a:2|c|#y:2,x:1", "a:1|c|@0.25|#x:1,y:2", "a,x=1,y=2:1:1|c", times=times)
     assert world.samples() == {'a_total{x="1",y="2"}': 9.0 * times}
-    assert world.store.count == 1
+    assert world.store.budget.taken == 1
     assert world.sink.lines == 4 * times
 
 
@@ -114,7 +114,7 @@ def test_the_budget_holds_and_sums_stay_right() -> None:
     samples = world.samples()
     assert sum(value for key, value in samples.items() if key.startswith("a_total")) == 1000
     assert samples["a_total" + OVERFLOW] == 995
-    assert world.store.count == 10
+    assert world.store.budget.taken == 10
     assert samples["podpatterns_overflow_counters_total" + OVERFLOW] == 995
     assert not world.sink.refused
     assert world.overflow == {"a_total": 995, "": 995}

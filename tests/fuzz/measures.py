@@ -54,7 +54,7 @@ def _fed(make: Callable[[Intake, Tally], object]) -> Callable[[bytes], None]:
         feeder = make(intake, tally)
         for _ in range(2):  # the second time texts are known
             feeder.feed(data)  # type: ignore[attr-defined]
-        assert store.count <= 20
+        assert store.budget.taken <= 20
         _shown(list(store.families()))
 
     return run

@@ -12,7 +12,8 @@ count = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000_000
 for what, lines in (("names", names(count)), ("values of a tag", tags(count))):
     found = explode(lines, Shape())
     print(
-        f"{count:,} {what}: {found.store.count:,} series, {sum(found.tally.overflowed.values()):,} samples overflowed, "
+        f"{count:,} {what}: {found.store.budget.taken:,} series, "
+        f"{sum(found.tally.overflowed.values()):,} samples overflowed, "
         f"{found.grown / 1e6:.0f} MB more, {count / found.seconds:,.0f} lines per CPU-second"
     )
     assert found.tally.lines == count

@@ -62,7 +62,7 @@ class HostNetwork:
 
     async def dial(self, pod: PodSpec, port: int, *, inside: bool = False) -> socket.socket:  # noqa: ARG002 - the same
         """Connect to the port. Raises OSError."""
-        return await _connected(socket.socket(), (pod.address, port))
+        return await connected(socket.socket(), (pod.address, port))
 
     async def connect(self, pod: PodSpec, host: str | None, port: int, *, ssl: SSLContext | None = None) -> Streams:
         """Connect to the port. Raises OSError."""
@@ -107,9 +107,9 @@ class PodNetwork:
     async def dial(self, pod: PodSpec, port: int, *, inside: bool = False) -> socket.socket:
         """Connect from the node to the pod's address, or from inside of it to its localhost. Raises OSError."""
         if pod.host_network:
-            return await _connected(socket.socket(), (LOOPBACK, port))
+            return await connected(socket.socket(), (LOOPBACK, port))
         made = await self._socket(pod.name if inside else None)
-        return await _connected(made, (LOOPBACK if inside else pod.address, port))
+        return await connected(made, (LOOPBACK if inside else pod.address, port))
 
     async def connect(self, pod: PodSpec, host: str | None, port: int, *, ssl: SSLContext | None = None) -> Streams:
         """Connect from the node to the pod, or from this machine to any other host. Raises OSError."""
@@ -127,7 +127,8 @@ class PodNetwork:
         return made
 
 
-async def _connected(made: socket.socket, address: tuple[str, int]) -> socket.socket:
+async def connected(made: socket.socket, address: tuple[str, int]) -> socket.socket:
+    """The socket, when it is connected; closed where it cannot be."""
     made.setblocking(False)  # noqa: FBT003 - takes no keyword
     try:
         await asyncio.get_running_loop().sock_connect(made, address)

@@ -14,7 +14,7 @@ import socket
 from typing import Any, Final
 
 from podpatterns.pod.forwarding import forward
-from podpatterns.pod.network import GATEWAY, RANGE, name_server
+from podpatterns.pod.network import GATEWAY, RANGE, connected, name_server
 from podpatterns.pod.node.client import Node, NodeError
 
 COMMON_PORTS: Final = (22, 53, 80, 443, 5432, 6379, 8080, 8443, 9418)
@@ -93,14 +93,7 @@ class Outbound:
 
     async def _dial(self, near: socket.socket) -> socket.socket:
         """To where the near end wanted to go."""
-        far = socket.socket()
-        far.setblocking(False)  # noqa: FBT003 - takes no keyword
-        try:
-            await asyncio.get_running_loop().sock_connect(far, near.getsockname())
-        except BaseException:
-            far.close()
-            raise
-        return far
+        return await connected(socket.socket(), near.getsockname())
 
     # --- names ----------------------------------------------------------------------------------------------------
 
